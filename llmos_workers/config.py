@@ -1,0 +1,268 @@
+"""The one settings object. Groups and defaults are documented in docs/configuration.md.
+
+Precedence, lowest first: defaults, preset, file, ``LLMOS_*`` variables, flags; see
+config_sources.load_config. Unknown keys are refused everywhere.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+
+from llmos_workers.contracts.base import Contract, usd_to_micro
+from llmos_workers.contracts.errors import ConfigError
+
+DEFAULT_MODEL = "claude-sonnet-5-5"
+
+
+class SandboxDemand(StrEnum):
+    """What happens on a host that cannot confine commands."""
+
+    REQUIRE = "require"
+    """Shell and code tools are refused."""
+    PREFER = "prefer"
+    """Level 1 where the host can; elsewhere refused unless allow_unconfined is set, loudly."""
+
+
+class KernelConfig(Contract):
+    """Budget and scheduling."""
+
+    budget_usd: float = 10.0
+    """Limit of the global scope for its lifetime, in dollars."""
+    enable_scheduling: bool = True
+    enable_watchdog: bool = True
+    watchdog_timeout_secs: float = Field(default=300.0, gt=0)
+    lease_secs: float = Field(default=30.0, ge=1)
+    """How long a run owns its goal without renewing; renewed every third of it."""
+    max_deliveries: int = Field(default=5, ge=1)
+    """After so many starts of one goal it is DEAD."""
+    result_retention_secs: int = Field(default=7 * 86_400, ge=60)
+
+    @property
+    def budget_micro(self) -> int:
+        """The global limit in micro-dollars."""
+        return usd_to_micro(self.budget_usd)
+
+
+class MemoryConfig(Contract):
+    """Traces and their reuse."""
+
+    enable_llm_matching: bool = True
+    enable_cross_project_learning: bool = True
+    cache_size: int = Field(default=100, ge=1)
+
+
+class SDKConfig(Contract):
+    """The model and how it is called."""
+
+    model: str = DEFAULT_MODEL
+    base_url: str | None = None
+    """Any endpoint that speaks the Messages API; None with a key: Anthropic."""
+    api_key: SecretStr | None = None
+    permission_mode: Literal["default", "plan", "accept_edits"] = "default"
+    max_turns: int = Field(default=10, ge=1, le=200)
+    max_tokens: int = Field(default=8_192, ge=1)
+    """Upper bound of one response, in tokens."""
+    timeout_secs: float = Field(default=300.0, gt=0)
+    """Of one model call, and of one run's wall time times max_turns."""
+    stall_secs: float = Field(default=60.0, gt=0)
+    """A stream silent for so long is given up."""
+    max_attempts: int = Field(default=3, ge=1)
+    """Tries of one model call on short faults; each is its own reservation."""
+    enable_streaming: bool = True
+    enable_hooks: bool = True
+
+
+class DispatcherConfig(Contract):
+    """How the mode is chosen."""
+
+    strategy: str = "auto"
+    follower_threshold: float = Field(default=0.92, ge=0.92, le=1)
+    mixed_threshold: float = Field(default=0.75, ge=0, le=1)
+    relatedness_threshold: float = Field(default=0.60, ge=0, le=1)
+    """Cosine from which a trace helps a model (MIXED)."""
+    max_replay_error: float = Field(default=0.01, gt=0, lt=1)
+    complexity_threshold: int = Field(default=2, ge=1)
+    auto_crystallization: bool = False
+    llm_allowed: bool = True
+    """False: modes that call a model are refused (testing preset)."""
+
+
+class ExecutionLayerConfig(Contract):
+    """Replay and tool use."""
+
+    enable_ptc: bool = True
+    enable_tool_search: bool = True
+    enable_tool_examples: bool = True
+    crystallization_threshold: int = Field(default=5, ge=1)
+    crystallization_success_rate: float = Field(default=0.95, ge=0, le=1)
+    ptc_timeout_secs: float = Field(default=120.0, gt=0)
+    top_k: int = Field(default=5, ge=1)
+    max_examples_per_tool: int = Field(default=3, ge=0)
+    defer_tools_by_default: bool = True
+
+
+class SentienceConfig(Contract):
+    """Internal state."""
+
+    enable_sentience: bool = True
+    safety_setpoint: float = Field(default=0.5, ge=-1, le=1)
+    curiosity_setpoint: float = Field(default=0.0, ge=-1, le=1)
+    energy_setpoint: float = Field(default=0.7, ge=-1, le=1)
+    self_confidence_setpoint: float = Field(default=0.3, ge=-1, le=1)
+    boredom_threshold: float = -0.4
+    inject_internal_state: bool = True
+    inject_behavioral_guidance: bool = True
+    enable_auto_improvement: bool = True
+    improvement_cooldown_secs: int = Field(default=300, ge=0)
+
+
+class SecurityConfig(Contract):
+    """Gate and sandbox."""
+
+    sandbox: SandboxDemand = SandboxDemand.PREFER
+    allow_unconfined: bool = False
+    """With sandbox = "prefer" on a host that cannot confine: run shell tools all the same."""
+    allowed_hosts: tuple[str, ...] = ()
+    protected_paths: tuple[str, ...] = ()
+    hooks: tuple[str, ...] = ()
+    """User hooks: ``package.module:Class`` or the path of an executable."""
+    tool_memory_mb: int = Field(default=2_048, ge=64)
+    tool_cpu_secs: int = Field(default=60, ge=1)
+    tool_file_mb: int = Field(default=256, ge=1)
+
+
+class RedisConfig(Contract):
+    """Broker, results and state: one server, three databases, no key prefix for Celery's."""
+
+    url: str | None = None
+    """``redis://[user:password@]host:port`` or ``rediss://``, without a database; None: the
+    embedded stack of this workspace when one is up, else redis://127.0.0.1:6379."""
+    broker_db: int = Field(default=0, ge=0)
+    result_db: int = Field(default=1, ge=0)
+    state_db: int = Field(default=2, ge=0)
+    visibility_timeout_secs: int = Field(default=90, ge=3)
+    connect_timeout_secs: float = Field(default=5.0, gt=0)
+
+
+class IndexConfig(Contract):
+    """Where vectors live, and what makes them."""
+
+    qdrant_url: str | None = None
+    """None: Qdrant Edge inside the dispatch worker."""
+    qdrant_api_key: SecretStr | None = None
+    embeddings_url: str | None = None
+    """An OpenAI-compatible ``/v1/embeddings`` endpoint; None: the bundled MiniLM."""
+    embeddings_model: str = "all-MiniLM-L6-v2"
+
+
+class LLMOSConfig(Contract):
+    """All settings. Also takes the short names ``budget_usd``, ``model``, ``workspace_path``."""
+
+    workspace: Path = Path("workspace")
+    project_name: str | None = None
+    kernel: KernelConfig = Field(default_factory=KernelConfig)
+    memory: MemoryConfig = Field(default_factory=MemoryConfig)
+    sdk: SDKConfig = Field(default_factory=SDKConfig)
+    dispatcher: DispatcherConfig = Field(default_factory=DispatcherConfig)
+    execution: ExecutionLayerConfig = Field(default_factory=ExecutionLayerConfig)
+    sentience: SentienceConfig = Field(default_factory=SentienceConfig)
+    security: SecurityConfig = Field(default_factory=SecurityConfig)
+    redis: RedisConfig = Field(default_factory=RedisConfig)
+    index: IndexConfig = Field(default_factory=IndexConfig)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_names(cls, data: Any) -> Any:
+        """Accept the upstream's flat names beside the groups."""
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        for short, (group, field) in SHORT_NAMES.items():
+            if short in data:
+                value = data.pop(short)
+                if not group:
+                    data[field] = value
+                    continue
+                inner = data.get(group, {})
+                inner = inner.model_dump() if isinstance(inner, Contract) else dict(inner)
+                data[group] = inner | {field: value}
+        if "execution_layer" in data:
+            data["execution"] = data.pop("execution_layer")
+        return data
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Self:
+        """Build from nested plain data. Raises ConfigError naming each wrong key."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            raise ConfigError(describe_validation(error)) from None
+
+    @classmethod
+    def development(cls, **changes: Any) -> Self:
+        """Fast iteration: $1, streaming, no watchdog, no auto-improvement."""
+        return cls.from_dict(merge(PRESETS["development"], changes))
+
+    @classmethod
+    def production(cls, **changes: Any) -> Self:
+        """Everything on: $100, sandbox required, auto-improvement and -crystallization."""
+        return cls.from_dict(merge(PRESETS["production"], changes))
+
+    @classmethod
+    def testing(cls, **changes: Any) -> Self:
+        """Deterministic: $0.10, no internal state, modes that call a model are refused."""
+        return cls.from_dict(merge(PRESETS["testing"], changes))
+
+
+SHORT_NAMES: dict[str, tuple[str, str]] = {
+    "budget_usd": ("kernel", "budget_usd"),
+    "model": ("sdk", "model"),
+    "base_url": ("sdk", "base_url"),
+    "workspace_path": ("", "workspace"),
+}
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "development": {
+        "kernel": {"budget_usd": 1.0, "enable_watchdog": False},
+        "sdk": {"enable_streaming": True},
+        "sentience": {"enable_auto_improvement": False},
+    },
+    "production": {
+        "kernel": {"budget_usd": 100.0},
+        "dispatcher": {"auto_crystallization": True},
+        "sentience": {"enable_sentience": True, "enable_auto_improvement": True},
+        "security": {"sandbox": "require"},
+    },
+    "testing": {
+        "kernel": {"budget_usd": 0.10},
+        "dispatcher": {"llm_allowed": False},
+        "sentience": {"enable_sentience": False, "enable_auto_improvement": False},
+    },
+}
+
+
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Deep-merge two nested dicts into a new one; ``changes`` wins."""
+    merged = dict(base)
+    for name, given in changes.items():
+        group, field = SHORT_NAMES.get(name, ("", ""))
+        key, value = (group, {field: given}) if group else (name, given)
+        old = merged.get(key)
+        nested = isinstance(old, dict) and isinstance(value, dict)
+        merged[key] = merge(dict(old or {}), value) if nested else value
+    return merged
+
+
+def describe_validation(error: ValidationError) -> str:
+    """One line per wrong key: where it is and what is wrong with it."""
+    lines = []
+    for item in error.errors(include_url=False, include_input=False):
+        where = ".".join(str(part) for part in item["loc"]) or "configuration"
+        known = "is not a known key" if item["type"] == "extra_forbidden" else item["msg"]
+        lines.append(f"{where}: {known}")
+    return "; ".join(lines) + "."

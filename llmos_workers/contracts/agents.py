@@ -1,0 +1,29 @@
+"""An agent as its Markdown file defines it."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import Field
+
+from llmos_workers.contracts.base import Contract
+
+AGENT_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
+
+
+class AgentDefinition(Contract):
+    """Front matter and body of ``workspace/agents/<name>.md``."""
+
+    name: str
+    description: str
+    prompt: str
+    """The Markdown body: the agent's system prompt."""
+    tools: tuple[str, ...] = ()
+    """Exact names of the tools it may call; nothing else passes the gate."""
+    model: str | None = None
+    """Model id or alias (haiku, sonnet, opus); None: the configured model."""
+    version: int = Field(default=1, ge=1)
+    status: str = "active"
+    max_turns: int | None = Field(default=None, ge=1)
+    capabilities: tuple[str, ...] = ()
+    path: str = ""

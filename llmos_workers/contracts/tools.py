@@ -1,0 +1,82 @@
+"""Tools as all rooms speak of them: specification, call, result."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
+
+from llmos_workers.contracts.base import Contract
+from llmos_workers.contracts.outcome import FileDigest
+
+
+class Effect(StrEnum):
+    """What running a tool twice does."""
+
+    READ = "read"
+    """Changes nothing; its output informs whoever called."""
+    IDEMPOTENT = "idempotent"
+    """Changes files of the project; the same call again leaves the same files."""
+    EXTERNAL = "external"
+    """May have effects outside the project, or other effects when repeated."""
+
+
+class ToolSpec(Contract):
+    """What a tool is: the model sees name, description and schema; the gate sees the rest."""
+
+    name: str
+    description: str
+    input_schema: dict[str, Any]
+    effect: Effect
+    informative: bool
+    """Whether the output tells the caller something the call did not say (Read, Bash: yes;
+    Write: no). What a model writes after an informative result depends on that result."""
+    destructive: bool = False
+    timeout_s: float = Field(default=120.0, gt=0)
+    implementation: str = "1"
+    """Raised by the tool's author when the same call may do something else than before."""
+
+    @property
+    def version(self) -> str:
+        """12 hex digits over everything that a recorded call relied on."""
+        facts = [self.name, self.input_schema, self.effect.value, self.implementation]
+        canonical = json.dumps(facts, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+class ToolCall(Contract):
+    """A tool's name with its arguments."""
+
+    name: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    call_id: str = ""
+    """The model's id of the call (toolu_...); empty in traces."""
+
+    def digest(self) -> str:
+        """sha256 over name and canonical arguments: what an approval is bound to."""
+        canonical = json.dumps(
+            [self.name, self.arguments], sort_keys=True, separators=(",", ":"), ensure_ascii=False
+        )
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+class ToolResult(Contract):
+    """What came of a call. A failed call is a result too, not an exception."""
+
+    ok: bool
+    output: str = ""
+    """Text for the model or the user, already capped and scrubbed."""
+    exit_code: int | None = None
+    error: str | None = None
+    """Short reason when not ok."""
+    denied_by: str | None = None
+    """Rule that refused the call, when the gate did."""
+    reads: tuple[FileDigest, ...] = ()
+    """Project files the call read, as they were before it."""
+    writes: tuple[FileDigest, ...] = ()
+    """Project files the call changed, as they are after it."""
+    duration_ms: float = 0.0
+    truncated: bool = False

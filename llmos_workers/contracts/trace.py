@@ -1,0 +1,119 @@
+"""An execution trace: the recorded, replayable way to a goal."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from llmos_workers.contracts.base import Contract, Micro
+from llmos_workers.contracts.modes import Mode
+from llmos_workers.contracts.outcome import FileDigest, Usage
+from llmos_workers.contracts.tools import ToolCall
+
+TRACE_FORMAT = 1
+
+
+class SlotType(StrEnum):
+    """What kind of value a slot holds; a new value must be of the same kind."""
+
+    TEXT = "text"
+    NUMBER = "number"
+    PATH = "path"
+    URL = "url"
+    DATE = "date"
+    NAME = "name"
+
+
+class Slot(Contract):
+    """A value of the goal that reappears in the recorded arguments."""
+
+    name: str
+    type: SlotType = SlotType.TEXT
+    value: str
+    """The value in the learning run, as it stands in the goal."""
+    declared: bool = False
+    """Whether the learner named it; only declared slots may vary inside generated content."""
+
+
+class TraceStep(Contract):
+    """One recorded call, with what must hold when it is replayed."""
+
+    call: ToolCall
+    turn: int = Field(default=0, ge=0)
+    """The model turn that made the call; calls of one turn did not see each other's results."""
+    tool_version: str = ""
+    ok: bool = True
+    exit_code: int | None = None
+    output: str = ""
+    """The result's text, capped."""
+    output_digest: str = ""
+    """sha256 of the uncapped, normalized output."""
+    informative: bool = False
+    reads: tuple[FileDigest, ...] = ()
+    writes: tuple[FileDigest, ...] = ()
+    duration_ms: float = 0.0
+
+
+class ExecutionTrace(Contract):
+    """The signed content of a trace plus counters that are merged in when it is read.
+
+    Identity is ``(project, trace_id, version)``; ``trace_id`` equals ``goal_signature`` of the
+    goal it was learned from.
+    """
+
+    format: int = TRACE_FORMAT
+    trace_id: str
+    project: str = "default"
+    version: int = Field(default=1, ge=1)
+    goal_signature: str
+    """16 hex digits of the normalized goal."""
+    goal_text: str
+    aliases: tuple[str, ...] = ()
+    """Other wordings known to mean the same goal."""
+    vetoes: tuple[str, ...] = ()
+    """Signatures of goals that must never follow this trace."""
+    slots: tuple[Slot, ...] = ()
+    steps: tuple[TraceStep, ...] = ()
+    inputs: tuple[FileDigest, ...] = ()
+    """Files the run depended on, as they were before it."""
+    outputs: tuple[FileDigest, ...] = ()
+    """Files the run left changed, as they were after it."""
+    answer: str = ""
+    """The learner's final text."""
+    agent: str = "system-agent"
+    mode: Mode = Mode.LEARNER
+    created_at: str = ""
+    """ISO 8601, UTC."""
+    learned_from: str = ""
+    """Goal id of the learning run."""
+    model: str = ""
+    learn_cost_micro: Micro = 0
+    learn_usage: Usage = Field(default_factory=Usage)
+    learn_duration_s: float = 0.0
+    proved: bool = True
+    """False: helps as MIXED, is not followed."""
+    destructive: bool = False
+    tainted: bool = False
+    output_summary: str = ""
+    error_notes: str = ""
+    crystallized_into_tool: str | None = None
+
+    # Counters: kept apart in Redis, flushed into the front matter now and then, never signed.
+    usage_count: int = Field(default=0, ge=0)
+    success_count: int = Field(default=0, ge=0)
+    failure_streak: int = Field(default=0, ge=0)
+    total_cost_micro: Micro = 0
+    total_saved_micro: Micro = 0
+    avg_latency_ms: float = 0.0
+    last_used: str = ""
+
+    @property
+    def success_rating(self) -> float:
+        """Share of successful uses; 1.0 before the first reuse."""
+        return self.success_count / self.usage_count if self.usage_count else 1.0
+
+    @property
+    def tools_used(self) -> tuple[str, ...]:
+        """Names of the tools, in order of first use."""
+        return tuple(dict.fromkeys(step.call.name for step in self.steps))

@@ -1,0 +1,1 @@
+"""The embedded stack: a private valkey-server and the worker processes."""

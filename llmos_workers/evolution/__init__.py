@@ -1,0 +1,1 @@
+"""How the system gets better: agents, later crystallization and improvement."""

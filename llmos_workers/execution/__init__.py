@@ -1,0 +1,1 @@
+"""Doing it, safely: agent loop, replay, model gateway, tools, hooks, sandbox."""

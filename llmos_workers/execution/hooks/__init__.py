@@ -1,0 +1,1 @@
+"""The hook chain that every tool call passes."""

@@ -1,0 +1,1 @@
+"""What must be exact: goals, journal, money, Redis, the workspace."""

@@ -1,0 +1,1 @@
+"""A scripted stand-in for the Messages API over HTTP. It is not a language model."""

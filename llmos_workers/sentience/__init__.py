@@ -1,0 +1,1 @@
+"""How to behave: valence, policy, state."""

@@ -1,0 +1,1 @@
+"""The doors: Celery tasks that unpack, call a layer and return."""

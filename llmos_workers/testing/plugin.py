@@ -1,0 +1,1 @@
+"""The pytest plugin: fixtures are added as the embedded stack arrives."""
