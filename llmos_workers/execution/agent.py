@@ -1,0 +1,280 @@
+"""The agent loop: a model and tools take turns until the goal is done or cannot be.
+
+Every stop reason of the API has its handling (see AgentLoop._after). The loop never decides
+what may run: each call goes through the gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from llmos_workers.contracts.agents import AgentDefinition
+from llmos_workers.contracts.errors import ModelError
+from llmos_workers.contracts.outcome import ErrorInfo, Usage
+from llmos_workers.contracts.tools import ToolCall, ToolResult
+from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
+from llmos_workers.execution.gate import GateContext, ToolGate
+from llmos_workers.execution.llm import CallContext, ModelGateway, ModelRequest, ModelResponse
+from llmos_workers.execution.prompts import (
+    first_message,
+    system_blocks,
+    tool_blocks,
+    with_cache_breakpoint,
+)
+from llmos_workers.execution.recording import record_step, summarize
+from llmos_workers.execution.tools.registry import ToolRegistry
+
+NO_SKILL = "REHEARSAL_NO_SKILL:"
+"""Prefix by which the scripted rehearsal model says that it does not know this kind of goal."""
+
+MAX_CONTINUATIONS = 3
+"""How often an answer cut off at max_tokens is continued."""
+
+
+@dataclass(frozen=True)
+class AgentTask:
+    """What one run of the loop is to do."""
+
+    goal: str
+    agent: AgentDefinition
+    model: str
+    max_turns: int
+    max_tokens: int
+    context: str = ""
+    """Internal state and memory, for the changing part of the system prompt."""
+    experience: ExecutionTrace | None = None
+    done: tuple[TraceStep, ...] = ()
+    purpose: str = "learn"
+
+
+@dataclass
+class AgentResult:
+    """What came of it. ``error`` is None exactly when the model finished the goal."""
+
+    text: str = ""
+    steps: list[TraceStep] = field(default_factory=list)
+    usage: Usage = field(default_factory=Usage)
+    cost_micro: int = 0
+    llm_calls: int = 0
+    error: ErrorInfo | None = None
+
+
+class AgentLoop:
+    """Runs an AgentTask with a gateway to the model and a gate to the tools."""
+
+    def __init__(self, gateway: ModelGateway, gate: ToolGate, registry: ToolRegistry) -> None:
+        self._gateway = gateway
+        self._gate = gate
+        self._registry = registry
+
+    def run(
+        self,
+        task: AgentTask,
+        gate_context: GateContext,
+        call_context: CallContext,
+        *,
+        before_turn: Callable[[], None] = lambda: None,
+    ) -> AgentResult:
+        """Take turns until the model ends, a limit is met or the endpoint fails.
+
+        ``before_turn`` may raise to stop the run (cancelled, deadline, lease lost); what was
+        spent so far is in the result attached to ModelError only, because the ledger has it
+        in any case.
+        """
+        result = AgentResult(steps=list(task.done))
+        conversation = _Conversation(task)
+        request_parts = self._fixed_parts(task, gate_context)
+        for turn in range(task.max_turns):
+            before_turn()
+            request = ModelRequest(
+                messages=with_cache_breakpoint(conversation.messages), **request_parts
+            )
+            call_context.on_event("model_call", {"turn": turn, "model": task.model})
+            try:
+                response = self._gateway.complete(request, call_context)
+            except ModelError as error:
+                result.error = describe(error)
+                return result
+            self._account(result, response, turn, call_context)
+            if self._after(response, conversation, result, turn, gate_context, call_context):
+                return result
+        result.error = ErrorInfo(
+            kind="TurnLimit",
+            message=f"the goal was not finished within {task.max_turns} turns.",
+            fix="Raise sdk.max_turns or the agent's max_turns, or split the goal.",
+        )
+        return result
+
+    def _fixed_parts(self, task: AgentTask, gate_context: GateContext) -> dict[str, Any]:
+        specs = self._registry.specs(sorted(gate_context.grants))
+        return {
+            "model": task.model,
+            "system": system_blocks(task.agent, task.context),
+            "tools": tool_blocks(specs),
+            "max_tokens": task.max_tokens,
+            "purpose": task.purpose,
+        }
+
+    @staticmethod
+    def _account(
+        result: AgentResult, response: ModelResponse, turn: int, context: CallContext
+    ) -> None:
+        result.llm_calls += 1
+        result.usage = result.usage + response.usage
+        result.cost_micro += response.cost_micro
+        context.on_event(
+            "model_response",
+            {
+                "turn": turn,
+                "stop_reason": response.stop_reason,
+                "tokens": response.usage.total_tokens,
+                "cost_micro": response.cost_micro,
+            },
+        )
+
+    def _after(
+        self,
+        response: ModelResponse,
+        conversation: _Conversation,
+        result: AgentResult,
+        turn: int,
+        gate_context: GateContext,
+        call_context: CallContext,
+    ) -> bool:
+        """Handle one response; True when the run is over."""
+        match response.stop_reason:
+            case "tool_use":
+                conversation.assistant(response)
+                blocks = []
+                for call in response.tool_uses:
+                    outcome = self._use_tool(call, turn, result, gate_context, call_context)
+                    blocks.append(tool_result_block(call, outcome))
+                conversation.user(blocks)
+                return False
+            case "end_turn" | "stop_sequence":
+                result.text = conversation.finish(response.text)
+                result.error = _no_skill(result.text)
+                return True
+            case "max_tokens":
+                return self._continue_cut_off(response, conversation, result)
+            case "pause_turn":
+                conversation.assistant(response)
+                return False
+            case "refusal":
+                result.error = ErrorInfo(
+                    kind="Refusal",
+                    message=f"the model refused this goal. {response.text}".strip(),
+                    fix="Reword the goal, or do this step by hand.",
+                )
+            case "model_context_window_exceeded":
+                result.error = ErrorInfo(
+                    kind="ContextExceeded",
+                    message="the conversation no longer fits the model's context window.",
+                    fix="Split the goal, or let tools read less at a time.",
+                )
+            case other:
+                result.error = ErrorInfo(
+                    kind="UnknownStop",
+                    message=f"the endpoint stopped with {other!r}, which this version does not "
+                    "know.",
+                    fix="Upgrade llmos or check the endpoint.",
+                )
+        return True
+
+    @staticmethod
+    def _continue_cut_off(
+        response: ModelResponse, conversation: _Conversation, result: AgentResult
+    ) -> bool:
+        """max_tokens: a cut-off call is never run; a cut-off text is continued a few times."""
+        conversation.continuations += 1
+        if conversation.continuations > MAX_CONTINUATIONS:
+            result.error = ErrorInfo(
+                kind="TokenLimit",
+                message="the model's answers were cut off at sdk.max_tokens again and again.",
+                fix="Raise sdk.max_tokens, or split the goal.",
+            )
+            return True
+        conversation.assistant(response)
+        if response.tool_uses:
+            refused = ToolResult(
+                ok=False,
+                error="this call was cut off at the token limit and was not run; "
+                "make it again in smaller pieces.",
+            )
+            conversation.user([tool_result_block(c, refused) for c in response.tool_uses])
+        else:
+            conversation.partial += response.text
+            conversation.user([_text("Your answer was cut off. Go on exactly where you stopped.")])
+        return False
+
+    def _use_tool(
+        self,
+        call: ToolCall,
+        turn: int,
+        result: AgentResult,
+        gate_context: GateContext,
+        call_context: CallContext,
+    ) -> ToolResult:
+        call_context.on_event("tool_call", {"name": call.name, "summary": summarize(call)})
+        outcome = self._gate.call(call, gate_context)
+        spec = tool.spec if (tool := self._registry.find(call.name)) else None
+        result.steps.append(record_step(spec, call, outcome, turn))
+        call_context.on_event(
+            "tool_result",
+            {
+                "name": call.name,
+                "ok": outcome.ok,
+                "exit_code": outcome.exit_code,
+                "duration_ms": round(outcome.duration_ms, 1),
+            },
+        )
+        return outcome
+
+
+class _Conversation:
+    """The messages so far. Assistant blocks go back to the API unmodified."""
+
+    def __init__(self, task: AgentTask) -> None:
+        text = first_message(task.goal, experience=task.experience, done=task.done)
+        self.messages: list[dict[str, Any]] = [{"role": "user", "content": [_text(text)]}]
+        self.partial = ""
+        self.continuations = 0
+
+    def assistant(self, response: ModelResponse) -> None:
+        # An assistant turn without blocks is refused by the API.
+        if response.content:
+            self.messages.append({"role": "assistant", "content": response.content})
+
+    def user(self, blocks: list[dict[str, Any]]) -> None:
+        self.messages.append({"role": "user", "content": blocks})
+
+    def finish(self, text: str) -> str:
+        return (self.partial + text).strip()
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _no_skill(text: str) -> ErrorInfo | None:
+    if not text.startswith(NO_SKILL):
+        return None
+    return ErrorInfo(kind="NoRehearsalSkill", message=text.removeprefix(NO_SKILL).strip())
+
+
+def tool_result_block(call: ToolCall, result: ToolResult) -> dict[str, Any]:
+    """A tool's result as the Messages API takes it."""
+    text = result.output if result.ok else "\n".join(filter(None, (result.error, result.output)))
+    return {
+        "type": "tool_result",
+        "tool_use_id": call.call_id,
+        "content": text or "(no output)",
+        "is_error": not result.ok,
+    }
+
+
+def describe(error: ModelError) -> ErrorInfo:
+    """An error as an outcome tells it."""
+    return ErrorInfo(kind=type(error).__name__, message=error.message, fix=error.fix)
