@@ -1,1 +1,26 @@
 """llmos: natural-language goals on Celery, learned once and replayed from then on."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from llmos_workers.client import LLMOS as LLMOS
+    from llmos_workers.client_handle import GoalHandle as GoalHandle
+    from llmos_workers.config import LLMOSConfig as LLMOSConfig
+    from llmos_workers.config_sources import ConfigBuilder as ConfigBuilder
+
+_LAZY = {
+    "LLMOS": "llmos_workers.client",
+    "GoalHandle": "llmos_workers.client_handle",
+    "LLMOSConfig": "llmos_workers.config",
+    "ConfigBuilder": "llmos_workers.config_sources",
+}
+"""Public name -> module, imported when first asked for: who submits pays only for submitting."""
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
