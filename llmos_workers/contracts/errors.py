@@ -30,7 +30,9 @@
     │   ├── IllegalTransition
     │   ├── LeaseHeld
     │   ├── LeaseLost
-    │   └── GoalFinished
+    │   ├── GoalFinished
+    │   ├── Cancelled
+    │   └── DeadlineExceeded
     └── DataError                  a stored thing cannot be read                    exit 1
         ├── MalformedFile          trace, agent, skill, price file: path and line
         └── CodecError
@@ -205,6 +207,16 @@ class LeaseLost(GoalStateError):
 
 class GoalFinished(GoalStateError):
     """The goal already reached a final state."""
+
+
+class Cancelled(GoalStateError):
+    """Someone asked to cancel the goal; the run stops before its next step."""
+
+    exit_code = 5
+
+
+class DeadlineExceeded(GoalStateError):
+    """The goal's deadline passed; no further step is started."""
 
 
 class DataError(LLMOSError):
