@@ -10,10 +10,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
 from llmos_workers.contracts.base import Contract, usd_to_micro
-from llmos_workers.contracts.errors import ConfigError
+from llmos_workers.contracts.errors import ConfigError, InvalidOption
 
 DEFAULT_MODEL = "claude-sonnet-5-5"
 
@@ -40,6 +40,15 @@ class KernelConfig(Contract):
     max_deliveries: int = Field(default=5, ge=1)
     """After so many starts of one goal it is DEAD."""
     result_retention_secs: int = Field(default=7 * 86_400, ge=60)
+
+    @field_validator("budget_usd")
+    @classmethod
+    def _positive_amount(cls, value: float) -> float:
+        try:
+            usd_to_micro(value)
+        except InvalidOption as error:
+            raise ValueError(error.message) from None
+        return value
 
     @property
     def budget_micro(self) -> int:
@@ -113,7 +122,7 @@ class SentienceConfig(Contract):
     curiosity_setpoint: float = Field(default=0.0, ge=-1, le=1)
     energy_setpoint: float = Field(default=0.7, ge=-1, le=1)
     self_confidence_setpoint: float = Field(default=0.3, ge=-1, le=1)
-    boredom_threshold: float = -0.4
+    boredom_threshold: float = Field(default=-0.4, ge=-1, le=1)
     inject_internal_state: bool = True
     inject_behavioral_guidance: bool = True
     enable_auto_improvement: bool = True
@@ -178,21 +187,7 @@ class LLMOSConfig(Contract):
     @classmethod
     def _short_names(cls, data: Any) -> Any:
         """Accept the upstream's flat names beside the groups."""
-        if not isinstance(data, dict):
-            return data
-        data = dict(data)
-        for short, (group, field) in SHORT_NAMES.items():
-            if short in data:
-                value = data.pop(short)
-                if not group:
-                    data[field] = value
-                    continue
-                inner = data.get(group, {})
-                inner = inner.model_dump() if isinstance(inner, Contract) else dict(inner)
-                data[group] = inner | {field: value}
-        if "execution_layer" in data:
-            data["execution"] = data.pop("execution_layer")
-        return data
+        return expand_short_names(data) if isinstance(data, dict) else data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Self:
@@ -225,6 +220,9 @@ SHORT_NAMES: dict[str, tuple[str, str]] = {
     "workspace_path": ("", "workspace"),
 }
 
+LONG_GROUP_NAMES = {"execution_layer": "execution"}
+"""The upstream's name of a group, and ours."""
+
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
     "development": {
@@ -247,14 +245,37 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Deep-merge two nested dicts into a new one; ``changes`` wins."""
+    """Deep-merge two nested dicts into a new one; ``changes`` wins. Both may use short names."""
+    return _deep_merge(expand_short_names(base), expand_short_names(changes))
+
+
+def expand_short_names(data: dict[str, Any]) -> dict[str, Any]:
+    """The same settings in their groups: ``{"model": m}`` becomes ``{"sdk": {"model": m}}``."""
+    expanded = {
+        LONG_GROUP_NAMES.get(name, name): value
+        for name, value in data.items()
+        if name not in SHORT_NAMES
+    }
+    for short, (group, field) in SHORT_NAMES.items():
+        if short not in data:
+            continue
+        if not group:
+            expanded[field] = data[short]
+            continue
+        inner = expanded.get(group, {})
+        if isinstance(inner, Contract):
+            inner = inner.model_dump()
+        # Anything that is no mapping is left for validation to refuse by its name.
+        expanded[group] = dict(inner) | {field: data[short]} if isinstance(inner, dict) else inner
+    return expanded
+
+
+def _deep_merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
-    for name, given in changes.items():
-        group, field = SHORT_NAMES.get(name, ("", ""))
-        key, value = (group, {field: given}) if group else (name, given)
+    for key, value in changes.items():
         old = merged.get(key)
         nested = isinstance(old, dict) and isinstance(value, dict)
-        merged[key] = merge(dict(old or {}), value) if nested else value
+        merged[key] = _deep_merge(dict(old or {}), value) if nested else value
     return merged
 
 

@@ -1,0 +1,92 @@
+"""The table of all settings in docs/configuration.md, made from the models.
+
+``python -m llmos_workers.config_docs docs/configuration.md`` rewrites it between its markers.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from llmos_workers import config as models
+from llmos_workers.config import LLMOSConfig
+from llmos_workers.config_keys import SHORT_VARIABLES, all_keys, variable_of
+from llmos_workers.contracts.base import Contract
+
+BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
+
+
+def settings_table() -> str:
+    """One Markdown table per group: key, default, variable, meaning."""
+    meanings = _attribute_docs()
+    shorts = {key: name for name, key in SHORT_VARIABLES.items()}
+    groups: dict[str, list[str]] = {}
+    for key, annotation in all_keys().items():
+        group, _, field = key.rpartition(".")
+        owner = type(getattr(LLMOSConfig(), group)) if group else LLMOSConfig
+        default = getattr(getattr(LLMOSConfig(), group) if group else LLMOSConfig(), field)
+        variable = f"`{variable_of(key)}`"
+        if group and key in shorts:
+            variable += f" or `{shorts[key]}`"
+        meaning = meanings.get((owner.__name__, field), "")
+        row = f"| `{field}` | {_default(default)} | {_type(annotation)} | {variable} | {meaning} |"
+        groups.setdefault(group, []).append(row)
+    return "\n".join(_section(group, rows) for group, rows in groups.items())
+
+
+def write_table(path: Path) -> None:
+    """Put the current table between the markers of the document."""
+    head, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
+    tail = rest.partition(END)[2]
+    path.write_text(f"{head}{BEGIN}\n{settings_table()}\n{END}{tail}", encoding="utf-8")
+
+
+def _section(group: str, rows: list[str]) -> str:
+    head = "| field | default | type | variable | meaning |\n|---|---|---|---|---|\n"
+    title = f"### [{group}]" if group else "### top level"
+    return f"{title}\n\n{head}" + "\n".join(rows) + "\n"
+
+
+def _default(value: Any) -> str:
+    if value is None or isinstance(value, SecretStr):
+        return "not set"
+    if isinstance(value, tuple):
+        return "none" if not value else f"`{', '.join(value)}`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _type(annotation: Any) -> str:
+    text = getattr(annotation, "__name__", "") if isinstance(annotation, type) else str(annotation)
+    for long, short in (
+        ("typing.Literal", "one of "),
+        ("pydantic.types.SecretStr", "secret"),
+        ("tuple[str, ...]", "list"),
+        (" | None", ""),
+        ("SandboxDemand", "require or prefer"),
+    ):
+        text = text.replace(long, short)
+    return text
+
+
+def _attribute_docs() -> dict[tuple[str, str], str]:
+    """(class, field) -> the text literal below the field, from the source of the models."""
+    docs = {}
+    tree = ast.parse(Path(models.__file__).read_text(encoding="utf-8"))
+    for node in (n for n in tree.body if isinstance(n, ast.ClassDef)):
+        if not issubclass(getattr(models, node.name), Contract):
+            continue
+        for field, doc in zip(node.body, node.body[1:], strict=False):
+            if not isinstance(field, ast.AnnAssign) or not isinstance(field.target, ast.Name):
+                continue
+            if isinstance(doc, ast.Expr) and isinstance(doc.value, ast.Constant):
+                text = " ".join(str(doc.value.value).split())
+                docs[node.name, field.target.id] = text.replace("``", "`").replace("|", "\\|")
+    return docs
+
+
+if __name__ == "__main__":
+    write_table(Path(sys.argv[1]))
