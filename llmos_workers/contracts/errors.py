@@ -32,7 +32,8 @@
     │   ├── LeaseLost
     │   ├── GoalFinished
     │   ├── Cancelled
-    │   └── DeadlineExceeded
+    │   ├── DeadlineExceeded
+    │   └── NotFinished            a wait ended before its goal (TimeoutError)      exit 8
     └── DataError                  a stored thing cannot be read                    exit 1
         ├── MalformedFile          trace, agent, skill, price file: path and line
         └── CodecError
@@ -217,6 +218,12 @@ class Cancelled(GoalStateError):
 
 class DeadlineExceeded(GoalStateError):
     """The goal's deadline passed; no further step is started."""
+
+
+class NotFinished(GoalStateError, TimeoutError):
+    """The goal has no outcome yet when the wait for it ends; the goal itself goes on."""
+
+    exit_code = 8
 
 
 class DataError(LLMOSError):
