@@ -1,1 +1,6 @@
-"""The doors: Celery tasks that unpack, call a layer and return."""
+"""The doors: Celery tasks that unpack a message, call the flow, and return an outcome as JSON."""
+
+from llmos_workers.tasks.goals import goal, replay, think
+from llmos_workers.tasks.upkeep import upkeep
+
+__all__ = ["goal", "replay", "think", "upkeep"]

@@ -1,0 +1,45 @@
+"""What may end a run from outside: cancel, deadline, a lost lease."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from llmos_workers.contracts.errors import Cancelled, DeadlineExceeded
+from llmos_workers.contracts.goal import GoalRecord
+from llmos_workers.kernel.clock import Clock
+from llmos_workers.kernel.goals import GoalStore
+from llmos_workers.kernel.lease import LeaseKeeper
+
+CANCEL_POLL_SECS = 0.25
+"""How old the answer to "was it cancelled?" may be: a round trip per stream event is waste."""
+
+
+@dataclass
+class RunGuards:
+    """The three questions every step asks first."""
+
+    record: GoalRecord
+    goals: GoalStore
+    clock: Clock
+    keeper: LeaseKeeper
+    _asked_at: float = field(default=float("-inf"), init=False)
+    _cancelled: bool = field(default=False, init=False)
+
+    def cancelled(self) -> bool:
+        """Whether someone asked to cancel, or another run took the goal over."""
+        if self._cancelled or self.keeper.lost:
+            return True
+        now = self.clock.steady()
+        if now - self._asked_at >= CANCEL_POLL_SECS:
+            self._asked_at = now
+            self._cancelled = self.goals.cancel_requested(self.record.goal_id)
+        return self._cancelled
+
+    def check(self) -> None:
+        """Raise LeaseLost, Cancelled or DeadlineExceeded when one of them holds."""
+        self.keeper.check()
+        if self.cancelled():
+            raise Cancelled("the goal was cancelled.")
+        deadline = self.record.options.deadline
+        if deadline is not None and self.clock.now() >= deadline:
+            raise DeadlineExceeded("the goal's deadline has passed.")

@@ -1,0 +1,130 @@
+"""Replay: run a trace's calls again, without a model, checking each step.
+
+The end is one of two: an outcome, or a Handover of what was done so far to a model (MIXED).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llmos_workers.contracts.decision import ModeDecision
+from llmos_workers.contracts.goal import GoalRecord, GoalState
+from llmos_workers.contracts.modes import Mode
+from llmos_workers.contracts.outcome import Outcome
+from llmos_workers.contracts.state import TriggerType
+from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
+from llmos_workers.execution.ptc import PTCExecutor, SequenceResult, ToolSequence
+from llmos_workers.execution.recording import record_step
+from llmos_workers.flow.guards import RunGuards
+from llmos_workers.flow.outcomes import make_outcome
+from llmos_workers.learning.answers import replay_answer
+from llmos_workers.learning.followable import replay_blockers
+from llmos_workers.learning.matching.slots import fill
+
+if TYPE_CHECKING:
+    from llmos_workers.runtime import Runtime
+
+
+@dataclass(frozen=True)
+class Handover:
+    """A replay that met a difference: the model goes on from here."""
+
+    decision: ModeDecision
+    done: tuple[TraceStep, ...]
+
+
+def replay(
+    runtime: Runtime, record: GoalRecord, decision: ModeDecision, guards: RunGuards
+) -> Outcome | Handover:
+    """Follow the decision's trace. Raises Cancelled, DeadlineExceeded or LeaseLost."""
+    trace = runtime.traces.get(record.project, decision.trace_id or "")
+    reason = _refusal(runtime, record, decision, trace)
+    if trace is None or reason:
+        return _hand_over(decision, (), reason)
+    started = runtime.clock.steady()
+    steps = tuple(fill(trace.steps, trace.slots, decision.slots))
+    gate_context = runtime.gate_context(record, decision, guards, source="trace")
+    sequence = ToolSequence(steps=steps, slots=decision.slots)
+    result = PTCExecutor(runtime.gate, runtime.tools, runtime.clock).execute_sequence(
+        sequence, gate_context
+    )
+    guards.check()
+    done = _done_steps(runtime, steps, result)
+    latency_ms = (runtime.clock.steady() - started) * 1000
+    if not result.completed:
+        _count(runtime, record, trace, success=False, latency_ms=latency_ms)
+        where = (result.diverged_at or 0) + 1
+        return _hand_over(decision, done, f"step {where} of the replay differed: {result.reason}")
+    _count(runtime, record, trace, success=True, latency_ms=latency_ms)
+    return make_outcome(
+        record,
+        GoalState.SUCCEEDED,
+        now=runtime.clock.now(),
+        decision=decision,
+        text=replay_answer(trace, decision.slots, result.results),
+        steps=done,
+        saved_micro=trace.learn_cost_micro,
+        replayed_from=trace.created_at,
+    )
+
+
+def _refusal(
+    runtime: Runtime, record: GoalRecord, decision: ModeDecision, trace: ExecutionTrace | None
+) -> str:
+    """Why the trace may no longer be followed: the world may have moved since dispatch."""
+    if trace is None:
+        return f"trace {decision.trace_id} is gone"
+    if decision.trace_version is not None and trace.version != decision.trace_version:
+        return f"the trace became version {trace.version} after the decision"
+    blockers = replay_blockers(
+        trace,
+        decision.slots,
+        runtime.workspace.project(record.project).output,
+        runtime.tools.versions(),
+    )
+    return "; ".join(blockers)
+
+
+def _hand_over(decision: ModeDecision, done: tuple[TraceStep, ...], reason: str) -> Handover:
+    mixed = decision.model_copy(
+        update={"mode": Mode.MIXED, "reason": f"{decision.reason}; then {reason}"}
+    )
+    return Handover(mixed, done)
+
+
+def _done_steps(
+    runtime: Runtime, steps: tuple[TraceStep, ...], result: SequenceResult
+) -> tuple[TraceStep, ...]:
+    """The steps that ran, as they came out this time."""
+    done = []
+    for step, outcome in zip(steps, result.results, strict=False):
+        tool = runtime.tools.find(step.call.name)
+        done.append(record_step(tool.spec if tool else None, step.call, outcome, step.turn))
+    return tuple(done)
+
+
+def _count(
+    runtime: Runtime, record: GoalRecord, trace: ExecutionTrace, *, success: bool, latency_ms: float
+) -> None:
+    saved = trace.learn_cost_micro if success else 0
+    runtime.traces.update_trace_stats(
+        record.project,
+        trace.trace_id,
+        success=success,
+        cost_micro=0,
+        saved_micro=saved,
+        latency_ms=latency_ms,
+    )
+    if saved:
+        runtime.economy.record_saved(
+            goal_id=record.goal_id, project=record.project, mode="FOLLOWER", micro=saved
+        )
+    if success:
+        runtime.feel(
+            TriggerType.TASK_REPETITION,
+            "followed a known trace",
+            project=record.project,
+            repeats=trace.usage_count + 1,
+        )
+        runtime.feel(TriggerType.TASK_SUCCESS, "replay", project=record.project, cost_usd=0.0)

@@ -1,0 +1,34 @@
+"""The duties of the upkeep role: what keeps files and records in step. Each is idempotent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from llmos_workers.runtime import Runtime
+
+
+def scan_traces(runtime: Runtime) -> str:
+    """Pick up traces that people edited, added or removed."""
+    return f"{runtime.traces.scan()} changed"
+
+
+def flush_counters(runtime: Runtime) -> str:
+    """Write the traces' counters into their front matter."""
+    return f"{runtime.traces.flush_counters()} written"
+
+
+def snapshot_state(runtime: Runtime) -> str:
+    """Write each project's internal state to its ``state/sentience.json``."""
+    written = 0
+    for project in runtime.workspace.projects():
+        path = runtime.workspace.project(project).state / "sentience.json"
+        runtime.sentience.snapshot(project, path)
+        written += 1
+    return f"{written} written"
+
+
+DUTIES: dict[str, Callable[[Runtime], str]] = {
+    "scan_traces": scan_traces,
+    "flush_counters": flush_counters,
+    "snapshot_state": snapshot_state,
+}

@@ -1,0 +1,292 @@
+"""The layers of one worker process, put together once, each made when first asked for.
+
+Clients that must not be shared with a forked child (index, model) are made lazily, after the
+fork, in the process that uses them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from llmos_workers.config import LLMOSConfig
+from llmos_workers.contracts.agents import AgentDefinition
+from llmos_workers.contracts.decision import ModeDecision
+from llmos_workers.contracts.events import Topic
+from llmos_workers.contracts.goal import GoalRecord
+from llmos_workers.contracts.state import CognitivePolicy, TriggerType
+from llmos_workers.contracts.trace import ExecutionTrace
+from llmos_workers.evolution.agents import AgentLoader
+from llmos_workers.execution.gate import GateContext, ToolGate
+from llmos_workers.execution.hooks.chain import HookChain
+from llmos_workers.execution.tools.base import ToolContext
+from llmos_workers.execution.tools.registry import ToolRegistry
+from llmos_workers.flow.guards import RunGuards
+from llmos_workers.kernel.clock import Clock, SystemClock
+from llmos_workers.kernel.economy import TokenEconomy
+from llmos_workers.kernel.events import EventBus
+from llmos_workers.kernel.goals import GoalStore
+from llmos_workers.kernel.prices import Prices
+from llmos_workers.kernel.redis import Client, connect
+from llmos_workers.kernel.workspace import Workspace
+from llmos_workers.learning.traces import TraceManager
+from llmos_workers.sentience.cognitive_kernel import CognitiveKernel
+from llmos_workers.sentience.manager import SentienceManager
+
+if TYPE_CHECKING:
+    from llmos_workers.execution.agent import AgentLoop
+    from llmos_workers.execution.sandbox import Sandbox
+    from llmos_workers.flow.dispatch import Dispatcher
+    from llmos_workers.learning.index_contract import TraceIndex
+    from llmos_workers.learning.matching.embedder import Embedder
+    from llmos_workers.learning.matching.matcher import GoalMatcher
+    from llmos_workers.learning.outbox import IndexOutbox
+
+log = logging.getLogger(__name__)
+
+
+class Runtime:
+    """Everything a task needs. Parts may be injected by keyword for tests and embedding."""
+
+    def __init__(self, config: LLMOSConfig, **parts: Any) -> None:
+        self.config = config
+        self._drain_lock = threading.Lock()
+        for name, part in parts.items():
+            if not isinstance(getattr(type(self), name, None), cached_property):
+                raise TypeError(f"Runtime has no part named {name!r}")
+            self.__dict__[name] = part
+
+    # kernel
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The machine's clock."""
+        return SystemClock()
+
+    @cached_property
+    def redis(self) -> Client:
+        """Client of the state database."""
+        return connect(self.config.redis)
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The Markdown memory and the projects."""
+        workspace = Workspace(self.config.workspace)
+        workspace.ensure()
+        return workspace
+
+    @cached_property
+    def goals(self) -> GoalStore:
+        """Goal records."""
+        return GoalStore(self.redis, self.clock)
+
+    @cached_property
+    def prices(self) -> Prices:
+        """What models cost."""
+        return Prices.load()
+
+    @cached_property
+    def economy(self) -> TokenEconomy:
+        """Budget and ledger."""
+        limit = self.config.kernel.budget_micro
+        return TokenEconomy(self.redis, self.clock, self.prices, limit_micro=limit)
+
+    @cached_property
+    def bus(self) -> EventBus:
+        """System-wide events."""
+        return EventBus(self.redis)
+
+    # sentience
+
+    @cached_property
+    def cognitive_kernel(self) -> CognitiveKernel:
+        """State to policy; pure."""
+        return CognitiveKernel(self.config.sentience)
+
+    @cached_property
+    def sentience(self) -> SentienceManager:
+        """Internal state per project."""
+        return SentienceManager(self.redis, self.clock, self.config.sentience)
+
+    # execution
+
+    @cached_property
+    def tools(self) -> ToolRegistry:
+        """All tools of this process."""
+        return ToolRegistry.builtin()
+
+    @cached_property
+    def sandbox(self) -> Sandbox:
+        """What confines commands on this host."""
+        from llmos_workers.execution.sandbox import make_sandbox
+
+        return make_sandbox(self.config.security)
+
+    @cached_property
+    def gate(self) -> ToolGate:
+        """The one gate."""
+        return ToolGate(self.tools, HookChain.from_config(self.config), self.clock)
+
+    @cached_property
+    def agent_loop(self) -> AgentLoop:
+        """Model and tools taking turns."""
+        from llmos_workers.execution.agent import AgentLoop
+        from llmos_workers.execution.llm import ModelGateway
+
+        gateway = ModelGateway(self.config.sdk, self.economy, self.clock)
+        return AgentLoop(gateway, self.gate, self.tools)
+
+    # learning
+
+    @cached_property
+    def traces(self) -> TraceManager:
+        """Traces: Redis records with their Markdown."""
+        return TraceManager(self.redis, self.workspace, self.clock)
+
+    @cached_property
+    def agents(self) -> AgentLoader:
+        """Markdown agents."""
+        return AgentLoader(self.config.workspace)
+
+    @cached_property
+    def embedder(self) -> Embedder:
+        """Text to vectors."""
+        from llmos_workers.learning.matching.embedder import load_embedder
+
+        return load_embedder(self.config.index)
+
+    @cached_property
+    def index(self) -> TraceIndex:
+        """The vector index; only the dispatch role opens it."""
+        from llmos_workers.learning.index import open_index
+
+        return open_index(
+            self.config.index, self.config.workspace / "state" / "index", self.embedder.dim
+        )
+
+    @cached_property
+    def outbox(self) -> IndexOutbox:
+        """Index writes of the other roles."""
+        from llmos_workers.learning.outbox import IndexOutbox
+
+        return IndexOutbox(self.redis)
+
+    @cached_property
+    def matcher(self) -> GoalMatcher:
+        """Goal to known traces."""
+        from llmos_workers.learning.matching.matcher import GoalMatcher
+
+        return GoalMatcher(self.traces, self.index, self.embedder, self.config.dispatcher)
+
+    @cached_property
+    def dispatcher(self) -> Dispatcher:
+        """Goal to mode."""
+        from llmos_workers.flow.dispatch import Dispatcher
+
+        return Dispatcher(self)
+
+    # small services that need two of the above
+
+    def drain_outbox(self) -> None:
+        """Bring the index up to date; one thread at a time, the others use what is there."""
+        if self._drain_lock.acquire(blocking=False):
+            try:
+                self.outbox.drain(self.index, self.embedder, self.traces)
+            finally:
+                self._drain_lock.release()
+
+    def gate_context(
+        self,
+        record: GoalRecord,
+        decision: ModeDecision,
+        guards: RunGuards,
+        *,
+        source: Literal["model", "trace"],
+        agent: AgentDefinition | None = None,
+    ) -> GateContext:
+        """What the gate has to know about a run. A replay runs under its agent's grants."""
+        folder = self.workspace.project(record.project)
+        folder.ensure()
+        agent = agent or self.agents.get(self._agent_of(record, decision))
+        return GateContext(
+            grants=frozenset(agent.tools),
+            mode=decision.mode,
+            project=record.project,
+            goal_id=record.goal_id,
+            agent=agent.name,
+            policy=self._policy(record.project),
+            source=source,
+            tool=ToolContext(
+                project=record.project,
+                area=folder.output,
+                goal_id=record.goal_id,
+                sandbox=self.sandbox,
+                deadline=self._steady_deadline(record),
+                cancelled=guards.cancelled,
+                dry_run=record.options.dry_run,
+            ),
+        )
+
+    def _agent_of(self, record: GoalRecord, decision: ModeDecision) -> str:
+        if record.options.agent:
+            return record.options.agent
+        trace = self.traces.get(record.project, decision.trace_id) if decision.trace_id else None
+        return trace.agent if trace else "system-agent"
+
+    def _policy(self, project: str) -> CognitivePolicy:
+        return self.dispatcher.policy(project)
+
+    def _steady_deadline(self, record: GoalRecord) -> float | None:
+        if record.options.deadline is None:
+            return None
+        return self.clock.steady() + (record.options.deadline - self.clock.now())
+
+    def progress(self, goal_id: str) -> Callable[[str, dict[str, Any]], None]:
+        """A sink for progress events of a goal."""
+
+        def emit(kind: str, data: dict[str, Any]) -> None:
+            self.goals.emit(goal_id, kind, data)
+
+        return emit
+
+    def notice(self, goal_id: str, message: str) -> None:
+        """Tell whoever watches the goal something in words."""
+        self.goals.emit(goal_id, "notice", {"message": message})
+
+    def state_for_prompt(self, project: str) -> str:
+        """The internal state as a block for the system prompt; empty when it is off."""
+        config = self.config.sentience
+        if not config.enable_sentience or not config.inject_internal_state:
+            return ""
+        state = self.sentience.get_state(project)
+        return self.cognitive_kernel.enrich_context(
+            state, self.cognitive_kernel.derive_policy(state)
+        )
+
+    def feel(self, trigger: TriggerType, reason: str, *, project: str, **facts: Any) -> None:
+        """Move the project's internal state, and say so on the bus when its mode changes."""
+        if not self.config.sentience.enable_sentience:
+            return
+        before = self.sentience.get_state(project).latent_mode
+        after = self.sentience.trigger(trigger, reason, project=project, **facts).latent_mode
+        if after is not before:
+            self.bus.publish(
+                Topic.MODE_CHANGED,
+                {"project": project, "before": before.value, "after": after.value},
+            )
+
+    def slotted_paths(self, trace: ExecutionTrace, slots: dict[str, str]) -> list[str]:
+        """Paths that a replay with these slots would write."""
+        from llmos_workers.learning.matching.slots import fill
+
+        paths = []
+        for step in fill(trace.steps, trace.slots, slots):
+            path = step.call.arguments.get("path")
+            if step.writes and isinstance(path, str):
+                paths.append(path)
+        return paths
+
+

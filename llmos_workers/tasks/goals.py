@@ -1,0 +1,63 @@
+"""``llmos.goal`` (dispatch), ``llmos.replay`` and ``llmos.think``: the hops of one goal.
+
+The goal's id is the Celery task id in each hop: a task *replaces* itself with the next, so a
+caller's AsyncResult and a chord's membership hold from submit to outcome. None of them ever
+raises for a failed goal; what they return is Outcome as JSON.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Task, shared_task
+
+from llmos_workers.contracts.modes import Mode
+from llmos_workers.contracts.trace import TraceStep
+from llmos_workers.flow.replay import replay as run_replay
+from llmos_workers.flow.think import think as run_think
+from llmos_workers.tasks.hops import Next, leased_run, receive, runtime_of
+
+HOPS: dict[Mode, str] = {
+    Mode.FOLLOWER: "llmos.replay",
+    Mode.LEARNER: "llmos.think",
+    Mode.MIXED: "llmos.think",
+}
+QUEUES = {"llmos.replay": "replay", "llmos.think": "llm"}
+
+
+def hop_to(task: Task, step: Next) -> Any:
+    """Become the next task: same id, same chord, another queue. Raises (Celery's Ignore)."""
+    name = HOPS[step.decision.mode]
+    signature = task.app.signature(
+        name,
+        kwargs={"done": [s.model_dump(mode="json") for s in step.done]} if step.done else {},
+        queue=QUEUES[name],
+    )
+    return task.replace(signature)
+
+
+@shared_task(bind=True, name="llmos.goal", max_retries=None)
+def goal(self: Task, **payload: Any) -> Any:
+    """Dispatch a goal: match, choose a mode, go on to its queue."""
+    result = receive(self, runtime_of(self.app), payload)
+    return hop_to(self, result) if isinstance(result, Next) else result
+
+
+@shared_task(bind=True, name="llmos.replay", max_retries=None)
+def replay(self: Task, **_newer: Any) -> Any:
+    """Follow a trace without a model; hand over to ``llmos.think`` at the first difference."""
+    result = leased_run(self, runtime_of(self.app), run_replay)
+    return hop_to(self, result) if isinstance(result, Next) else result
+
+
+@shared_task(bind=True, name="llmos.think", max_retries=None)
+def think(self: Task, done: list[dict[str, Any]] | None = None, **_newer: Any) -> Any:
+    """Let a model work on the goal. ``done``: steps that a replay already took."""
+    steps = tuple(TraceStep.model_validate(step) for step in done or ())
+
+    def work(*parts: Any) -> Any:
+        return run_think(*parts, steps)
+
+    return leased_run(self, runtime_of(self.app), work)
+
+

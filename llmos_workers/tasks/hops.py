@@ -1,0 +1,276 @@
+"""What the hops share: receiving a message, holding the lease, and ending in an outcome."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+from celery import Celery, Task
+from celery.exceptions import Reject
+
+from llmos_workers.config_sources import load_config
+from llmos_workers.contracts.decision import ModeDecision
+from llmos_workers.contracts.errors import (
+    Cancelled,
+    GoalFinished,
+    GoalNotFound,
+    LeaseHeld,
+    LeaseLost,
+    LLMOSError,
+    UsageError,
+)
+from llmos_workers.contracts.events import Topic
+from llmos_workers.contracts.goal import GoalRecord, GoalState, TaskEnvelope
+from llmos_workers.contracts.outcome import ErrorInfo, Outcome
+from llmos_workers.contracts.payload import PAYLOAD_VERSION, parse_payload
+from llmos_workers.contracts.trace import TraceStep
+from llmos_workers.flow.guards import RunGuards
+from llmos_workers.flow.outcomes import error_info, failed_state, make_outcome
+from llmos_workers.flow.replay import Handover
+from llmos_workers.kernel.lease import LeaseKeeper
+from llmos_workers.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+RETRY_MAX_SECS = 30.0
+"""Longest wait of a duplicate before it looks again; well under the visibility timeout."""
+
+_making = threading.Lock()
+
+Work = Callable[[Runtime, GoalRecord, ModeDecision, RunGuards], Outcome | Handover]
+
+
+@dataclass(frozen=True)
+class Next:
+    """The goal goes on in the hop of this decision's mode."""
+
+    decision: ModeDecision
+    done: tuple[TraceStep, ...] = ()
+
+
+def runtime_of(app: Celery) -> Runtime:
+    """The process's layers, kept on the app; made anew in a forked child."""
+    with _making:
+        kept: tuple[int, Runtime] | None = getattr(app, "llmos_runtime", None)
+        if kept is None or kept[0] != os.getpid():
+            config = getattr(app, "llmos_config", None) or load_config()
+            kept = (os.getpid(), Runtime(config))
+            app.llmos_runtime = kept
+        return kept[1]
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """What a caller's AsyncResult.get() returns."""
+    return outcome.model_dump(mode="json")
+
+
+def receive(task: Task, runtime: Runtime, payload: dict[str, Any]) -> dict[str, Any] | Next:
+    """The dispatch hop: record, decision, and where to go on (or the outcome)."""
+    try:
+        record = _record(task, runtime, payload)
+    except UsageError as error:
+        return as_json(_unrecorded(task, error))
+    try:
+        if record.outcome is not None:
+            return as_json(record.outcome)
+        if _held(record, runtime):
+            raise _later(task, (record.lease_until or 0.0) - runtime.clock.now())
+        decision = runtime.dispatcher.decide(record)
+        if record.options.dry_run:
+            return as_json(_finish_dry_run(runtime, record, decision))
+        runtime.goals.transition(
+            record.goal_id,
+            GoalState.DISPATCHED,
+            decision=decision,
+            envelope=_envelope(task),
+            event={
+                "mode": decision.mode.value,
+                "confidence": decision.confidence,
+                "reason": decision.reason,
+                "trace_id": decision.trace_id,
+            },
+        )
+    except GoalFinished:
+        return as_json(_stored(runtime, record.goal_id))
+    except LLMOSError as error:
+        return as_json(_end_badly(runtime, record, error, fence=None))
+    except redis.ConnectionError as error:
+        raise Reject(str(error), requeue=True) from error
+    return Next(decision)
+
+
+def _record(task: Task, runtime: Runtime, payload: dict[str, Any]) -> GoalRecord:
+    """The stored record of our own client, or one made from a plain app's message."""
+    goal_id = task.request.id
+    if payload.get("stored") is True:
+        return runtime.goals.get(goal_id)
+    text, options, traceparent = parse_payload(payload)
+    now = runtime.clock.now()
+    record = GoalRecord(
+        goal_id=goal_id,
+        text=text,
+        options=options,
+        version=PAYLOAD_VERSION,
+        traceparent=traceparent,
+        created_at=now,
+        updated_at=now,
+    )
+    return runtime.goals.ensure(record)
+
+
+def _unrecorded(task: Task, error: UsageError) -> Outcome:
+    """A message we cannot make a goal of still gets an outcome."""
+    return Outcome(
+        goal_id=task.request.id,
+        status=GoalState.REJECTED.value,
+        reason=error.message,
+        error=error_info(error),
+    )
+
+
+def _envelope(task: Task) -> TaskEnvelope:
+    request = task.request
+    return TaskEnvelope(
+        root_id=request.root_id,
+        parent_id=request.parent_id,
+        group_id=request.group,
+        group_index=request.group_index,
+        chord=request.chord,
+        reply_to=request.reply_to,
+        correlation_id=request.correlation_id,
+    )
+
+
+def _held(record: GoalRecord, runtime: Runtime) -> bool:
+    return (
+        record.state is GoalState.RUNNING
+        and record.lease_until is not None
+        and record.lease_until > runtime.clock.now()
+    )
+
+
+def _later(task: Task, seconds: float) -> BaseException:
+    """A duplicate of a live goal: look again when the holder's lease may be over."""
+    countdown = min(max(seconds, 0.1) + 0.1, RETRY_MAX_SECS)
+    retry: BaseException = task.retry(countdown=countdown, throw=False)
+    return retry
+
+
+def _finish_dry_run(runtime: Runtime, record: GoalRecord, decision: ModeDecision) -> Outcome:
+    outcome = make_outcome(
+        record, GoalState.SUCCEEDED, now=runtime.clock.now(), decision=decision
+    ).model_copy(update={"dry_run": runtime.dispatcher.preview(record, decision)})
+    return runtime.goals.finish(outcome, fence=None)
+
+
+def leased_run(task: Task, runtime: Runtime, work: Work) -> dict[str, Any] | Next:
+    """Run ``work`` under the goal's lease and end in a stored outcome, or go on to a hop."""
+    goal_id, ttl = task.request.id, runtime.config.kernel.lease_secs
+    try:
+        lease, record = runtime.goals.acquire(goal_id, owner=_owner(), ttl_s=ttl)
+    except GoalFinished:
+        return as_json(_stored(runtime, goal_id))
+    except LeaseHeld as held:
+        raise _later(task, held.remaining) from held
+    except GoalNotFound as error:
+        return as_json(_unrecorded(task, error))
+    except redis.ConnectionError as error:
+        raise Reject(str(error), requeue=True) from error
+    decision = record.decision
+    if decision is None:
+        raise RuntimeError(f"goal {goal_id} reached {task.name} without a decision")
+    if record.deliveries > runtime.config.kernel.max_deliveries:
+        return as_json(_dead(runtime, record, lease.fence))
+    with LeaseKeeper(runtime.goals, lease, ttl) as keeper:
+        guards = RunGuards(record, runtime.goals, runtime.clock, keeper)
+        try:
+            guards.check()
+            result = work(runtime, record, decision, guards)
+            if isinstance(result, Handover):
+                runtime.goals.transition(
+                    goal_id,
+                    GoalState.DISPATCHED,
+                    fence=lease.fence,
+                    decision=result.decision,
+                    event={"mode": result.decision.mode.value, "reason": result.decision.reason},
+                )
+                return Next(result.decision, result.done)
+            return as_json(_end(runtime, result, lease.fence))
+        except LeaseLost as error:
+            log.warning("goal %s: this run lost its lease and published nothing", goal_id)
+            raise _later(task, 0.5) from error
+        except GoalFinished:
+            return as_json(_stored(runtime, goal_id))
+        except LLMOSError as error:
+            return as_json(_end_badly(runtime, record, error, fence=lease.fence))
+        except redis.ConnectionError as error:
+            raise Reject(str(error), requeue=True) from error
+        except Exception as error:  # the process boundary: a goal never ends in a traceback
+            log.exception("goal %s failed by a fault of llmos itself", goal_id)
+            return as_json(_end_by_fault(runtime, record, error, lease.fence))
+
+
+def _owner() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
+
+
+def _stored(runtime: Runtime, goal_id: str) -> Outcome:
+    outcome = runtime.goals.outcome(goal_id)
+    if outcome is None:
+        raise RuntimeError(f"goal {goal_id} is final but has no outcome")
+    return outcome
+
+
+def _end(runtime: Runtime, outcome: Outcome, fence: int | None) -> Outcome:
+    """Store the outcome (the first one wins) and tell the bus."""
+    stored = runtime.goals.finish(outcome, fence=fence)
+    topic = Topic.TASK_COMPLETE if stored.ok else Topic.TASK_FAILED
+    runtime.bus.publish(
+        topic,
+        {
+            "goal_id": stored.goal_id,
+            "project": stored.project,
+            "status": stored.status,
+            "mode": stored.mode.value if stored.mode else None,
+            "cost_micro": stored.cost_micro,
+        },
+    )
+    return stored
+
+
+def _end_badly(
+    runtime: Runtime, record: GoalRecord, error: LLMOSError, *, fence: int | None
+) -> Outcome:
+    state = GoalState.CANCELLED if isinstance(error, Cancelled) else failed_state(error)
+    outcome = make_outcome(record, state, now=runtime.clock.now(), error=error_info(error))
+    if state is not GoalState.CANCELLED:
+        log.info("goal %s %s: %s", record.goal_id, state.value, error.message)
+    return _end(runtime, outcome, fence)
+
+
+def _end_by_fault(
+    runtime: Runtime, record: GoalRecord, error: Exception, fence: int | None
+) -> Outcome:
+    info = ErrorInfo(
+        kind="InternalError",
+        message=f"llmos itself failed ({type(error).__name__}); the worker's log has the details.",
+        fix="Report it with the log of the worker.",
+    )
+    outcome = make_outcome(record, GoalState.FAILED, now=runtime.clock.now(), error=info)
+    return _end(runtime, outcome, fence)
+
+
+def _dead(runtime: Runtime, record: GoalRecord, fence: int) -> Outcome:
+    info = ErrorInfo(
+        kind="PoisonGoal",
+        message=f"given up after {record.deliveries - 1} starts that never came to an end.",
+        fix="Look for what kills its worker (memory, a crashing tool), then submit it again.",
+    )
+    outcome = make_outcome(record, GoalState.DEAD, now=runtime.clock.now(), error=info)
+    return _end(runtime, outcome, fence)

@@ -1,0 +1,31 @@
+"""``llmos.upkeep``: clock work. Started by a timer in the upkeep role under one Redis lock."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery import Task, shared_task
+
+from llmos_workers.contracts.errors import LLMOSError
+from llmos_workers.flow.upkeep import DUTIES
+from llmos_workers.runtime import Runtime
+from llmos_workers.tasks.hops import runtime_of
+
+log = logging.getLogger(__name__)
+
+
+@shared_task(bind=True, name="llmos.upkeep", ignore_result=True)
+def upkeep(self: Task, **_newer: Any) -> dict[str, str]:
+    """Do every duty once; a duty that fails is logged and does not stop the others."""
+    runtime = runtime_of(self.app)
+    return {name: _do(runtime, name, duty) for name, duty in DUTIES.items()}
+
+
+def _do(runtime: Runtime, name: str, duty: Callable[[Runtime], str]) -> str:
+    try:
+        return duty(runtime)
+    except LLMOSError as error:
+        log.warning("upkeep duty %s: %s", name, error)
+        return f"failed: {error.message}"
