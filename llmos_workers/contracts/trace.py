@@ -66,6 +66,9 @@ class ExecutionTrace(Contract):
     trace_id: str
     project: str = "default"
     version: int = Field(default=1, ge=1)
+    revision: int = Field(default=0, ge=0)
+    """Grows with every write of the record, aliases and counters included: of two copies the
+    one with the higher revision is newer. Not part of what is signed."""
     goal_signature: str
     """16 hex digits of the normalized goal."""
     goal_text: str
