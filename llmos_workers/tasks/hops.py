@@ -187,7 +187,7 @@ def leased_run(task: Task, runtime: Runtime, work: Work) -> dict[str, Any] | Nex
         raise RuntimeError(f"goal {goal_id} reached {task.name} without a decision")
     if record.deliveries > runtime.config.kernel.max_deliveries:
         return as_json(_dead(runtime, record, lease.fence))
-    with LeaseKeeper(runtime.goals, lease, ttl) as keeper:
+    with LeaseKeeper(runtime.goals, lease, ttl_s=ttl, clock=runtime.clock) as keeper:
         guards = RunGuards(record, runtime.goals, runtime.clock, keeper)
         try:
             guards.check()
