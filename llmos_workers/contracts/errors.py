@@ -25,7 +25,8 @@
     │   ├── Overloaded             529
     │   └── ModelTransient         5xx, connection, broken-off or stalled stream
     ├── ToolError                  a tool could not do its work                     exit 1
-    │   └── ToolDenied             the gate said no
+    │   ├── ToolDenied             the gate said no
+    │   └── FileMissing            a path of the project that does not exist
     ├── GoalStateError             a rule about a goal's life was broken            exit 1
     │   ├── IllegalTransition
     │   ├── LeaseHeld
@@ -184,6 +185,10 @@ class ToolDenied(ToolError):
     def __init__(self, message: str, *, rule: str, fix: str = "") -> None:
         super().__init__(message, fix=fix)
         self.rule = rule
+
+
+class FileMissing(ToolError):
+    """A file or folder of the project does not exist."""
 
 
 class GoalStateError(LLMOSError):

@@ -72,6 +72,9 @@ class ToolResult(Contract):
     exit_code: int | None = None
     error: str | None = None
     """Short reason when not ok."""
+    error_kind: str = ""
+    """Name of the error class in contracts.errors when one caused it: an InfrastructureError
+    (WorkspaceUnwritable, SandboxUnavailable) will not go away by calling again."""
     denied_by: str | None = None
     """Rule that refused the call, when the gate did."""
     reads: tuple[FileDigest, ...] = ()

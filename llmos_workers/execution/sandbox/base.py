@@ -1,0 +1,84 @@
+"""What a sandbox is: it runs one command, confined, and leaves nothing running."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+MAX_OUTPUT_BYTES = 200_000
+"""Bytes of a command's output that are kept; the rest is read, counted and dropped."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one command may use. Sizes in bytes, times in seconds."""
+
+    memory: int = 2_048 << 20
+    """Private memory of each process, and resident memory of all of them together."""
+    cpu: int = 60
+    """CPU time of each process."""
+    file_size: int = 256 << 20
+    processes: int = 128
+    open_files: int = 512
+    output: int = MAX_OUTPUT_BYTES
+
+
+@dataclass(frozen=True)
+class SandboxResult:
+    """How a command ended. ``exit_code`` is -N when signal N ended it."""
+
+    exit_code: int
+    output: str
+    """stdout and stderr as they came, decoded as UTF-8, at most Limits.output bytes."""
+    timed_out: bool = False
+    cancelled: bool = False
+    killed_for: str | None = None
+    """What made the sandbox end it: timeout, cancelled, memory, processes, output."""
+    output_bytes: int = 0
+    """All that the command printed, kept or not."""
+    truncated: bool = False
+
+
+@dataclass(frozen=True)
+class SandboxReport:
+    """What this host can do. ``reasons`` says what is missing and what stays open."""
+
+    level: int
+    """0: nothing; 1: Landlock, seccomp, limits, whole-tree kill."""
+    landlock_abi: int
+    seccomp: bool
+    reasons: tuple[str, ...] = ()
+    other_user: bool = False
+    """Whether commands run as another user than the worker (only as root)."""
+
+
+class Sandbox(Protocol):
+    """Runs commands; see sandbox.landlock for level 1 and sandbox.unconfined for level 0."""
+
+    @property
+    def level(self) -> int:
+        """0 none, 1 Landlock, seccomp and limits."""
+        ...
+
+    def prepare(self, area: Path) -> None:
+        """Make the area's files usable by confined commands; cheap when they already are."""
+        ...
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        timeout_s: float,
+        limits: Limits | None = None,
+        env: Mapping[str, str] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> SandboxResult:
+        """Run ``argv`` in ``cwd``, the one folder it may write besides its private HOME.
+
+        Returns when the command and all that it started are gone. ``env`` adds to the fixed
+        environment. Raises SandboxUnavailable when the host cannot confine it.
+        """
+        ...

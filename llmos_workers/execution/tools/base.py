@@ -1,0 +1,76 @@
+"""What a tool is, and what it gets to work with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from llmos_workers.contracts.outcome import FileDigest
+from llmos_workers.contracts.tools import ToolResult, ToolSpec
+from llmos_workers.execution.sandbox.base import Sandbox
+from llmos_workers.kernel.clock import Clock, SystemClock
+
+MAX_OUTPUT_CHARS = 60_000
+"""Longest text a tool returns; what is beyond is cut off, and the result says so."""
+
+
+def _never() -> bool:
+    return False
+
+
+@dataclass
+class ToolContext:
+    """Where a call works and how long it may."""
+
+    project: str
+    area: Path
+    """The folder that tools may read and write: the project's output folder."""
+    goal_id: str
+    sandbox: Sandbox
+    deadline: float | None = None
+    """On the steady clock, in seconds."""
+    cancelled: Callable[[], bool] = _never
+    dry_run: bool = False
+    """Calls that change anything are refused."""
+    extras: dict[str, Any] = field(default_factory=dict)
+    clock: Clock = field(default_factory=SystemClock)
+
+    def time_left(self, most: float) -> float:
+        """Seconds a call may take: ``most``, or less when the deadline is nearer."""
+        if self.deadline is None:
+            return most
+        return max(0.0, min(most, self.deadline - self.clock.steady()))
+
+
+class Tool(Protocol):
+    """A tool. ``arguments`` are already valid for ``spec.input_schema``."""
+
+    @property
+    def spec(self) -> ToolSpec:
+        """What the tool is."""
+        ...
+
+    def run(self, arguments: dict[str, Any], ctx: ToolContext) -> ToolResult:
+        """Do it. Raises ToolError or InfrastructureError when it cannot."""
+        ...
+
+
+def success(
+    output: str,
+    *,
+    reads: tuple[FileDigest, ...] = (),
+    writes: tuple[FileDigest, ...] = (),
+    truncated: bool = False,
+) -> ToolResult:
+    """A result that went well, its output capped."""
+    text, cut = cap(output)
+    return ToolResult(ok=True, output=text, reads=reads, writes=writes, truncated=truncated or cut)
+
+
+def cap(text: str, limit: int = MAX_OUTPUT_CHARS) -> tuple[str, bool]:
+    """The text, or its start and a note of its full length; and whether it was cut."""
+    if len(text) <= limit:
+        return text, False
+    return f"{text[:limit]}\n[truncated: {len(text):,} characters in all]", True

@@ -1,0 +1,89 @@
+"""Bash: a shell command in the project's folder, inside the sandbox."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from llmos_workers.contracts.errors import ToolError
+from llmos_workers.contracts.tools import Effect, ToolResult, ToolSpec
+from llmos_workers.execution.sandbox.base import Limits, SandboxResult
+from llmos_workers.execution.tools.base import ToolContext, cap
+from llmos_workers.execution.tools.snapshot import Snapshot
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_TIMEOUT_S = 60.0
+MAX_TIMEOUT_S = 600.0
+SHELL = "/bin/bash"
+
+
+class BashTool:
+    """Runs a command line with bash."""
+
+    spec = ToolSpec(
+        name="Bash",
+        description="Run a bash command in the project's folder. It may write there only and "
+        "has no network. Returns stdout and stderr together. `timeout` is in seconds.",
+        input_schema={
+            "type": "object",
+            "properties": {
+                "command": {"type": "string", "minLength": 1, "maxLength": 100_000},
+                "timeout": {"type": "number", "exclusiveMinimum": 0, "maximum": MAX_TIMEOUT_S},
+            },
+            "required": ["command"],
+            "additionalProperties": False,
+        },
+        effect=Effect.EXTERNAL,
+        informative=True,
+        timeout_s=MAX_TIMEOUT_S,
+    )
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+
+    def run(self, arguments: dict[str, Any], ctx: ToolContext) -> ToolResult:
+        """Exit code 0 is success. Raises SandboxUnavailable where the host cannot confine it."""
+        command = arguments["command"]
+        if "\0" in command:
+            raise ToolError("the command holds a NUL character.")
+        timeout = ctx.time_left(float(arguments.get("timeout", DEFAULT_TIMEOUT_S)))
+        if timeout <= 0:
+            raise ToolError("the goal's deadline has passed.")
+        ctx.sandbox.prepare(ctx.area)
+        before = Snapshot(ctx.area)
+        reads = before.named_in(command)
+        ended = ctx.sandbox.run(
+            [SHELL, "-c", command],
+            cwd=ctx.area,
+            timeout_s=timeout,
+            limits=self.limits,
+            cancelled=ctx.cancelled,
+        )
+        after = Snapshot(ctx.area)
+        if not after.complete:
+            logger.warning("%s has too many files: changes may be missed", ctx.area)
+        output, cut = cap(ended.output)
+        error = _error(ended, timeout)
+        return ToolResult(
+            ok=error is None,
+            output=output,
+            exit_code=ended.exit_code,
+            error=error,
+            reads=reads,
+            writes=after.changes_since(before),
+            truncated=ended.truncated or cut,
+        )
+
+
+def _error(ended: SandboxResult, timeout: float) -> str | None:
+    """Why the command did not succeed; None when it did."""
+    if ended.timed_out:
+        return f"the command was ended after {timeout:g} s"
+    if ended.cancelled:
+        return "the command was ended because the goal was cancelled"
+    if ended.killed_for:
+        return f"the command was ended: it used too much ({ended.killed_for})"
+    if ended.exit_code < 0:
+        return f"the command was ended by signal {-ended.exit_code}"
+    return f"exit code {ended.exit_code}" if ended.exit_code else None

@@ -1,0 +1,57 @@
+"""The tools that exist, by exact name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from llmos_workers.contracts.errors import ConfigError
+from llmos_workers.contracts.tools import ToolSpec
+from llmos_workers.execution.sandbox.base import Limits
+from llmos_workers.execution.tools.base import Tool
+from llmos_workers.execution.tools.bash import BashTool
+from llmos_workers.execution.tools.files import EditTool, ReadTool, WriteTool
+from llmos_workers.execution.tools.schema import check_schema
+from llmos_workers.execution.tools.search import GlobTool, GrepTool
+
+
+class ToolRegistry:
+    """Holds tools; the gate asks it, and grants name what is in it."""
+
+    def __init__(self, tools: Iterable[Tool] = ()) -> None:
+        self._tools: dict[str, Tool] = {}
+        for tool in tools:
+            self.register(tool)
+
+    @classmethod
+    def builtin(cls, *, limits: Limits | None = None) -> ToolRegistry:
+        """Read, Write, Edit, Glob, Grep, Bash. ``limits`` are those of each Bash command."""
+        return cls([ReadTool(), WriteTool(), EditTool(), GlobTool(), GrepTool(), BashTool(limits)])
+
+    def register(self, tool: Tool) -> None:
+        """Add a tool. Raises ConfigError for a second of the same name or an unusable schema."""
+        spec = tool.spec
+        if spec.name in self._tools:
+            raise ConfigError(f"there is already a tool {spec.name!r}.")
+        faults = check_schema(spec.input_schema)
+        if spec.input_schema.get("type") != "object":
+            faults.append("the schema is not of type object")
+        if faults:
+            raise ConfigError(f"tool {spec.name!r}: {'; '.join(faults)}.")
+        self._tools[spec.name] = tool
+
+    def get(self, name: str) -> Tool | None:
+        """The tool of exactly that name, or None."""
+        return self._tools.get(name)
+
+    def names(self) -> list[str]:
+        """All names, in order of registration."""
+        return list(self._tools)
+
+    def specs(self, names: Iterable[str] | None = None) -> list[ToolSpec]:
+        """Specs of the named tools (unknown names are left out), or of all, in stable order."""
+        wanted = None if names is None else set(names)
+        return [tool.spec for name, tool in self._tools.items() if wanted is None or name in wanted]
+
+    def versions(self) -> dict[str, str]:
+        """Each tool's version: what a recorded call is compared with."""
+        return {name: tool.spec.version for name, tool in self._tools.items()}
