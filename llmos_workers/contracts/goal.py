@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-import uuid
 from enum import StrEnum
 from typing import Any
 
@@ -25,7 +24,6 @@ MAX_GOAL_CHARS = 32_768
 MAX_METADATA_BYTES = 16_384
 PROJECT_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,200}")
-GOAL_NAMESPACE = uuid.UUID("6f2a9d0e-53b1-4c39-9a8e-1d6c0f7b2a41")
 
 
 class GoalState(StrEnum):
@@ -193,10 +191,3 @@ def check_project_name(name: object) -> str:
             "a letter or digit.",
         )
     return name
-
-
-def goal_id_for(project: str, idempotency_key: str | None) -> str:
-    """A new goal's id: random, or, with a key, the same for equal project and key."""
-    if idempotency_key is None:
-        return str(uuid.uuid4())
-    return str(uuid.uuid5(GOAL_NAMESPACE, f"{project}\n{idempotency_key}"))
