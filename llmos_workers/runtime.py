@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.agents import AgentDefinition
-from llmos_workers.contracts.decision import ModeDecision
 from llmos_workers.contracts.events import Topic
 from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.contracts.state import CognitivePolicy, TriggerType
@@ -24,7 +23,6 @@ from llmos_workers.execution.gate import GateContext, ToolGate
 from llmos_workers.execution.hooks.chain import HookChain
 from llmos_workers.execution.tools.base import ToolContext
 from llmos_workers.execution.tools.registry import ToolRegistry
-from llmos_workers.flow.guards import RunGuards
 from llmos_workers.kernel.clock import Clock, SystemClock
 from llmos_workers.kernel.economy import TokenEconomy
 from llmos_workers.kernel.events import EventBus
@@ -39,7 +37,7 @@ from llmos_workers.sentience.manager import SentienceManager
 if TYPE_CHECKING:
     from llmos_workers.execution.agent import AgentLoop
     from llmos_workers.execution.sandbox import Sandbox
-    from llmos_workers.flow.dispatch import Dispatcher
+    from llmos_workers.flow.run import Run
     from llmos_workers.learning.index_contract import TraceIndex
     from llmos_workers.learning.matching.embedder import Embedder
     from llmos_workers.learning.matching.matcher import GoalMatcher
@@ -181,13 +179,6 @@ class Runtime:
 
         return GoalMatcher(self.traces, self.index, self.embedder, self.config.dispatcher)
 
-    @cached_property
-    def dispatcher(self) -> Dispatcher:
-        """Goal to mode."""
-        from llmos_workers.flow.dispatch import Dispatcher
-
-        return Dispatcher(self)
-
     # small services that need two of the above
 
     def drain_outbox(self) -> None:
@@ -199,25 +190,19 @@ class Runtime:
                 self._drain_lock.release()
 
     def gate_context(
-        self,
-        record: GoalRecord,
-        decision: ModeDecision,
-        guards: RunGuards,
-        *,
-        source: Literal["model", "trace"],
-        agent: AgentDefinition | None = None,
+        self, run: Run, *, source: Literal["model", "trace"], agent: AgentDefinition | None = None
     ) -> GateContext:
         """What the gate has to know about a run. A replay runs under its agent's grants."""
-        folder = self.workspace.project(record.project)
-        folder.ensure()
-        agent = agent or self.agents.get(self._agent_of(record, decision))
+        record = run.record
+        folder = self.workspace.project(record.project).ensure()
+        agent = agent or self.agents.get(self._agent_of(run))
         return GateContext(
             grants=frozenset(agent.tools),
-            mode=decision.mode,
+            mode=run.decision.mode,
             project=record.project,
             goal_id=record.goal_id,
             agent=agent.name,
-            policy=self._policy(record.project),
+            policy=self.policy(record.project),
             source=source,
             tool=ToolContext(
                 project=record.project,
@@ -225,19 +210,22 @@ class Runtime:
                 goal_id=record.goal_id,
                 sandbox=self.sandbox,
                 deadline=self._steady_deadline(record),
-                cancelled=guards.cancelled,
+                cancelled=run.guards.cancelled,
                 dry_run=record.options.dry_run,
             ),
         )
 
-    def _agent_of(self, record: GoalRecord, decision: ModeDecision) -> str:
-        if record.options.agent:
-            return record.options.agent
-        trace = self.traces.get(record.project, decision.trace_id) if decision.trace_id else None
+    def _agent_of(self, run: Run) -> str:
+        if run.record.options.agent:
+            return run.record.options.agent
+        trace = self.traces.get(run.project, run.decision.trace_id or "")
         return trace.agent if trace else "system-agent"
 
-    def _policy(self, project: str) -> CognitivePolicy:
-        return self.dispatcher.policy(project)
+    def policy(self, project: str) -> CognitivePolicy:
+        """What the project's internal state demands; the default when sentience is off."""
+        if not self.config.sentience.enable_sentience:
+            return CognitivePolicy()
+        return self.cognitive_kernel.derive_policy(self.sentience.get_state(project))
 
     def _steady_deadline(self, record: GoalRecord) -> float | None:
         if record.options.deadline is None:
@@ -288,5 +276,3 @@ class Runtime:
             if step.writes and isinstance(path, str):
                 paths.append(path)
         return paths
-
-

@@ -1,6 +1,6 @@
 """The agent loop: a model and tools take turns until the goal is done or cannot be.
 
-Every stop reason of the API has its handling (see AgentLoop._after). The loop never decides
+Every stop reason of the API has its handling (see AgentLoop._ended). The loop never decides
 what may run: each call goes through the gate.
 """
 
@@ -84,6 +84,7 @@ class AgentLoop:
         in any case.
         """
         result = AgentResult(steps=list(task.done))
+        contexts = gate_context, call_context
         conversation = _Conversation(task)
         request_parts = self._fixed_parts(task, gate_context)
         for turn in range(task.max_turns):
@@ -98,7 +99,15 @@ class AgentLoop:
                 result.error = describe(error)
                 return result
             self._account(result, response, turn, call_context)
-            if self._after(response, conversation, result, turn, gate_context, call_context):
+            if response.stop_reason == "tool_use":
+                conversation.assistant(response)
+                conversation.user(
+                    [
+                        tool_result_block(call, self._use_tool(call, turn, result, contexts))
+                        for call in response.tool_uses
+                    ]
+                )
+            elif self._ended(response, conversation, result):
                 return result
         result.error = ErrorInfo(
             kind="TurnLimit",
@@ -134,25 +143,11 @@ class AgentLoop:
             },
         )
 
-    def _after(
-        self,
-        response: ModelResponse,
-        conversation: _Conversation,
-        result: AgentResult,
-        turn: int,
-        gate_context: GateContext,
-        call_context: CallContext,
+    def _ended(
+        self, response: ModelResponse, conversation: _Conversation, result: AgentResult
     ) -> bool:
-        """Handle one response; True when the run is over."""
+        """Handle a response that calls no tool; True when the run is over."""
         match response.stop_reason:
-            case "tool_use":
-                conversation.assistant(response)
-                blocks = []
-                for call in response.tool_uses:
-                    outcome = self._use_tool(call, turn, result, gate_context, call_context)
-                    blocks.append(tool_result_block(call, outcome))
-                conversation.user(blocks)
-                return False
             case "end_turn" | "stop_sequence":
                 result.text = conversation.finish(response.text)
                 result.error = _no_skill(result.text)
@@ -214,9 +209,9 @@ class AgentLoop:
         call: ToolCall,
         turn: int,
         result: AgentResult,
-        gate_context: GateContext,
-        call_context: CallContext,
+        contexts: tuple[GateContext, CallContext],
     ) -> ToolResult:
+        gate_context, call_context = contexts
         call_context.on_event("tool_call", {"name": call.name, "summary": summarize(call)})
         outcome = self._gate.call(call, gate_context)
         spec = tool.spec if (tool := self._registry.find(call.name)) else None

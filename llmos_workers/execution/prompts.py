@@ -1,5 +1,6 @@
 """The words sent to the model around a goal. Pure functions; the stable part comes first,
-so that the endpoint's prompt cache keeps it."""
+so that the endpoint's prompt cache keeps it.
+"""
 
 from __future__ import annotations
 

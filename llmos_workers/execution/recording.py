@@ -1,5 +1,6 @@
 """Turning a call and its result into a trace step. The agent loop and the replay share it,
-so that what was recorded and what is compared are digested alike."""
+so that what was recorded and what is compared are digested alike.
+"""
 
 from __future__ import annotations
 

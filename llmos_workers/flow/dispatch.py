@@ -1,5 +1,6 @@
 """Dispatch: how do I feel, have I done this, what does that allow? Runs in the dispatch role,
-the only one that asks the index."""
+the only one that asks the index.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +10,6 @@ from llmos_workers.contracts.base import format_usd
 from llmos_workers.contracts.decision import MatchCandidate, MatchResult, ModeDecision
 from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.contracts.modes import Mode
-from llmos_workers.contracts.state import CognitivePolicy
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.learning.followable import replay_blockers
 from llmos_workers.learning.strategies import ModeContext, strategy_for
@@ -30,7 +30,7 @@ class Dispatcher:
         runtime = self._runtime
         if record.options.agent is not None:
             runtime.agents.get(record.options.agent)
-        policy = self.policy(record.project)
+        policy = runtime.policy(record.project)
         match = self._match(record)
         context = ModeContext(
             goal=record.text,
@@ -43,13 +43,6 @@ class Dispatcher:
         decision = self._with_trace_facts(record, decision)
         self._decided[decision.mode] = self._decided.get(decision.mode, 0) + 1
         return decision
-
-    def policy(self, project: str) -> CognitivePolicy:
-        """What the project's internal state demands; the default when sentience is off."""
-        if not self._runtime.config.sentience.enable_sentience:
-            return CognitivePolicy()
-        state = self._runtime.sentience.get_state(project)
-        return self._runtime.cognitive_kernel.derive_policy(state)
 
     def _match(self, record: GoalRecord) -> MatchResult:
         """Candidates with what stands against replaying each of them, here and now."""

@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmos_workers.contracts.decision import ModeDecision
-from llmos_workers.contracts.goal import GoalRecord, GoalState
+from llmos_workers.contracts.goal import GoalState
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.ptc import PTCExecutor, SequenceResult, ToolSequence
 from llmos_workers.execution.recording import record_step
-from llmos_workers.flow.guards import RunGuards
 from llmos_workers.flow.outcomes import make_outcome
+from llmos_workers.flow.run import Run
 from llmos_workers.learning.answers import replay_answer
 from llmos_workers.learning.followable import replay_blockers
 from llmos_workers.learning.matching.slots import fill
@@ -34,31 +34,27 @@ class Handover:
     done: tuple[TraceStep, ...]
 
 
-def replay(
-    runtime: Runtime, record: GoalRecord, decision: ModeDecision, guards: RunGuards
-) -> Outcome | Handover:
+def replay(run: Run) -> Outcome | Handover:
     """Follow the decision's trace. Raises Cancelled, DeadlineExceeded or LeaseLost."""
-    trace = runtime.traces.get(record.project, decision.trace_id or "")
-    reason = _refusal(runtime, record, decision, trace)
-    if trace is None or reason:
-        return _hand_over(decision, (), reason)
+    runtime, decision = run.runtime, run.decision
+    trace = runtime.traces.get(run.project, decision.trace_id or "")
+    refusal = _refusal(run, trace)
+    if trace is None or refusal:
+        return _hand_over(decision, (), refusal)
     started = runtime.clock.steady()
     steps = tuple(fill(trace.steps, trace.slots, decision.slots))
-    gate_context = runtime.gate_context(record, decision, guards, source="trace")
-    sequence = ToolSequence(steps=steps, slots=decision.slots)
-    result = PTCExecutor(runtime.gate, runtime.tools, runtime.clock).execute_sequence(
-        sequence, gate_context
+    result = PTCExecutor(runtime.gate, runtime.clock).execute_sequence(
+        ToolSequence(steps=steps, slots=decision.slots), runtime.gate_context(run, source="trace")
     )
-    guards.check()
+    run.guards.check()
     done = _done_steps(runtime, steps, result)
     latency_ms = (runtime.clock.steady() - started) * 1000
+    _count(run, trace, success=result.completed, latency_ms=latency_ms)
     if not result.completed:
-        _count(runtime, record, trace, success=False, latency_ms=latency_ms)
         where = (result.diverged_at or 0) + 1
         return _hand_over(decision, done, f"step {where} of the replay differed: {result.reason}")
-    _count(runtime, record, trace, success=True, latency_ms=latency_ms)
     return make_outcome(
-        record,
+        run.record,
         GoalState.SUCCEEDED,
         now=runtime.clock.now(),
         decision=decision,
@@ -69,21 +65,16 @@ def replay(
     )
 
 
-def _refusal(
-    runtime: Runtime, record: GoalRecord, decision: ModeDecision, trace: ExecutionTrace | None
-) -> str:
+def _refusal(run: Run, trace: ExecutionTrace | None) -> str:
     """Why the trace may no longer be followed: the world may have moved since dispatch."""
+    decision = run.decision
     if trace is None:
         return f"trace {decision.trace_id} is gone"
     if decision.trace_version is not None and trace.version != decision.trace_version:
         return f"the trace became version {trace.version} after the decision"
-    blockers = replay_blockers(
-        trace,
-        decision.slots,
-        runtime.workspace.project(record.project).output,
-        runtime.tools.versions(),
-    )
-    return "; ".join(blockers)
+    area = run.runtime.workspace.project(run.project).output
+    versions = run.runtime.tools.versions()
+    return "; ".join(replay_blockers(trace, decision.slots, area, versions))
 
 
 def _hand_over(decision: ModeDecision, done: tuple[TraceStep, ...], reason: str) -> Handover:
@@ -104,12 +95,11 @@ def _done_steps(
     return tuple(done)
 
 
-def _count(
-    runtime: Runtime, record: GoalRecord, trace: ExecutionTrace, *, success: bool, latency_ms: float
-) -> None:
-    saved = trace.learn_cost_micro if success else 0
+def _count(run: Run, trace: ExecutionTrace, *, success: bool, latency_ms: float) -> None:
+    """Statistics, savings and the internal state learn how the replay went."""
+    runtime, saved = run.runtime, trace.learn_cost_micro if success else 0
     runtime.traces.update_trace_stats(
-        record.project,
+        run.project,
         trace.trace_id,
         success=success,
         cost_micro=0,
@@ -118,13 +108,11 @@ def _count(
     )
     if saved:
         runtime.economy.record_saved(
-            goal_id=record.goal_id, project=record.project, mode="FOLLOWER", micro=saved
+            goal_id=run.record.goal_id, project=run.project, mode="FOLLOWER", micro=saved
         )
     if success:
+        repeats = trace.usage_count + 1
         runtime.feel(
-            TriggerType.TASK_REPETITION,
-            "followed a known trace",
-            project=record.project,
-            repeats=trace.usage_count + 1,
+            TriggerType.TASK_REPETITION, "a known goal", project=run.project, repeats=repeats
         )
-        runtime.feel(TriggerType.TASK_SUCCESS, "replay", project=record.project, cost_usd=0.0)
+        runtime.feel(TriggerType.TASK_SUCCESS, "replayed", project=run.project, cost_usd=0.0)

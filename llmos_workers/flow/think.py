@@ -2,63 +2,47 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from llmos_workers.contracts.decision import ModeDecision
-from llmos_workers.contracts.goal import GoalRecord, GoalState
+from llmos_workers.contracts.goal import GoalState
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.agent import AgentResult, AgentTask
 from llmos_workers.execution.llm import CallContext
-from llmos_workers.flow.guards import RunGuards
 from llmos_workers.flow.learn import learn
 from llmos_workers.flow.outcomes import make_outcome
-
-if TYPE_CHECKING:
-    from llmos_workers.runtime import Runtime
+from llmos_workers.flow.run import Run
 
 DEFAULT_AGENT = "system-agent"
 HIGH_COST_MICRO = 500_000
 """Cost of one run from which it weighs on energy: the reference's estimate of a LEARNER run."""
 
 
-def think(
-    runtime: Runtime,
-    record: GoalRecord,
-    decision: ModeDecision,
-    guards: RunGuards,
-    done: tuple[TraceStep, ...] = (),
-) -> Outcome:
+def think(run: Run, done: tuple[TraceStep, ...] = ()) -> Outcome:
     """Run the agent loop and learn from a success.
 
-    Raises Cancelled, DeadlineExceeded, LeaseLost, BudgetExceeded (nothing could start),
-    UnknownAgent, UnknownModel.
+    ``done``: steps that a replay of this goal already took. Raises Cancelled,
+    DeadlineExceeded, LeaseLost, BudgetExceeded (nothing could start), UnknownAgent,
+    UnknownModel.
     """
-    experience = _experience(runtime, record, decision)
-    task = _task(runtime, record, decision, experience, done)
+    runtime, decision = run.runtime, run.decision
+    experience = _experience(run)
+    task = _task(run, experience, done)
     started = runtime.clock.steady()
     result = runtime.agent_loop.run(
         task,
-        runtime.gate_context(record, decision, guards, source="model", agent=task.agent),
-        _call_context(runtime, record, guards),
-        before_turn=guards.check,
+        runtime.gate_context(run, source="model", agent=task.agent),
+        _call_context(run),
+        before_turn=run.guards.check,
     )
-    guards.check()
-    duration_s = runtime.clock.steady() - started
-    _feel(runtime, record, decision, result)
+    run.guards.check()
+    _feel(run, result)
     saved_micro = 0
     if result.error is None:
-        if decision.mode is Mode.MIXED and experience is not None:
-            saved_micro = max(0, experience.learn_cost_micro - result.cost_micro)
-        learn(runtime, record, decision, task, result, guards, duration_s)
-    if saved_micro:
-        runtime.economy.record_saved(
-            goal_id=record.goal_id, project=record.project, mode="MIXED", micro=saved_micro
-        )
+        saved_micro = _saved(run, experience, result)
+        learn(run, task, result, duration_s=runtime.clock.steady() - started)
     return make_outcome(
-        record,
+        run.record,
         GoalState.SUCCEEDED if result.error is None else GoalState.FAILED,
         now=runtime.clock.now(),
         decision=decision,
@@ -72,61 +56,60 @@ def think(
     )
 
 
-def _experience(
-    runtime: Runtime, record: GoalRecord, decision: ModeDecision
-) -> ExecutionTrace | None:
-    if decision.mode is not Mode.MIXED or decision.trace_id is None:
+def _experience(run: Run) -> ExecutionTrace | None:
+    """The similar trace that helps a MIXED run."""
+    if run.decision.mode is not Mode.MIXED or run.decision.trace_id is None:
         return None
-    return runtime.traces.get(record.project, decision.trace_id)
+    return run.runtime.traces.get(run.project, run.decision.trace_id)
 
 
-def _task(
-    runtime: Runtime,
-    record: GoalRecord,
-    decision: ModeDecision,
-    experience: ExecutionTrace | None,
-    done: tuple[TraceStep, ...],
-) -> AgentTask:
-    agent = runtime.agents.get(record.options.agent or DEFAULT_AGENT)
-    sdk = runtime.config.sdk
+def _task(run: Run, experience: ExecutionTrace | None, done: tuple[TraceStep, ...]) -> AgentTask:
+    runtime, sdk = run.runtime, run.runtime.config.sdk
+    agent = runtime.agents.get(run.record.options.agent or DEFAULT_AGENT)
     return AgentTask(
-        goal=record.text,
+        goal=run.record.text,
         agent=agent,
         model=runtime.prices.resolve(agent.model or sdk.model),
         max_turns=min(agent.max_turns or sdk.max_turns, sdk.max_turns),
         max_tokens=sdk.max_tokens,
-        context=runtime.state_for_prompt(record.project),
+        context=runtime.state_for_prompt(run.project),
         experience=experience,
         done=done,
-        purpose="mixed" if decision.mode is Mode.MIXED else "learn",
+        purpose="mixed" if run.decision.mode is Mode.MIXED else "learn",
     )
 
 
-def _call_context(runtime: Runtime, record: GoalRecord, guards: RunGuards) -> CallContext:
+def _call_context(run: Run) -> CallContext:
     return CallContext(
-        goal_id=record.goal_id,
-        project=record.project,
-        lease=guards.keeper.lease,
-        goal_budget_micro=record.options.budget_micro,
-        cancelled=guards.cancelled,
-        deadline=record.options.deadline,
-        on_event=runtime.progress(record.goal_id),
+        goal_id=run.record.goal_id,
+        project=run.project,
+        lease=run.guards.keeper.lease,
+        goal_budget_micro=run.record.options.budget_micro,
+        cancelled=run.guards.cancelled,
+        deadline=run.record.options.deadline,
+        on_event=run.runtime.progress(run.record.goal_id),
     )
 
 
-def _feel(
-    runtime: Runtime, record: GoalRecord, decision: ModeDecision, result: AgentResult
-) -> None:
+def _saved(run: Run, experience: ExecutionTrace | None, result: AgentResult) -> int:
+    """Micro-dollars by which help made the run cheaper than the run it learned from."""
+    if experience is None or experience.learn_cost_micro <= result.cost_micro:
+        return 0
+    saved = experience.learn_cost_micro - result.cost_micro
+    run.runtime.economy.record_saved(
+        goal_id=run.record.goal_id, project=run.project, mode="MIXED", micro=saved
+    )
+    return saved
+
+
+def _feel(run: Run, result: AgentResult) -> None:
     """Tell the internal state how it went."""
-    project = record.project
-    cost_usd = result.cost_micro / 1e6
-    if decision.mode is Mode.LEARNER:
-        runtime.feel(TriggerType.NOVEL_TASK, "a new kind of goal", project=project)
+    feel, project, cost_usd = run.runtime.feel, run.project, result.cost_micro / 1e6
+    if run.decision.mode is Mode.LEARNER:
+        feel(TriggerType.NOVEL_TASK, "a new kind of goal", project=project)
     if result.error is None:
-        runtime.feel(
-            TriggerType.TASK_SUCCESS, "goal solved by the model", project=project, cost_usd=cost_usd
-        )
+        feel(TriggerType.TASK_SUCCESS, "solved by the model", project=project, cost_usd=cost_usd)
     else:
-        runtime.feel(TriggerType.TASK_FAILURE, result.error.kind, project=project)
+        feel(TriggerType.TASK_FAILURE, result.error.kind, project=project)
     if result.cost_micro >= HIGH_COST_MICRO:
-        runtime.feel(TriggerType.HIGH_COST, "an expensive run", project=project, cost_usd=cost_usd)
+        feel(TriggerType.HIGH_COST, "an expensive run", project=project, cost_usd=cost_usd)

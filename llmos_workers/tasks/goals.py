@@ -15,7 +15,7 @@ from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.flow.replay import replay as run_replay
 from llmos_workers.flow.think import think as run_think
-from llmos_workers.tasks.hops import Next, leased_run, receive, runtime_of
+from llmos_workers.tasks.hops import Next, leased_run, process_of, receive
 
 HOPS: dict[Mode, str] = {
     Mode.FOLLOWER: "llmos.replay",
@@ -39,14 +39,14 @@ def hop_to(task: Task, step: Next) -> Any:
 @shared_task(bind=True, name="llmos.goal", max_retries=None)
 def goal(self: Task, **payload: Any) -> Any:
     """Dispatch a goal: match, choose a mode, go on to its queue."""
-    result = receive(self, runtime_of(self.app), payload)
+    result = receive(self, process_of(self.app), payload)
     return hop_to(self, result) if isinstance(result, Next) else result
 
 
 @shared_task(bind=True, name="llmos.replay", max_retries=None)
 def replay(self: Task, **_newer: Any) -> Any:
     """Follow a trace without a model; hand over to ``llmos.think`` at the first difference."""
-    result = leased_run(self, runtime_of(self.app), run_replay)
+    result = leased_run(self, process_of(self.app).runtime, run_replay)
     return hop_to(self, result) if isinstance(result, Next) else result
 
 
@@ -55,9 +55,4 @@ def think(self: Task, done: list[dict[str, Any]] | None = None, **_newer: Any) -
     """Let a model work on the goal. ``done``: steps that a replay already took."""
     steps = tuple(TraceStep.model_validate(step) for step in done or ())
 
-    def work(*parts: Any) -> Any:
-        return run_think(*parts, steps)
-
-    return leased_run(self, runtime_of(self.app), work)
-
-
+    return leased_run(self, process_of(self.app).runtime, lambda run: run_think(run, steps))

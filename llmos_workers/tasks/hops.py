@@ -30,9 +30,10 @@ from llmos_workers.contracts.goal import GoalRecord, GoalState, TaskEnvelope
 from llmos_workers.contracts.outcome import ErrorInfo, Outcome
 from llmos_workers.contracts.payload import PAYLOAD_VERSION, parse_payload
 from llmos_workers.contracts.trace import TraceStep
-from llmos_workers.flow.guards import RunGuards
+from llmos_workers.flow.dispatch import Dispatcher
 from llmos_workers.flow.outcomes import error_info, failed_state, make_outcome
 from llmos_workers.flow.replay import Handover
+from llmos_workers.flow.run import Run, RunGuards
 from llmos_workers.kernel.lease import LeaseKeeper
 from llmos_workers.runtime import Runtime
 
@@ -43,7 +44,7 @@ RETRY_MAX_SECS = 30.0
 
 _making = threading.Lock()
 
-Work = Callable[[Runtime, GoalRecord, ModeDecision, RunGuards], Outcome | Handover]
+Work = Callable[[Run], Outcome | Handover]
 
 
 @dataclass(frozen=True)
@@ -54,15 +55,24 @@ class Next:
     done: tuple[TraceStep, ...] = ()
 
 
-def runtime_of(app: Celery) -> Runtime:
+@dataclass(frozen=True)
+class Process:
+    """What one worker process keeps between tasks."""
+
+    pid: int
+    runtime: Runtime
+    dispatcher: Dispatcher
+
+
+def process_of(app: Celery) -> Process:
     """The process's layers, kept on the app; made anew in a forked child."""
     with _making:
-        kept: tuple[int, Runtime] | None = getattr(app, "llmos_runtime", None)
-        if kept is None or kept[0] != os.getpid():
-            config = getattr(app, "llmos_config", None) or load_config()
-            kept = (os.getpid(), Runtime(config))
-            app.llmos_runtime = kept
-        return kept[1]
+        kept: Process | None = getattr(app, "llmos_process", None)
+        if kept is None or kept.pid != os.getpid():
+            runtime = Runtime(getattr(app, "llmos_config", None) or load_config())
+            kept = Process(os.getpid(), runtime, Dispatcher(runtime))
+            app.llmos_process = kept
+        return kept
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
@@ -70,8 +80,9 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     return outcome.model_dump(mode="json")
 
 
-def receive(task: Task, runtime: Runtime, payload: dict[str, Any]) -> dict[str, Any] | Next:
+def receive(task: Task, process: Process, payload: dict[str, Any]) -> dict[str, Any] | Next:
     """The dispatch hop: record, decision, and where to go on (or the outcome)."""
+    runtime = process.runtime
     try:
         record = _record(task, runtime, payload)
     except UsageError as error:
@@ -81,9 +92,9 @@ def receive(task: Task, runtime: Runtime, payload: dict[str, Any]) -> dict[str, 
             return as_json(record.outcome)
         if _held(record, runtime):
             raise _later(task, (record.lease_until or 0.0) - runtime.clock.now())
-        decision = runtime.dispatcher.decide(record)
+        decision = process.dispatcher.decide(record)
         if record.options.dry_run:
-            return as_json(_finish_dry_run(runtime, record, decision))
+            return as_json(_finish_dry_run(process, record, decision))
         runtime.goals.transition(
             record.goal_id,
             GoalState.DISPATCHED,
@@ -162,10 +173,11 @@ def _later(task: Task, seconds: float) -> BaseException:
     return retry
 
 
-def _finish_dry_run(runtime: Runtime, record: GoalRecord, decision: ModeDecision) -> Outcome:
+def _finish_dry_run(process: Process, record: GoalRecord, decision: ModeDecision) -> Outcome:
+    runtime = process.runtime
     outcome = make_outcome(
         record, GoalState.SUCCEEDED, now=runtime.clock.now(), decision=decision
-    ).model_copy(update={"dry_run": runtime.dispatcher.preview(record, decision)})
+    ).model_copy(update={"dry_run": process.dispatcher.preview(record, decision)})
     return runtime.goals.finish(outcome, fence=None)
 
 
@@ -182,38 +194,53 @@ def leased_run(task: Task, runtime: Runtime, work: Work) -> dict[str, Any] | Nex
         return as_json(_unrecorded(task, error))
     except redis.ConnectionError as error:
         raise Reject(str(error), requeue=True) from error
-    decision = record.decision
-    if decision is None:
-        raise RuntimeError(f"goal {goal_id} reached {task.name} without a decision")
-    if record.deliveries > runtime.config.kernel.max_deliveries:
-        return as_json(_dead(runtime, record, lease.fence))
     with LeaseKeeper(runtime.goals, lease, ttl_s=ttl, clock=runtime.clock) as keeper:
         guards = RunGuards(record, runtime.goals, runtime.clock, keeper)
         try:
-            guards.check()
-            result = work(runtime, record, decision, guards)
-            if isinstance(result, Handover):
-                runtime.goals.transition(
-                    goal_id,
-                    GoalState.DISPATCHED,
-                    fence=lease.fence,
-                    decision=result.decision,
-                    event={"mode": result.decision.mode.value, "reason": result.decision.reason},
-                )
-                return Next(result.decision, result.done)
-            return as_json(_end(runtime, result, lease.fence))
+            return _work(runtime, record, guards, work)
         except LeaseLost as error:
             log.warning("goal %s: this run lost its lease and published nothing", goal_id)
             raise _later(task, 0.5) from error
-        except GoalFinished:
-            return as_json(_stored(runtime, goal_id))
-        except LLMOSError as error:
-            return as_json(_end_badly(runtime, record, error, fence=lease.fence))
         except redis.ConnectionError as error:
             raise Reject(str(error), requeue=True) from error
-        except Exception as error:  # the process boundary: a goal never ends in a traceback
-            log.exception("goal %s failed by a fault of llmos itself", goal_id)
-            return as_json(_end_by_fault(runtime, record, error, lease.fence))
+
+
+def _work(
+    runtime: Runtime, record: GoalRecord, guards: RunGuards, work: Work
+) -> dict[str, Any] | Next:
+    """Do the work; every end but a lost lease or a lost Redis is an outcome."""
+    fence = guards.keeper.lease.fence
+    try:
+        if record.decision is None:
+            raise RuntimeError(f"goal {record.goal_id} is run without a decision")
+        if record.deliveries > runtime.config.kernel.max_deliveries:
+            return as_json(_dead(runtime, record, fence))
+        guards.check()
+        result = work(Run(runtime, record, record.decision, guards))
+        if isinstance(result, Handover):
+            return _hand_over(runtime, record, result, fence)
+        return as_json(_end(runtime, result, fence))
+    except GoalFinished:
+        return as_json(_stored(runtime, record.goal_id))
+    except (LeaseLost, redis.ConnectionError):
+        raise
+    except LLMOSError as error:
+        return as_json(_end_badly(runtime, record, error, fence=fence))
+    except Exception as error:  # the process boundary: a goal never ends in a traceback
+        log.exception("goal %s failed by a fault of llmos itself", record.goal_id)
+        return as_json(_end_by_fault(runtime, record, error, fence))
+
+
+def _hand_over(runtime: Runtime, record: GoalRecord, handover: Handover, fence: int) -> Next:
+    decision = handover.decision
+    runtime.goals.transition(
+        record.goal_id,
+        GoalState.DISPATCHED,
+        fence=fence,
+        decision=decision,
+        event={"mode": decision.mode.value, "reason": decision.reason},
+    )
+    return Next(decision, handover.done)
 
 
 def _owner() -> str:

@@ -11,7 +11,7 @@ from celery import Task, shared_task
 from llmos_workers.contracts.errors import LLMOSError
 from llmos_workers.flow.upkeep import DUTIES
 from llmos_workers.runtime import Runtime
-from llmos_workers.tasks.hops import runtime_of
+from llmos_workers.tasks.hops import process_of
 
 log = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 @shared_task(bind=True, name="llmos.upkeep", ignore_result=True)
 def upkeep(self: Task, **_newer: Any) -> dict[str, str]:
     """Do every duty once; a duty that fails is logged and does not stop the others."""
-    runtime = runtime_of(self.app)
+    runtime = process_of(self.app).runtime
     return {name: _do(runtime, name, duty) for name, duty in DUTIES.items()}
 
 

@@ -1,14 +1,19 @@
-"""What may end a run from outside: cancel, deadline, a lost lease."""
+"""One run of a goal: what it works on, and what may end it from outside."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from llmos_workers.contracts.decision import ModeDecision
 from llmos_workers.contracts.errors import Cancelled, DeadlineExceeded
 from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.kernel.clock import Clock
 from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.lease import LeaseKeeper
+
+if TYPE_CHECKING:
+    from llmos_workers.runtime import Runtime
 
 CANCEL_POLL_SECS = 0.25
 """How old the answer to "was it cancelled?" may be: a round trip per stream event is waste."""
@@ -43,3 +48,18 @@ class RunGuards:
         deadline = self.record.options.deadline
         if deadline is not None and self.clock.now() >= deadline:
             raise DeadlineExceeded("the goal's deadline has passed.")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What replay, think and learn share about the run they are part of."""
+
+    runtime: Runtime
+    record: GoalRecord
+    decision: ModeDecision
+    guards: RunGuards
+
+    @property
+    def project(self) -> str:
+        """The goal's project."""
+        return self.record.project
