@@ -12,10 +12,11 @@ GOALS_ALL = f"{ROOT}:goals"
 """zset goal_id -> created_at: all goals, for listing and retention."""
 
 LEDGER = f"{ROOT}:ledger"
-"""stream: one entry per settled, released or in-doubt reservation and per saving."""
+"""stream: one entry per settled or in-doubt reservation, direct charge and saving; the sum of
+its ``micro`` is what was spent."""
 
 RESERVATIONS = f"{ROOT}:reservations"
-"""hash reservation_id -> msgpack: all that are open."""
+"""zset reservation_id -> time of reserving: all that are open (reserved, sent or in doubt)."""
 
 BUS = f"{ROOT}:bus"
 """stream: system-wide events (contracts.events.Topic)."""
@@ -50,6 +51,16 @@ def goal_events(goal_id: str) -> str:
 def goal_journal(goal_id: str) -> str:
     """list of msgpack entries: model responses and tool results, in order."""
     return f"{ROOT}:goal:{goal_id}:journal"
+
+
+def idempotency(project: str, key: str) -> str:
+    """string: id of the goal that was submitted with this idempotency key."""
+    return f"{ROOT}:idempotency:{project}:{key}"
+
+
+def reservation(reservation_id: str) -> str:
+    """hash: one reservation of money; kept for a day after it is settled or released."""
+    return f"{ROOT}:reservation:{reservation_id}"
 
 
 def scope_budget(scope: str) -> str:
