@@ -17,6 +17,7 @@ _PLAIN_WORD = re.compile(r"(?<![\w./\\@#$~*-])[^\W\d_]+(?![\w/\\@*-]|\.\w)")
 _SPACE = re.compile(r"\s+")
 
 
+@lru_cache(maxsize=8_192)
 def normalize_goal(text: str) -> str:
     """The goal without what cannot carry meaning."""
     pieces = _QUOTED.split(unicodedata.normalize("NFC", text).strip())

@@ -1,0 +1,165 @@
+"""Pair the tokens of two goals one to one; what stays unpaired is evidence against."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from llmos_workers.learning.matching.lexicon import Lexicon
+from llmos_workers.learning.matching.tokens import ANCHORS, TYPED, Kind, Token
+from llmos_workers.learning.matching.typos import is_slip, stem
+
+Pair = tuple[Token, Token]
+"""A token of the reference and its partner in the query."""
+
+_MAX_LEFT = 40
+"""More unpaired tokens than this need no closer look: the goals differ."""
+_OPEN = frozenset({Kind.WORD, Kind.ACTION})
+
+
+@dataclass
+class Alignment:
+    """The pairs, and what is left on each side, in the order of the text."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    left_reference: list[Token] = field(default_factory=list)
+    left_query: list[Token] = field(default_factory=list)
+    slips: int = 0
+    """Pairs that hold only if one word is a misspelling."""
+
+    def pair(self, one: Token, other: Token) -> None:
+        """Take a pair out of what is left."""
+        self.left_reference.remove(one)
+        self.left_query.remove(other)
+        self.pairs.append((one, other))
+
+    def partner(self) -> dict[Token, Token]:
+        """Partner of each paired token, both ways."""
+        return dict(self.pairs) | {other: one for one, other in self.pairs}
+
+
+def align(reference: Sequence[Token], query: Sequence[Token], lex: Lexicon) -> Alignment:
+    """Pair what means the same: equal values first, then wider and wider."""
+    found = Alignment(left_reference=list(reference), left_query=list(query))
+    _take(found, _value_key)
+    _take(found, _stem_keys)
+    _take(found, _all_keys)
+    if max(len(found.left_reference), len(found.left_query)) > _MAX_LEFT:
+        return found
+    _unquote(found, lex)
+    _join_compounds(found)
+    _take_slips(found, lex)
+    return found
+
+
+def _take(found: Alignment, keys_of: Callable[[Token], Iterable[object]]) -> None:
+    """Pair tokens that share a key, each with the first free partner."""
+    free: dict[object, list[Token]] = {}
+    for token in found.left_query:
+        for key in keys_of(token):
+            free.setdefault(key, []).append(token)
+    taken: set[Token] = set()
+    for token in found.left_reference:
+        choices = (other for key in keys_of(token) for other in free.get(key, ()))
+        other = min((o for o in choices if o not in taken), key=_place(token), default=None)
+        if other is not None:
+            taken |= {token, other}
+            found.pairs.append((token, other))
+    found.left_reference = [t for t in found.left_reference if t not in taken]
+    found.left_query = [t for t in found.left_query if t not in taken]
+
+
+def _place(token: Token) -> Callable[[Token], tuple[bool, int]]:
+    """Prefer a partner with the same role, then the first."""
+    return lambda other: (other.role is not token.role, other.start)
+
+
+def _value_key(token: Token) -> Iterable[object]:
+    return ((token.kind, token.value),) if token.kind in TYPED else ()
+
+
+def _stem_keys(token: Token) -> Iterable[object]:
+    return () if token.kind in TYPED else (key for key in token.keys if key[0] == "s")
+
+
+def _all_keys(token: Token) -> Iterable[object]:
+    return () if token.kind in TYPED else token.keys
+
+
+def _unquote(found: Alignment, lex: Lexicon) -> None:
+    """Words in quotes on one side may stand bare on the other."""
+    for quote in [t for t in found.left_reference if t.kind is Kind.QUOTE]:
+        words = _bare_words(quote, found.left_query, lex)
+        if words:
+            found.pair(quote, words[0])
+            found.left_query = [t for t in found.left_query if t not in words]
+    for quote in [t for t in found.left_query if t.kind is Kind.QUOTE]:
+        words = _bare_words(quote, found.left_reference, lex)
+        if words:
+            found.pair(words[0], quote)
+            found.left_reference = [t for t in found.left_reference if t not in words]
+
+
+def _bare_words(quote: Token, others: Sequence[Token], lex: Lexicon) -> list[Token]:
+    """The tokens that spell a quote's words, all of them and in order; else none."""
+    wanted = [w.strip(".,;:!?").lower() for w in quote.value.split()]
+    dumb = lex.words["stop"] | lex.words["negation"]
+    if not all(wanted) or (len(wanted) > 1 and all(word in dumb for word in wanted)):
+        return []
+    candidates = [t for t in others if t.kind not in ANCHORS or t.kind is Kind.IDENTIFIER]
+    chosen: list[Token] = []
+    for word in wanted:
+        after = chosen[-1].end if chosen else -1
+        fits = (t for t in candidates if t.start > after and _spells(t, word))
+        token = next(fits, None)
+        if token is None:
+            if word in lex.words["stop"]:
+                continue
+            return []
+        chosen.append(token)
+    return chosen
+
+
+def _spells(token: Token, word: str) -> bool:
+    return token.word == word or f"s:{stem(word)}" in token.keys
+
+
+def _join_compounds(found: Alignment) -> None:
+    """Pair "docker file" with "dockerfile"."""
+    for token in [t for t in found.left_reference if t.kind in _OPEN]:
+        parts = _parts_of(token, found.left_query)
+        if parts:
+            found.pair(token, parts[0])
+            found.left_query.remove(parts[1])
+    for token in [t for t in found.left_query if t.kind in _OPEN]:
+        parts = _parts_of(token, found.left_reference)
+        if parts:
+            found.pair(parts[0], token)
+            found.left_reference.remove(parts[1])
+
+
+def _parts_of(token: Token, others: Sequence[Token]) -> Pair | None:
+    for one, two in pairwise(others):
+        if one.word + two.word == token.word and 0 <= two.start - one.end <= 1:
+            return one, two
+    return None
+
+
+def _take_slips(found: Alignment, lex: Lexicon) -> None:
+    """Pair a word with one that is no word but looks like it."""
+    for token in [t for t in found.left_reference if _may_slip(t)]:
+        for other in found.left_query:
+            if _may_slip(other) and _one_is_misspelled(token.word, other.word, lex):
+                found.pair(token, other)
+                found.slips += 1
+                break
+
+
+def _may_slip(token: Token) -> bool:
+    text = token.text
+    return token.kind in _OPEN and len(text) > 3 and text[1:].isalpha() and text[1:].islower()
+
+
+def _one_is_misspelled(one: str, other: str, lex: Lexicon) -> bool:
+    return lex.speller.is_word(one) != lex.speller.is_word(other) and is_slip(one, other)

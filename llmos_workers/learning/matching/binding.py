@@ -1,0 +1,155 @@
+"""Do equal words belong to equal things, and do things go the same way?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from llmos_workers.learning.matching.align import Pair
+from llmos_workers.learning.matching.lexicon import Lexicon
+from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Role, Token
+
+if TYPE_CHECKING:
+    from llmos_workers.learning.matching.features import Sides
+
+_MODIFIERS = frozenset({Kind.NUMBER, Kind.ORDER, Kind.NEGATION, Kind.COMPARISON})
+_THINGS = ANCHORS | {Kind.FORMAT, Kind.SPEECH, Kind.LANGUAGE, Kind.WORD, Kind.DATE}
+_DIRECTED = frozenset({Kind.FILE, Kind.PATH, Kind.FORMAT, Kind.SPEECH, Kind.URL})
+_WAYS = (Role.SOURCE, Role.DESTINATION)
+
+
+def binding_evidence(sides: Sides, lex: Lexicon) -> dict[str, float]:
+    """Features about what belongs to what; see FEATURES."""
+    things = [pair for pair in sides.alignment.pairs if _directed(pair)]
+    conflict, added = _roles(sides, things)
+    return {
+        "modifier": float(_modifier_moved(sides)),
+        "role_conflict": float(conflict),
+        "role_added": float(added),
+        "role_unproved": float(_unproved(sides, things, lex)),
+    }
+
+
+def _modifier_moved(sides: Sides) -> bool:
+    """Tell "16-character password" from "16 passwords", "no X but Y" from "no Y but X"."""
+    partner = sides.alignment.partner()
+    reference, query = _Row(sides.reference.tokens), _Row(sides.query.tokens)
+    left = {*sides.left_reference, *sides.left_query}
+    for one, two in sides.alignment.pairs:
+        if one.kind not in _MODIFIERS or one.kind is not two.kind:
+            continue
+        head_one, head_two = reference.after(one), query.after(two)
+        if one.kind is Kind.NUMBER and _counts_other(head_one, head_two, left):
+            return True
+        if one.kind is Kind.NEGATION and not _same_scope(head_one, head_two, partner, query, two):
+            return True
+        if _crossed(head_one, head_two, partner, reference.near(one), query.near(two)):
+            return True
+    return False
+
+
+class _Row:
+    """The meaningful tokens of one side, in order."""
+
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self._tokens = [t for t in tokens if t.kind is not Kind.STOP]
+        self._place = {token: at for at, token in enumerate(self._tokens)}
+
+    def after(self, token: Token) -> Token | None:
+        at = self._place[token] + 1
+        return self._tokens[at] if at < len(self._tokens) else None
+
+    def near(self, token: Token, reach: int = 3) -> list[Token]:
+        at = self._place[token]
+        return self._tokens[max(0, at - reach) : at + reach + 1]
+
+
+def _counts_other(one: Token | None, two: Token | None, left: set[Token]) -> bool:
+    if any(t in left and t.kind in (Kind.WORD, Kind.UNIT) for t in (one, two) if t):
+        return True
+    units = [t.value for t in (one, two) if t and t.kind is Kind.UNIT]
+    return len(units) == 2 and units[0] != units[1]
+
+
+def _same_scope(
+    one: Token | None, two: Token | None, partner: dict[Token, Token], query: _Row, negation: Token
+) -> bool:
+    """Whether what a negation denies is denied on the other side too."""
+    if one is None or two is None:
+        return one is two
+    denied = partner.get(one)
+    return denied is not None and (denied is two or denied in query.near(negation))
+
+
+def _crossed(
+    one: Token | None,
+    two: Token | None,
+    partner: dict[Token, Token],
+    near_one: Iterable[Token],
+    near_two: Iterable[Token],
+) -> bool:
+    """Whether both modified things have partners, and neither is the other's or close to it."""
+    if one is None or two is None or partner.get(one) is None or partner.get(two) is None:
+        return False
+    if one.kind in _MODIFIERS or two.kind in _MODIFIERS:
+        return False
+    return partner[one] not in near_two and partner[two] not in near_one
+
+
+def _directed(pair: Pair) -> bool:
+    return any(token.kind in _THINGS or token.role for token in pair)
+
+
+def _roles(sides: Sides, things: Sequence[Pair]) -> tuple[bool, bool]:
+    """Whether roles conflict, and whether the query names a destination of its own."""
+    conflict = any(one.role and two.role and one.role != two.role for one, two in things)
+    added = False
+    for role in _WAYS:
+        mine: set[object] = {i for i, (one, _) in enumerate(things) if one.role is role}
+        theirs: set[object] = {i for i, (_, two) in enumerate(things) if two.role is role}
+        mine |= _speaker(sides.reference.tokens, role)
+        theirs |= _speaker(sides.query.tokens, role)
+        if mine and theirs and not mine & theirs:
+            conflict = True
+        elif role is Role.DESTINATION and theirs - mine:
+            added = True
+    return conflict, added
+
+
+def _speaker(tokens: Iterable[Token], role: Role) -> set[object]:
+    return {"me" for t in tokens if t.value in ("me", "us") and t.role is role}
+
+
+def _unproved(sides: Sides, things: Sequence[Pair], lex: Lexicon) -> bool:
+    """Two like things whose direction matters need it said on both sides, or the same order."""
+    exchanges = any(
+        t.kind is Kind.ACTION and t.value in lex.classes["directed"] for t in sides.reference.tokens
+    )
+    for first, second in combinations(things, 2):
+        if first[0].kind is not second[0].kind:
+            continue
+        swapped = (first[0].start < second[0].start) != (first[1].start < second[1].start)
+        roles = {token.role for token in (*first, *second)}
+        if swapped and first[0].kind in _DIRECTED and roles == {None}:
+            return True
+        if not _needs_proof(first, second, exchanges=exchanges):
+            continue
+        said = any(one.role in _WAYS and one.role is two.role for one, two in (first, second))
+        if not said and not _listed_alike(sides, first, second, swapped=swapped):
+            return True
+    return False
+
+
+def _needs_proof(first: Pair, second: Pair, *, exchanges: bool) -> bool:
+    (one, two), (three, four) = first, second
+    goes = any(token.role is Role.DESTINATION for token in (*first, *second))
+    differ = one.role is not three.role or two.role is not four.role
+    return goes and differ and (one.kind is not Kind.WORD or exchanges)
+
+
+def _listed_alike(sides: Sides, first: Pair, second: Pair, *, swapped: bool) -> bool:
+    """Bare file names in the same order, not joined by "and"."""
+    low, high = sorted((first[1].start, second[1].start))
+    joined = any(t.value == "and" and low < t.start < high for t in sides.query.tokens)
+    return not swapped and first[0].kind is Kind.FILE and not joined

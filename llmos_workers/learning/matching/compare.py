@@ -1,0 +1,70 @@
+"""Hold two goals against each other: one calibrated number, and the reasons in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from llmos_workers.learning.matching.align import align
+from llmos_workers.learning.matching.embedder import Embedding
+from llmos_workers.learning.matching.features import FEATURES, HARD, STRONG, evidence, sides_of
+from llmos_workers.learning.matching.lexicon import lexicon
+from llmos_workers.learning.matching.model import Model, shipped_model
+from llmos_workers.learning.matching.parse import parse, words_of
+from llmos_workers.learning.matching.tokens import Token
+from llmos_workers.learning.signature import normalize_goal
+
+Embed = Callable[[str], Embedding]
+
+MAX_TOKENS = 300
+"""Longer goals are followed only if they are exactly equal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What came of holding a query against a reference."""
+
+    confidence: float
+    """Estimate of P(the query asks for what the reference asked), 0 to 1."""
+    features: dict[str, float] = field(default_factory=dict)
+    agreed: tuple[str, ...] = ()
+    """In words, for people."""
+    differed: tuple[str, ...] = ()
+    strong: tuple[str, ...] = ()
+    """Names of the objections that no stored rewording excuses."""
+
+
+def compare(reference: str, query: str, embed: Embed, *, model: Model | None = None) -> Comparison:
+    """Estimate whether ``query`` asks for exactly what ``reference`` asked."""
+    if normalize_goal(reference) == normalize_goal(query):
+        return Comparison(1.0, dict.fromkeys(FEATURES, 0.0), ("the same text",))
+    lex = lexicon()
+    first = parse(reference)
+    second = parse(query, words_of(first))
+    if max(len(first.tokens), len(second.tokens)) > MAX_TOKENS:
+        return Comparison(0.0, {}, (), ("too long to be compared safely",), ("anchor_added",))
+    alignment = align(first.said, second.said, lex)
+    sides = sides_of(first, second, alignment)
+    found = evidence(sides, embed(reference), embed(query), embed(second.respelled), lex)
+    return Comparison(
+        confidence=(model or shipped_model()).probability(found),
+        features=found,
+        agreed=tuple(dict.fromkeys(one.text for one, _ in alignment.pairs)),
+        differed=_differences(found, sides.left_reference, sides.left_query),
+        strong=tuple(name for name in STRONG if found[name]),
+    )
+
+
+_SPOKEN_ELSEWHERE = frozenset(
+    {"anchor_missing", "anchor_added", "quantifier_added", "closed_added", "closed_missing"}
+)
+"""Objections that the words left over already show."""
+
+
+def _differences(
+    found: dict[str, float], left_reference: Iterable[Token], left_query: Iterable[Token]
+) -> tuple[str, ...]:
+    reasons = [f"only the recorded goal says {token.text!r}" for token in left_reference]
+    reasons += [f"only the new goal says {token.text!r}" for token in left_query]
+    reasons += [FEATURES[name] for name in HARD if found[name] and name not in _SPOKEN_ELSEWHERE]
+    return tuple(dict.fromkeys(reasons))

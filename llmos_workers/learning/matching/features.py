@@ -1,0 +1,233 @@
+"""Evidence for and against "the query asks for what the reference asked", as numbers.
+
+Each feature counts one kind of disagreement; only ``cosine`` and ``clean`` speak for the pair.
+The meaning of each name stands in FEATURES.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from llmos_workers.learning.matching.actions import action_evidence
+from llmos_workers.learning.matching.align import Alignment
+from llmos_workers.learning.matching.binding import binding_evidence
+from llmos_workers.learning.matching.embedder import Embedding
+from llmos_workers.learning.matching.lexicon import Lexicon
+from llmos_workers.learning.matching.parse import Goal
+from llmos_workers.learning.matching.tokens import ANCHORS, CLOSED, Kind, Token
+
+FEATURES: dict[str, str] = {
+    "cosine": "cosine of the two goals",
+    "anchor_missing": "values of the reference that the query lacks",
+    "anchor_added": "values only the query has",
+    "negation": "negations without a counterpart",
+    "quantifier_missing": "all, each, only: only in the reference",
+    "quantifier_added": "all, each, only: only in the query",
+    "closed_missing": "formats, languages, units, dates, order words only in the reference",
+    "closed_added": "the same, only in the query",
+    "contrary": "opposite words on the two sides",
+    "action_conflict": "another action on each side",
+    "action_added": "actions only the query has",
+    "action_missing": "actions only the reference has",
+    "action_light": "create, run, provide, set: on one side only",
+    "action_none": "no action in common, and one side has none",
+    "action_lost": "the reference's own action has no counterpart",
+    "head_conflict": "the main actions differ",
+    "modifier": "a number, negation or order word belongs to another thing",
+    "mass_added": "weight of open words only the query has",
+    "mass_missing": "weight of open words only the reference has",
+    "mass_both": "weight of open words replaced by others",
+    "distance_added": "the same, less what token vectors explain",
+    "distance_missing": "the same, for words only the reference has",
+    "clause_added": "words only the query has, behind a conjunction",
+    "clause_missing": "words only the reference has, behind a conjunction",
+    "role_conflict": "source and destination differ",
+    "role_unproved": "two like things whose direction one side does not say",
+    "role_added": "a destination only the query has",
+    "destructive": "a destructive action on one side only",
+    "slips": "pairs that hold only if a word is misspelled",
+    "doubt": "any of the strong or hard objections",
+    "clean": "no objection and no word left",
+}
+
+STRONG = (
+    "anchor_missing",
+    "anchor_added",
+    "negation",
+    "quantifier_added",
+    "closed_added",
+    "contrary",
+    "modifier",
+    "clause_added",
+    "role_conflict",
+    "role_unproved",
+    "destructive",
+)
+"""Objections that no stored rewording excuses."""
+
+HARD = (
+    *STRONG,
+    "closed_missing",
+    "action_conflict",
+    "action_added",
+    "action_lost",
+    "head_conflict",
+)
+
+_MAX_SLIPS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Both goals with their pairs and vectors: all that evidence is drawn from."""
+
+    reference: Goal
+    query: Goal
+    alignment: Alignment
+    left_reference: tuple[Token, ...]
+    """Unpaired, without second mentions of what the other side says too."""
+    left_query: tuple[Token, ...]
+
+
+def sides_of(reference: Goal, query: Goal, alignment: Alignment) -> Sides:
+    """Drop second mentions from what is left on both sides."""
+    return Sides(
+        reference,
+        query,
+        alignment,
+        _unsaid(alignment.left_reference, query.said),
+        _unsaid(alignment.left_query, reference.said),
+    )
+
+
+def evidence(
+    sides: Sides, reference: Embedding, query: Embedding, respelled: Embedding, lex: Lexicon
+) -> dict[str, float]:
+    """The value of every feature. ``respelled`` is the query's with slips put right."""
+    found = dict.fromkeys(FEATURES, 0.0)
+    found["cosine"] = float(reference.vector @ respelled.vector)
+    found["slips"] = float(sides.alignment.slips)
+    _count_left(found, sides)
+    reference_words, query_words = _spoken(sides.reference.tokens), _spoken(sides.query.tokens)
+    found["contrary"] = float(lex.contrary(reference_words, query_words))
+    found.update(action_evidence(sides, lex))
+    found.update(binding_evidence(sides, lex))
+    _weigh_open(found, sides, reference, query, lex)
+    found["clause_added"] = _clauses(sides.left_query, sides.query.tokens, lex)
+    found["clause_missing"] = _clauses(sides.left_reference, sides.reference.tokens, lex)
+    limited = any(token.value == "only" for token in sides.left_reference)
+    doubt = limited or sides.alignment.slips > _MAX_SLIPS or any(found[name] for name in HARD)
+    found["doubt"] = float(doubt)
+    found["clean"] = float(not doubt and found["mass_added"] + found["mass_missing"] == 0)
+    return found
+
+
+def as_vector(found: dict[str, float]) -> NDArray[np.float64]:
+    """The features in their fixed order."""
+    return np.array([found[name] for name in FEATURES], dtype=np.float64)
+
+
+_COUNTED_EACH = frozenset({Kind.NEGATION, Kind.NUMBER})
+"""Saying these twice is not saying them once."""
+
+
+def _unsaid(left: Iterable[Token], other: Sequence[Token]) -> tuple[Token, ...]:
+    values = {(token.kind, token.value) for token in other if token.kind in ANCHORS | CLOSED}
+    stems: dict[str, set[Kind]] = {}
+    for token in other:
+        for key in token.keys:
+            if key.startswith("s:"):
+                stems.setdefault(key, set()).add(token.kind)
+
+    def said(token: Token) -> bool:
+        if token.kind in _COUNTED_EACH:
+            return False
+        if (token.kind, token.value) in values:
+            return True
+        return any(stems.get(key, set()) - {token.kind} for key in token.keys if key[0] == "s")
+
+    return tuple(token for token in left if not said(token))
+
+
+def _count_left(found: dict[str, float], sides: Sides) -> None:
+    plain_closed = CLOSED - {Kind.NEGATION, Kind.QUANTIFIER}
+    for side, left in (("missing", sides.left_reference), ("added", sides.left_query)):
+        kinds = [token.kind for token in left]
+        found["negation"] += kinds.count(Kind.NEGATION)
+        found[f"quantifier_{side}"] = float(kinds.count(Kind.QUANTIFIER))
+        found[f"anchor_{side}"] = float(sum(kind in ANCHORS for kind in kinds))
+        found[f"closed_{side}"] = float(sum(kind in plain_closed for kind in kinds))
+
+
+def _spoken(tokens: Iterable[Token]) -> set[str]:
+    return {form for token in tokens for form in (token.word, token.value)}
+
+
+def _weigh_open(
+    found: dict[str, float], sides: Sides, reference: Embedding, query: Embedding, lex: Lexicon
+) -> None:
+    open_reference = [t for t in sides.left_reference if t.kind is Kind.WORD]
+    open_query = [t for t in sides.left_query if t.kind is Kind.WORD]
+    filler = _Filler(sides, lex)
+    for side, mine, others, own, foreign in (
+        ("added", open_query, open_reference, query, reference),
+        ("missing", open_reference, open_query, reference, query),
+    ):
+        counted = [t for t in mine if others or not filler.empty(t)]
+        weights = [lex.rarity(t.word) if t.text.islower() else 1.0 for t in counted]
+        far = [_distance(token, own, foreign) for token in counted]
+        found[f"mass_{side}"] = sum(weights)
+        found[f"distance_{side}"] = sum(w * d for w, d in zip(weights, far, strict=True))
+    found["mass_both"] = min(found["mass_added"], found["mass_missing"])
+
+
+class _Filler:
+    """Which open words say nothing when they stand on one side only."""
+
+    def __init__(self, sides: Sides, lex: Lexicon) -> None:
+        tokens = (*sides.reference.tokens, *sides.query.tokens)
+        self._words = lex.words["filler"]
+        self._beside_file = lex.words["filler_beside_file"]
+        self._destroys = any(
+            t.kind is Kind.ACTION and t.value in lex.classes["destructive"] for t in tokens
+        )
+        self._file = any(one.kind in (Kind.FILE, Kind.PATH) for one, _ in sides.alignment.pairs)
+
+    def empty(self, token: Token) -> bool:
+        if token.word not in self._words:
+            return False
+        if token.value in self._beside_file:
+            return self._file
+        return not self._destroys
+
+
+def _distance(token: Token, own: Embedding, foreign: Embedding) -> float:
+    """1 - best cosine of the token with any of the other goal's; 1 without token vectors."""
+    mine = [vec for start, end, vec in own.tokens if start < token.end and end > token.start]
+    if not mine or not foreign.tokens:
+        return 1.0
+    mean = np.mean(mine, axis=0)
+    others = np.stack([vec for _, _, vec in foreign.tokens])
+    return 1.0 - float((others @ mean).max()) / max(float(np.linalg.norm(mean)), 1e-9)
+
+
+_REACH = 4
+_TRANSPARENT = frozenset({"the", "a", "an", "my", "it", "its", "to", "is"})
+
+
+def _clauses(left: Iterable[Token], tokens: Sequence[Token], lex: Lexicon) -> float:
+    """How many of the words left are led in by a conjunction."""
+    place = {token: at for at, token in enumerate(tokens)}
+    count = 0
+    for token in left:
+        if token.kind is not Kind.WORD and token.word in lex.words["weak"]:
+            continue
+        at = place[token]
+        leads = (t.value for t in reversed(tokens[max(0, at - _REACH) : at]) if t.kind is Kind.STOP)
+        lead = next((value for value in leads if value not in _TRANSPARENT), None)
+        count += lead in lex.words["coordination"]
+    return float(count)

@@ -1,0 +1,137 @@
+"""The matcher's word tables, read once from data/lexicon.toml."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from llmos_workers.learning.matching.embedder import VOCABULARY_PATH
+from llmos_workers.learning.matching.typos import Speller, stem
+
+LEXICON_PATH = Path(__file__).parent / "data" / "lexicon.toml"
+
+_COMMON_RANK, _RARE_RANK = 1_997, 12_000
+"""The vocabulary is sorted by frequency: words start at the first, unknown ones count as the
+second.
+"""
+
+Phrase = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """Word -> class for each table, and sets of words; all in lower case."""
+
+    tables: dict[str, dict[str, str]]
+    words: dict[str, frozenset[str]]
+    classes: dict[str, frozenset[str]]
+    spelling: dict[str, str]
+    codes: dict[str, str]
+    numbers: dict[str, int]
+    multipliers: dict[str, int]
+    phrases: dict[str, tuple[Phrase, ...]]
+    """First word -> the phrases of all tables that start with it, longest first."""
+    polite: tuple[Phrase, ...]
+    """Longest first."""
+    not_files: frozenset[str]
+    domains: frozenset[str]
+    name_lead: frozenset[str]
+    compatible: frozenset[frozenset[str]]
+    antonyms: dict[str, frozenset[str]]
+    date_kind: dict[str, int]
+    action_by_stem: dict[str, str]
+    known: frozenset[str]
+    """Every single word of the tables."""
+    vocabulary: dict[str, int]
+    """Word -> rank by frequency."""
+    speller: Speller
+
+    def rarity(self, word: str) -> float:
+        """How much a word says, 0 (very common) to 1 (rare)."""
+        rank = max(self.vocabulary.get(word, _RARE_RANK), _COMMON_RANK)
+        return min(1.0, math.log(rank - _COMMON_RANK + 7) / math.log(_RARE_RANK))
+
+    def contrary(self, one: set[str], other: set[str]) -> bool:
+        """Whether a word that only ``one`` has is the opposite of one that only ``other`` has."""
+        return any(self.antonyms.get(word, frozenset()) & (other - one) for word in one - other)
+
+
+@cache
+def lexicon() -> Lexicon:
+    """The shipped tables."""
+    data = tomllib.loads(LEXICON_PATH.read_text(encoding="utf-8"))
+    tables = {name: _invert(table) for name, table in data["tables"].items()}
+    words = {name: frozenset(_split(text)) for name, text in data["words"].items()}
+    vocabulary = _vocabulary()
+    spelling: dict[str, str] = data["spelling"]
+    known = frozenset(
+        {word for table in tables.values() for word in table if " " not in word}
+        | words["stop"]
+        | words["negation"]
+        | set(spelling)
+        | set(data["numbers"])
+    )
+    fixable = known - set(tables["format"]) - set(tables["language"])
+    return Lexicon(
+        tables=tables,
+        words=words,
+        classes={name: frozenset(_split(text)) for name, text in data["classes"].items()},
+        spelling=spelling,
+        codes=data["codes"],
+        numbers=data["numbers"],
+        multipliers=data["multipliers"],
+        phrases=_phrases(tables),
+        polite=_longest_first(_split(data["phrases"]["polite"])),
+        not_files=frozenset(_split(data["phrases"]["not_files"])),
+        domains=frozenset(_split(data["phrases"]["domains"])),
+        name_lead=frozenset(_split(data["phrases"]["name_lead"])),
+        compatible=frozenset(frozenset(pair.split()) for pair in data["groups"]["compatible"]),
+        antonyms=_antonyms(data["groups"]["antonyms"]),
+        date_kind={w: i for i, row in enumerate(data["groups"]["dates"]) for w in row.split()},
+        action_by_stem={
+            stem(word): name
+            for word, name in tables["action"].items()
+            if " " not in word and len(word) > 3
+        },
+        known=known,
+        vocabulary=vocabulary,
+        speller=Speller(fixable, known, vocabulary),
+    )
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _invert(table: dict[str, Any]) -> dict[str, str]:
+    return {wording: name for name, text in table.items() for wording in _split(text)}
+
+
+def _longest_first(wordings: list[str]) -> tuple[Phrase, ...]:
+    return tuple(sorted((tuple(w.split()) for w in wordings), key=len, reverse=True))
+
+
+def _phrases(tables: dict[str, dict[str, str]]) -> dict[str, tuple[Phrase, ...]]:
+    wordings = sorted({w for table in tables.values() for w in table if " " in w})
+    by_first: dict[str, list[str]] = {}
+    for wording in wordings:
+        by_first.setdefault(wording.split()[0], []).append(wording)
+    return {first: _longest_first(group) for first, group in by_first.items()}
+
+
+def _antonyms(pairs: list[str]) -> dict[str, frozenset[str]]:
+    found: dict[str, set[str]] = {}
+    for pair in pairs:
+        one, other = pair.split()
+        found.setdefault(one, set()).add(other)
+        found.setdefault(other, set()).add(one)
+    return {word: frozenset(others) for word, others in found.items()}
+
+
+def _vocabulary() -> dict[str, int]:
+    lines = VOCABULARY_PATH.read_text(encoding="utf-8").splitlines()
+    return {word: rank for rank, word in enumerate(lines) if not word.startswith(("##", "["))}

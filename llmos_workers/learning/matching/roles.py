@@ -1,0 +1,53 @@
+"""Mark what is source and what is destination, where the goal says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from llmos_workers.learning.matching.lexicon import Lexicon
+from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Role, Token
+
+_REACH = 4
+"""A preposition governs at most so many tokens to its right."""
+_ENDS_REACH = ANCHORS | {Kind.ACTION, Kind.FORMAT, Kind.SPEECH}
+_ENDING_WORDS = frozenset(
+    ("for", "with", "on", "in", "of", "by", "about", "and", "called", "named")
+)
+_BEFORE_NOUN_ACTION = frozenset({"into", "onto", "from", "off", "->"})
+_RECIPIENTS = frozenset({"me", "us"})
+
+
+def mark_roles(tokens: Sequence[Token], owners: set[int], lex: Lexicon) -> list[Token]:
+    """The tokens with their roles; ``owners`` are starts of words with a possessive 's."""
+    marked = list(tokens)
+    for at, token in enumerate(tokens):
+        if not _may_have_role(tokens, at, owners):
+            continue
+        role = _role(tokens, at, lex)
+        if role:
+            marked[at] = replace(token, role=role)
+    return marked
+
+
+def _may_have_role(tokens: Sequence[Token], at: int, owners: set[int]) -> bool:
+    token = tokens[at]
+    if token.kind in (Kind.STOP, Kind.NEGATION) and token.value not in _RECIPIENTS:
+        return False
+    if token.kind is Kind.ACTION:
+        return at > 0 and tokens[at - 1].value in _BEFORE_NOUN_ACTION
+    return token.start not in owners
+
+
+def _role(tokens: Sequence[Token], at: int, lex: Lexicon) -> Role | None:
+    if tokens[at].kind is Kind.NUMBER and at and tokens[at - 1].value == "by":
+        return Role.BY
+    for before in reversed(tokens[max(0, at - _REACH) : at]):
+        if before.value in lex.words["source"]:
+            return Role.SOURCE
+        if before.value in lex.words["destination"]:
+            return Role.DESTINATION
+        if before.kind in _ENDS_REACH or before.value in _ENDING_WORDS:
+            break
+    follows_arrow = at + 1 < len(tokens) and tokens[at + 1].value == "->"
+    return Role.SOURCE if follows_arrow else None

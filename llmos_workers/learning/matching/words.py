@@ -1,0 +1,111 @@
+"""What a single word of a goal is, given what stands before it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llmos_workers.learning.matching.lexicon import Lexicon
+from llmos_workers.learning.matching.tokens import Kind, Token
+from llmos_workers.learning.matching.typos import stem
+
+Reading = tuple[Kind, str, frozenset[str]]
+"""Kind, canonical value, keys."""
+
+_PLAIN_TABLES = (
+    ("quantifier", Kind.QUANTIFIER),
+    ("order", Kind.ORDER),
+    ("comparison", Kind.COMPARISON),
+    ("format", Kind.FORMAT),
+    ("speech", Kind.SPEECH),
+)
+_NOUN_LEAD = frozenset({Kind.WORD, Kind.NUMBER, Kind.FORMAT, Kind.LANGUAGE, Kind.DATE, Kind.ORDER})
+
+
+def classify(word: str, text: str, before: Sequence[Token], lex: Lexicon) -> Reading:
+    """Read ``word`` (lower case, respelled) that stands in the goal as ``text``."""
+    closed = _closed(word, text, before, lex)
+    return closed or _open(word, text, before, lex)
+
+
+def _closed(word: str, text: str, before: Sequence[Token], lex: Lexicon) -> Reading | None:
+    tables = lex.tables
+    found = next(
+        ((kind, tables[name][word]) for name, kind in _PLAIN_TABLES if word in tables[name]), None
+    )
+    if found is None:
+        if word in lex.words["negation"]:
+            found = Kind.NEGATION, "not"
+        elif word in lex.words["direction"]:
+            found = Kind.DIRECTION, word
+        elif text in lex.codes:
+            found = Kind.SPEECH, lex.codes[text]
+        elif _is_unit(word, before, lex):
+            found = Kind.UNIT, tables["unit"][word]
+        elif _is_date(word, text, before, lex):
+            found = Kind.DATE, tables["date"][word]
+        elif word in tables["language"] and word not in tables["action"]:
+            found = Kind.LANGUAGE, tables["language"][word]
+    return (*found, frozenset()) if found else None
+
+
+def _open(word: str, text: str, before: Sequence[Token], lex: Lexicon) -> Reading:
+    first = not before
+    action = _action(word, lex)
+    synonym = lex.tables["synonym"].get(word)
+    keys = {f"s:{stem(word)}"}
+    if action:
+        keys.add(f"a:{action}")
+    if synonym:
+        keys.add(f"c:{synonym}")
+    verbal = first or not (
+        word.endswith("ing") or word == "new" or _is_noun_place(word, before, lex)
+    )
+    if action and verbal and (synonym is None or first):
+        return Kind.ACTION, action, frozenset(keys)
+    if _is_stop(word, text, first=first, lex=lex):
+        return Kind.STOP, word, frozenset(keys)
+    if first and synonym is None and text.isalpha():
+        # An unknown word at the start is most likely the imperative itself.
+        return Kind.ACTION, f"x_{stem(word)}", frozenset(keys)
+    return Kind.WORD, synonym or stem(word), frozenset(keys)
+
+
+def _action(word: str, lex: Lexicon) -> str | None:
+    found = lex.tables["action"].get(word)
+    if found is None and word.endswith(("ed", "ing", "s")):
+        other = word in lex.tables["synonym"] or word in lex.words["stop"]
+        found = None if other else lex.action_by_stem.get(stem(word))
+    return found
+
+
+def _is_stop(word: str, text: str, *, first: bool, lex: Lexicon) -> bool:
+    if word not in lex.words["stop"]:
+        return False
+    if first and word in lex.words["stop_unless_first"]:
+        return False
+    return not (word == "new" and text[0].isupper() and not first)
+
+
+def _is_unit(word: str, before: Sequence[Token], lex: Lexicon) -> bool:
+    value = lex.tables["unit"].get(word)
+    if value is None:
+        return False
+    return value in lex.classes["always_unit"] or bool(before and before[-1].kind is Kind.NUMBER)
+
+
+def _is_date(word: str, text: str, before: Sequence[Token], lex: Lexicon) -> bool:
+    if word not in lex.tables["date"]:
+        return False
+    if word not in lex.words["date_homonym"] or not text.islower():
+        return True
+    last = before[-1] if before else None
+    return last is not None and (last.kind is Kind.NUMBER or last.word in lex.words["date_lead"])
+
+
+def _is_noun_place(word: str, before: Sequence[Token], lex: Lexicon) -> bool:
+    """Whether a word stands where a noun does: after an article, a number or another noun."""
+    if not before or word.endswith("ed"):
+        return False
+    last = before[-1]
+    after_article = last.kind is Kind.STOP and last.value in lex.words["determiner"]
+    return last.kind in _NOUN_LEAD or after_article
