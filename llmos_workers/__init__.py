@@ -16,8 +16,11 @@ _LAZY = {
     "GoalHandle": "llmos_workers.client_handle",
     "LLMOSConfig": "llmos_workers.config",
     "ConfigBuilder": "llmos_workers.config_sources",
+    "celery": "llmos_workers.app",
 }
-"""Public name -> module, imported when first asked for: who submits pays only for submitting."""
+"""Public name -> module, imported when first asked for: who submits pays only for submitting.
+``celery`` is the app, where ``celery -A llmos_workers …`` looks for it.
+"""
 
 
 def __getattr__(name: str) -> Any:

@@ -1,0 +1,121 @@
+"""The Celery app. ``make_app`` builds one from a configuration; ``app`` is built at first use.
+
+``celery -A llmos_workers …`` finds it through the package. Nothing here connects or reads a
+file at import.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery, Task
+from celery.app.amqp import AMQP
+from celery.exceptions import Reject
+from celery.worker.request import Request
+
+from llmos_workers import compat, drain
+from llmos_workers.app_settings import celery_settings
+from llmos_workers.config import LLMOSConfig
+from llmos_workers.kernel import codec
+from llmos_workers.kernel.shorten import short_text
+from llmos_workers.kernel.wire import describe
+
+RESULT_REPR_CHARS = 120
+
+codec.register()  # whoever imports the app can read what its tasks send
+
+
+class QuietAMQP(AMQP):  # type: ignore[misc]
+    """Producer side of "no prompts in Redis, logs and Flower": writes the arguments' short form."""
+
+    def as_task_v2(
+        self,
+        task_id: str,
+        name: str,
+        args: Any = None,
+        kwargs: Any = None,
+        *rest: Any,
+        argsrepr: str | None = None,
+        kwargsrepr: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """As Celery's; an ``argsrepr`` given by the sender is kept, shortened and redacted."""
+        shown = short_text(argsrepr) if argsrepr else _shown(task_id, kwargs)
+        named = short_text(kwargsrepr) if kwargsrepr else "{}"
+        return super().as_task_v2(
+            task_id, name, args, kwargs, *rest, argsrepr=shown, kwargsrepr=named, **options
+        )
+
+
+class QuietRequest(Request):  # type: ignore[misc]
+    """Worker side of the same, for messages of apps that know nothing of llmos."""
+
+    def __init__(self, message: Any, **options: Any) -> None:
+        super().__init__(message, **options)
+        kwargs = self._kwargs
+        if isinstance(kwargs, dict) and isinstance(kwargs.get("goal"), str):
+            self._argsrepr, self._kwargsrepr = _shown(self.id, kwargs), "{}"
+            self._request_dict |= {"argsrepr": self._argsrepr, "kwargsrepr": self._kwargsrepr}
+
+
+class LLMOSTask(Task):  # type: ignore[misc]
+    """Base of all tasks: short representations, and no start once the worker drains."""
+
+    abstract = True
+    Request = "llmos_workers.app:QuietRequest"
+    resultrepr_maxsize = RESULT_REPR_CHARS
+
+    def before_start(self, task_id: str, args: Any, kwargs: Any) -> None:  # noqa: ARG002
+        """A task that was waiting in a thread pool goes back to its queue when the worker stops."""
+        if drain.draining() and not self.request.is_eager:
+            raise Reject("the worker is stopping", requeue=True)
+
+
+def make_app(config: LLMOSConfig, *, redis_url: str | None = None) -> Celery:
+    """The app for this configuration; connects at its first message.
+
+    ``redis_url`` (without a database) beats ``config.redis.url``; with neither, the embedded
+    stack of the workspace is used when one is up. Raises ConfigError for a URL that is no
+    Redis URL.
+    """
+    from llmos_workers.embedded.discovery import redis_url_for
+
+    app = Celery(
+        "llmos",
+        amqp=QuietAMQP,
+        task_cls=LLMOSTask,
+        config_source=celery_settings(config, redis_url or redis_url_for(config)),
+        fixups=[],
+    )
+    app.llmos_config = config
+    compat.apply()
+    drain.install()
+    _add_steps(app)
+    return app
+
+
+def _add_steps(app: Celery) -> None:
+    from llmos_workers.worker_heartbeat import Heartbeat
+    from llmos_workers.worker_lease import VisibilityLease
+    from llmos_workers.worker_pool import PoolGuard
+
+    app.steps["worker"].add(PoolGuard)
+    app.steps["consumer"].add(VisibilityLease)
+    app.steps["consumer"].add(Heartbeat)
+
+
+def _shown(task_id: str, kwargs: Any) -> str:
+    """``(goal id: short text)``, or just the id where the arguments hold no goal."""
+    given = kwargs if isinstance(kwargs, dict) else {}
+    goal_id, text = given.get("goal_id") or task_id, given.get("goal")
+    return describe(goal_id, text) if isinstance(text, str) else f"({goal_id})"
+
+
+def __getattr__(name: str) -> Any:
+    """``app`` (also ``celery``): built from the environment's configuration at first use."""
+    if name not in ("app", "celery"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from llmos_workers.config_sources import load_config
+
+    app = globals()["app"] = globals()["celery"] = make_app(load_config())
+    return app
