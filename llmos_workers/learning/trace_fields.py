@@ -1,0 +1,94 @@
+"""Names and order of a trace's front matter, and how they map to the trace's own fields."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from llmos_workers.contracts.base import micro_to_usd
+from llmos_workers.contracts.trace import ExecutionTrace
+from llmos_workers.learning.front_matter import FrontMatterError
+
+FIELD_NAMES = {
+    "learn_cost_micro": "estimated_cost_usd",
+    "learn_duration_s": "estimated_time_secs",
+    "total_cost_micro": "total_cost_usd",
+    "total_saved_micro": "total_saved_usd",
+}
+"""Field of the trace -> its name in the file, where they differ."""
+
+_MONEY = frozenset({"estimated_cost_usd", "total_cost_usd", "total_saved_usd"})
+_DERIVED = ("success_rating", "tools_used")
+"""Written for people; ignored when read."""
+
+COUNTERS = (
+    "usage_count", "success_count", "failure_streak", "total_cost_micro", "total_saved_micro",
+    "avg_latency_ms", "last_used",
+)  # fmt: skip
+"""Fields that Redis counts; the file holds what was last flushed."""
+
+_FIRST = (
+    "format", "trace_id", "goal_signature", "goal_text", "project", "version", "revision", "mode",
+    "agent", "model", "created_at", "learned_from", "learn_cost_micro", "learn_duration_s",
+    "learn_usage", "proved", "destructive", "tainted", "crystallized_into_tool", "output_summary",
+    "error_notes", "answer", "aliases", "vetoes", "slots", "inputs", "outputs",
+)  # fmt: skip
+
+
+def to_fields(trace: ExecutionTrace) -> dict[str, Any]:
+    """The front matter of a trace, in its stable order."""
+    data = trace.model_dump(mode="json", exclude={"steps"})
+    rest = [name for name in data if name not in _FIRST and name not in COUNTERS]
+    fields: dict[str, Any] = {}
+    for name in (*_FIRST, *rest, *COUNTERS):
+        shown = FIELD_NAMES.get(name, name)
+        value = data[name]
+        fields[shown] = _dollars(value) if shown in _MONEY else value
+        if name == "outputs":
+            fields["tools_used"] = list(trace.tools_used)
+    fields["success_rating"] = round(trace.success_rating, 4)
+    return fields
+
+
+def from_fields(fields: dict[str, Any]) -> dict[str, Any]:
+    """Back to the trace's own names and units. Raises FrontMatterError naming the field."""
+    own = {shown: name for name, shown in FIELD_NAMES.items()}
+    data: dict[str, Any] = {}
+    for shown, value in fields.items():
+        if shown in _DERIVED:
+            continue
+        if shown in FIELD_NAMES or shown == "steps":
+            raise FrontMatterError(f"unknown field {shown!r}.", field=shown)
+        data[own.get(shown, shown)] = (
+            _micro(shown, value) if shown in _MONEY else _plain(shown, value)
+        )
+    return data
+
+
+def _dollars(micro: int) -> Decimal:
+    amount = micro_to_usd(micro)
+    return amount.quantize(Decimal("0.01")) if micro % 10_000 == 0 else amount.normalize()
+
+
+def _micro(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | Decimal):
+        raise FrontMatterError(
+            f"field {name!r}: must be an amount in dollars, like 0.45.", field=name
+        )
+    micro = Decimal(value).scaleb(6)
+    if not micro.is_finite() or micro < 0 or micro != micro.to_integral_value():
+        raise FrontMatterError(
+            f"field {name!r}: must be dollars with at most six decimal places.", field=name
+        )
+    return int(micro)
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Decimals back to floats (exact for what was written from a float), types kept strict."""
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, list):
+        return [_plain(name, item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(name, item) for key, item in value.items()}
+    return value
