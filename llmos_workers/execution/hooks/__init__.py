@@ -1,1 +1,1 @@
-"""The hook chain that every tool call passes."""
+"""Hooks: what looks at every call before and after it runs."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from llmos_workers.contracts.errors import ToolError
 from llmos_workers.contracts.tools import Effect, ToolResult, ToolSpec
-from llmos_workers.execution.sandbox.base import Limits, SandboxResult
+from llmos_workers.execution.sandbox.base import SandboxResult
 from llmos_workers.execution.tools.base import ToolContext, cap
 from llmos_workers.execution.tools.snapshot import Snapshot
 
@@ -39,9 +39,6 @@ class BashTool:
         timeout_s=MAX_TIMEOUT_S,
     )
 
-    def __init__(self, limits: Limits | None = None) -> None:
-        self.limits = limits or Limits()
-
     def run(self, arguments: dict[str, Any], ctx: ToolContext) -> ToolResult:
         """Exit code 0 is success. Raises SandboxUnavailable where the host cannot confine it."""
         command = arguments["command"]
@@ -57,7 +54,6 @@ class BashTool:
             [SHELL, "-c", command],
             cwd=ctx.area,
             timeout_s=timeout,
-            limits=self.limits,
             cancelled=ctx.cancelled,
         )
         after = Snapshot(ctx.area)

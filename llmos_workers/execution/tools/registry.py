@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from llmos_workers.contracts.errors import ConfigError
+from llmos_workers.contracts.errors import ConfigError, ToolError
 from llmos_workers.contracts.tools import ToolSpec
-from llmos_workers.execution.sandbox.base import Limits
 from llmos_workers.execution.tools.base import Tool
 from llmos_workers.execution.tools.bash import BashTool
 from llmos_workers.execution.tools.files import EditTool, ReadTool, WriteTool
@@ -23,9 +22,9 @@ class ToolRegistry:
             self.register(tool)
 
     @classmethod
-    def builtin(cls, *, limits: Limits | None = None) -> ToolRegistry:
-        """Read, Write, Edit, Glob, Grep, Bash. ``limits`` are those of each Bash command."""
-        return cls([ReadTool(), WriteTool(), EditTool(), GlobTool(), GrepTool(), BashTool(limits)])
+    def builtin(cls) -> ToolRegistry:
+        """Read, Write, Edit, Glob, Grep, Bash."""
+        return cls([ReadTool(), WriteTool(), EditTool(), GlobTool(), GrepTool(), BashTool()])
 
     def register(self, tool: Tool) -> None:
         """Add a tool. Raises ConfigError for a second of the same name or an unusable schema."""
@@ -39,9 +38,16 @@ class ToolRegistry:
             raise ConfigError(f"tool {spec.name!r}: {'; '.join(faults)}.")
         self._tools[spec.name] = tool
 
-    def get(self, name: str) -> Tool | None:
+    def find(self, name: str) -> Tool | None:
         """The tool of exactly that name, or None."""
         return self._tools.get(name)
+
+    def get(self, name: str) -> Tool:
+        """The tool of exactly that name. Raises ToolError naming those that exist."""
+        tool = self._tools.get(name)
+        if tool is None:
+            raise ToolError(f"there is no tool {name!r}.", fix=f"Tools: {', '.join(self._tools)}.")
+        return tool
 
     def names(self) -> list[str]:
         """All names, in order of registration."""
@@ -51,6 +57,10 @@ class ToolRegistry:
         """Specs of the named tools (unknown names are left out), or of all, in stable order."""
         wanted = None if names is None else set(names)
         return [tool.spec for name, tool in self._tools.items() if wanted is None or name in wanted]
+
+    def all_specs(self) -> dict[str, ToolSpec]:
+        """Each tool's spec by its name."""
+        return {name: tool.spec for name, tool in self._tools.items()}
 
     def versions(self) -> dict[str, str]:
         """Each tool's version: what a recorded call is compared with."""

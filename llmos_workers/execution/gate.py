@@ -1,0 +1,221 @@
+"""The one gate: every tool call of every mode passes here, in this order:
+
+    known tool, schema -> grant -> PreToolUse hooks -> state rules -> run -> scrub -> PostToolUse
+
+Whatever cannot be decided is denied. A refused or failed call is a result, never an exception,
+and OnError hooks see it.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Literal
+
+from llmos_workers.contracts.errors import InfrastructureError, LLMOSError, ToolDenied
+from llmos_workers.contracts.modes import Mode
+from llmos_workers.contracts.state import CognitivePolicy
+from llmos_workers.contracts.tools import Effect, ToolCall, ToolResult, ToolSpec
+from llmos_workers.execution.hooks.base import HookAction, HookDecision, HookEvent, HookKind
+from llmos_workers.execution.hooks.chain import HookChain
+from llmos_workers.execution.hooks.state_rules import state_decision
+from llmos_workers.execution.tools.base import Tool, ToolContext
+from llmos_workers.execution.tools.registry import ToolRegistry
+from llmos_workers.execution.tools.schema import validate
+from llmos_workers.kernel.clock import Clock
+from llmos_workers.kernel.redact import redact
+
+logger = logging.getLogger(__name__)
+
+APPROVAL = "approval"
+"""``denied_by`` of calls that a person would have to confirm."""
+
+
+@dataclass
+class GateContext:
+    """Who calls, under which grants, in which state."""
+
+    grants: frozenset[str]
+    mode: Mode
+    project: str
+    goal_id: str
+    agent: str
+    policy: CognitivePolicy
+    tool: ToolContext
+    source: Literal["model", "trace"] = "model"
+    injected: list[str] = field(default_factory=list)
+    """What hooks want the model to be told; whoever talks to the model takes it from here."""
+
+
+class ToolGate:
+    """Decides about calls, runs those that may run, and cleans what comes out."""
+
+    def __init__(self, registry: ToolRegistry, hooks: HookChain, clock: Clock) -> None:
+        self._registry = registry
+        self._hooks = hooks
+        self._clock = clock
+
+    def call(self, call: ToolCall, ctx: GateContext) -> ToolResult:
+        """The result of the call. Never raises for a call that was refused or failed."""
+        started = self._clock.steady()
+        spec: ToolSpec | None = None
+        try:
+            tool, call = self._admit(call, ctx)
+            spec = tool.spec
+            result = self._run(tool, call, ctx)
+            result = self._after(tool.spec, call, result, ctx)
+        except ToolDenied as denied:
+            logger.warning("%s of goal %s denied: %s", call.name, ctx.goal_id, redact(str(denied)))
+            result = refused(denied)
+        # Anything unforeseen in the gate itself means that the call was not checked to its end.
+        except Exception as error:
+            logger.exception("the gate failed on %s of goal %s", call.name, ctx.goal_id)
+            reason = f"the gate failed ({type(error).__name__}), so the call is denied"
+            result = refused(ToolDenied(reason, rule="gate"))
+        if not result.ok:
+            self._tell_error(spec, call, result, ctx)
+        elapsed = (self._clock.steady() - started) * 1000
+        return result.model_copy(update={"duration_ms": elapsed})
+
+    def prompt(self, text: str, ctx: GateContext) -> tuple[str, ...]:
+        """Ask UserPromptSubmit hooks before a model call; returns what they inject.
+
+        Raises ToolDenied when one refuses.
+        """
+        verdict = self._hooks.ask(_event(HookKind.USER_PROMPT_SUBMIT, ctx, prompt=text))
+        if verdict.refusal is not None:
+            raise _denial(verdict.refusal)
+        return verdict.context
+
+    def _admit(self, call: ToolCall, ctx: GateContext) -> tuple[Tool, ToolCall]:
+        """Everything before the call runs; gives the call as hooks changed it."""
+        tool = self._registry.find(call.name)
+        if tool is None:
+            known = ", ".join(sorted(ctx.grants & set(self._registry.names()))) or "none"
+            raise ToolDenied(
+                f"there is no tool {call.name!r} (you may use: {known})", rule="unknown_tool"
+            )
+        _check_arguments(tool.spec, call)
+        if call.name not in ctx.grants:
+            raise ToolDenied(
+                f"the agent {ctx.agent} has no grant for {call.name}",
+                rule="grant",
+                fix=f"Add {call.name} to the agent's tools.",
+            )
+        event = _event(HookKind.PRE_TOOL_USE, ctx, call=call, spec=tool.spec)
+        verdict = self._hooks.ask(event)
+        if verdict.refusal is not None:
+            raise _denial(verdict.refusal)
+        ctx.injected.extend(verdict.context)
+        changed = verdict.event.call or call
+        if changed is not call:
+            _check_arguments(tool.spec, changed)
+        decision = state_decision(changed, tool.spec, ctx.policy)
+        if decision.action is not HookAction.ALLOW:
+            raise _denial(decision)
+        if ctx.tool.dry_run and tool.spec.effect is not Effect.READ:
+            raise ToolDenied("this is a dry run: nothing is changed", rule="dry_run")
+        return tool, changed
+
+    def _run(self, tool: Tool, call: ToolCall, ctx: GateContext) -> ToolResult:
+        """Run the tool; whatever it raises becomes a failed result."""
+        if ctx.tool.cancelled():
+            return ToolResult(ok=False, error="the goal was cancelled")
+        if ctx.tool.time_left(1.0) <= 0:
+            return ToolResult(ok=False, error="the goal's deadline has passed")
+        try:
+            result = tool.run(call.arguments, ctx.tool)
+        except InfrastructureError as error:
+            logger.warning("%s of goal %s: %s", call.name, ctx.goal_id, redact(str(error)))
+            return _failed(error)
+        except LLMOSError as error:
+            return _failed(error)
+        # A fault in a tool ends the call, not the goal; its text may hold anything: not shown.
+        except Exception as error:
+            logger.exception("tool %s failed in goal %s", call.name, ctx.goal_id)
+            return ToolResult(ok=False, error=f"{call.name} failed: {type(error).__name__}")
+        return result
+
+    def _after(
+        self, spec: ToolSpec, call: ToolCall, result: ToolResult, ctx: GateContext
+    ) -> ToolResult:
+        """Scrub secrets, ask PostToolUse hooks, scrub what they put in."""
+        result = scrub(result)
+        event = _event(HookKind.POST_TOOL_USE, ctx, call=call, spec=spec, result=result)
+        verdict = self._hooks.ask(event)
+        if verdict.refusal is not None:
+            # The call ran: its effects stay known, its output is withheld.
+            denial = refused(_denial(verdict.refusal))
+            kept = {"reads": result.reads, "writes": result.writes, "exit_code": result.exit_code}
+            return denial.model_copy(update=kept)
+        ctx.injected.extend(verdict.context)
+        changed = verdict.event.result
+        return result if changed is None or changed is result else scrub(changed)
+
+    def _tell_error(
+        self, spec: ToolSpec | None, call: ToolCall, result: ToolResult, ctx: GateContext
+    ) -> None:
+        verdict = self._hooks.ask(
+            _event(HookKind.ON_ERROR, ctx, call=call, spec=spec, result=result)
+        )
+        ctx.injected.extend(verdict.context)
+
+
+def _check_arguments(spec: ToolSpec, call: ToolCall) -> None:
+    faults = validate(spec.input_schema, call.arguments)
+    if faults:
+        raise ToolDenied(f"{call.name}: {'; '.join(faults[:5])}", rule="schema")
+
+
+def _event(
+    kind: HookKind,
+    ctx: GateContext,
+    *,
+    call: ToolCall | None = None,
+    spec: ToolSpec | None = None,
+    result: ToolResult | None = None,
+    prompt: str = "",
+) -> HookEvent:
+    return HookEvent(
+        kind=kind,
+        project=ctx.project,
+        goal_id=ctx.goal_id,
+        agent=ctx.agent,
+        mode=ctx.mode,
+        source=ctx.source,
+        policy=ctx.policy,
+        call=call,
+        spec=spec,
+        result=result,
+        prompt=prompt,
+    )
+
+
+def _denial(decision: HookDecision) -> ToolDenied:
+    """A refusal as an error. Nobody can confirm yet, so what needs confirmation is denied."""
+    if decision.action is HookAction.ASK:
+        return ToolDenied(
+            f"{decision.reason} (rule {decision.rule}); nobody can confirm it here: approvals "
+            "arrive with a later version",
+            rule=APPROVAL,
+        )
+    return ToolDenied(f"{decision.reason} (rule {decision.rule})", rule=decision.rule)
+
+
+def refused(denied: ToolDenied) -> ToolResult:
+    """The result of a call that the gate refused."""
+    return ToolResult(
+        ok=False, error=redact(f"denied: {denied}"), error_kind="ToolDenied", denied_by=denied.rule
+    )
+
+
+def _failed(error: LLMOSError) -> ToolResult:
+    return ToolResult(ok=False, error=redact(str(error)), error_kind=type(error).__name__)
+
+
+def scrub(result: ToolResult) -> ToolResult:
+    """The result with secrets replaced in its texts."""
+    output, error = redact(result.output), result.error and redact(result.error)
+    if output == result.output and error == result.error:
+        return result
+    return result.model_copy(update={"output": output, "error": error})
