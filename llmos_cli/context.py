@@ -1,0 +1,45 @@
+"""What all commands share: the global options, and what is made from them when needed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from llmos_workers.config import LLMOSConfig
+from llmos_workers.config_sources import load_with_sources
+
+if TYPE_CHECKING:
+    from llmos_workers.client import LLMOS
+
+
+@dataclass
+class Session:
+    """One run of the command line."""
+
+    config_path: str | None = None
+    preset: str | None = None
+    workspace: str | None = None
+    redis_url: str | None = None
+
+    @cached_property
+    def _loaded(self) -> tuple[LLMOSConfig, dict[str, str]]:
+        flags: dict[str, Any] = {"workspace": self.workspace, "redis.url": self.redis_url}
+        return load_with_sources(self.config_path, None, flags, self.preset)
+
+    @property
+    def config(self) -> LLMOSConfig:
+        """All settings. Raises ConfigError."""
+        return self._loaded[0]
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Where each setting that is no default comes from."""
+        return self._loaded[1]
+
+    @cached_property
+    def client(self) -> LLMOS:
+        """The thin client; connects with its first call."""
+        from llmos_workers.client import LLMOS
+
+        return LLMOS(self.config)

@@ -1,0 +1,123 @@
+"""``llmos``: the command line. Every command is loaded when it is called, not before."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from llmos_cli.context import Session
+from llmos_cli.exits import Exit, report
+from llmos_workers.contracts.errors import InfrastructureError, LLMOSError, UsageError
+
+COMMANDS = {
+    "submit": "llmos_cli.submit:submit",
+    "status": "llmos_cli.goals:status",
+    "watch": "llmos_cli.goals:watch",
+    "result": "llmos_cli.goals:result",
+    "list": "llmos_cli.goals:list_goals",
+    "cancel": "llmos_cli.goals:cancel",
+    "interactive": "llmos_cli.interactive:interactive",
+    "up": "llmos_cli.fleet:up",
+    "worker": "llmos_cli.fleet:worker",
+    "flower": "llmos_cli.fleet:flower",
+    "doctor": "llmos_cli.doctor:doctor",
+    "config": "llmos_cli.config:config",
+    "version": "llmos_cli.config:version",
+}
+"""Name of a command -> module:attribute. Order is the order of ``llmos --help``."""
+
+
+class LazyGroup(click.Group):
+    """Commands by name, imported one at a time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """All names, in the table's order."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The command, or None for click to refuse."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, attribute = COMMANDS[cmd_name].partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)  # noqa: S101 - a fault in the table above
+        return command
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True
+)
+@click.option(
+    "--config", "config_path", metavar="FILE", help="Settings file (default: llmos.toml)."
+)
+@click.option("--preset", metavar="NAME", help="default, development, production or testing.")
+@click.option("--workspace", metavar="DIR", help="Folder of agents, memories and projects.")
+@click.option(
+    "--redis-url", metavar="URL", help="Redis of the system: redis://[user:pw@]host:port."
+)
+@click.option("-v", "--verbose", count=True, help="Say more on stderr; twice: everything.")
+@click.pass_context
+def cli(ctx: click.Context, /, *, verbose: int, **options: str | None) -> None:
+    """Run goals in natural language on a fleet of workers, cheaper every time they come back.
+
+    \b
+    llmos up                          start everything on this machine
+    llmos submit "Create a README"    run one goal and watch it
+    llmos doctor                      say what is missing, and how to mend it
+    """  # noqa: D301 - click's mark for lines that stay as they are
+    levels = [logging.WARNING, logging.INFO, logging.DEBUG]
+    logging.basicConfig(level=levels[min(verbose, 2)], format="%(levelname)s %(name)s: %(message)s")
+    ctx.obj = Session(**options)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code. Tracebacks only with LLMOS_DEBUG=1."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = cli.main(args=given, prog_name="llmos", standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; keep Python from flushing into the void.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.SUCCEEDED
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the process boundary
+        return _told(error, as_json="--json" in given)
+    return code if isinstance(code, int) else Exit.SUCCEEDED
+
+
+def _told(error: BaseException, *, as_json: bool) -> int:
+    """Put any error into words for the user; the exit code."""
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, click.Abort | KeyboardInterrupt):
+        print("interrupted.", file=sys.stderr)
+        return Exit.INTERRUPTED
+    if isinstance(error, click.ClickException):
+        return _click_error(error, as_json)
+    if isinstance(error, LLMOSError):
+        return report(error, as_json=as_json)
+    return report(_unexpected(error), as_json=as_json)
+
+
+def _click_error(error: click.ClickException, as_json: bool) -> int:
+    if as_json:
+        return report(UsageError(error.format_message()), as_json=True)
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        print(error.format_message())
+        return Exit.USAGE
+    where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "llmos"
+    print(f"error: {error.format_message()}\nfix: See {where} --help.", file=sys.stderr)
+    return Exit.USAGE
+
+
+def _unexpected(error: BaseException) -> LLMOSError:
+    fix = "Set LLMOS_DEBUG=1 to see where; please report it."
+    kind = InfrastructureError if isinstance(error, OSError) else LLMOSError
+    wrapped = kind(f"unexpected {type(error).__name__}: {error}", fix=fix)
+    wrapped.__cause__ = error
+    return wrapped

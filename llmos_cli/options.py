@@ -1,0 +1,65 @@
+"""Options of several commands, and how their values are read."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import click
+
+from llmos_workers.contracts.errors import InvalidOption
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+FROM_NOW = re.compile(r"\+?(\d+(?:\.\d+)?)([smhd])")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+
+def _seconds(_ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:
+    if value is not None and not (math.isfinite(value) and value >= 0):
+        raise click.BadParameter("must be a number of seconds, 0 or more.")
+    return value
+
+
+def timeout_option(help_text: str) -> Callable[[F], F]:
+    """``--timeout SECONDS``."""
+    return click.option(
+        "--timeout", type=float, metavar="SECONDS", callback=_seconds, help=help_text
+    )
+
+
+def read_deadline(text: str | None) -> float | timedelta | datetime | None:
+    """A deadline in words: ``90s``, ``10m``, ``2h``, ``1d`` from now, Unix seconds, or ISO 8601
+    (local time when it names no zone). Raises InvalidOption.
+    """
+    if text is None:
+        return None
+    if relative := FROM_NOW.fullmatch(text.strip()):
+        return timedelta(seconds=float(relative[1]) * UNITS[relative[2]])
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone()
+    except (ValueError, OverflowError, OSError):
+        raise InvalidOption(
+            f"deadline {text!r} is no time.",
+            fix="Write 90s, 10m, 2h or 1d from now, ISO 8601 (2026-12-01T18:00), or Unix seconds.",
+        ) from None
+
+
+def read_metadata(pairs: tuple[str, ...]) -> dict[str, str] | None:
+    """``key=value`` pairs as a mapping; None for none. Raises InvalidOption."""
+    if not pairs:
+        return None
+    split = [pair.partition("=") for pair in pairs]
+    for key, sign, _ in split:
+        if not key or not sign:
+            raise InvalidOption(f"metadata {key!r} has no value.", fix="Write key=value.")
+    return {key: value for key, _, value in split}

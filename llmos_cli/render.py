@@ -1,0 +1,166 @@
+"""Goals as plain text: events while they run, outcomes when they end. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from llmos_workers.contracts.base import format_usd
+from llmos_workers.contracts.events import GoalEvent, GoalEventKind
+from llmos_workers.contracts.goal import GoalRecord
+from llmos_workers.contracts.outcome import Outcome
+from llmos_workers.kernel.clock import iso
+
+SHORT_TEXT = 60
+MOST_FILES = 20
+
+
+def short(text: str, width: int = SHORT_TEXT) -> str:
+    """The text on one line of at most ``width`` characters, without control characters."""
+    flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return flat if len(flat) <= width else flat[: width - 1] + "…"
+
+
+def to_json(value: Any) -> str:
+    """One line of JSON."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def event_line(event: GoalEvent) -> str | None:
+    """What one event says, or None for those that say nothing in a line."""
+    tell = _TELL.get(event.kind)
+    return None if tell is None else tell(event.data)
+
+
+def _state(data: dict[str, Any]) -> str:
+    return f"state     {data.get('state', '?')}"
+
+
+def _decision(data: dict[str, Any]) -> str:
+    return f"decision  {data.get('mode', '?')}: {short(str(data.get('reason', '')), 200)}"
+
+
+def _model_call(data: dict[str, Any]) -> str:
+    return f"model     turn {int(data.get('turn', 0)) + 1}, {data.get('model', '?')} …"
+
+
+def _model_response(data: dict[str, Any]) -> str:
+    cost = format_usd(int(data.get("cost_micro", 0)))
+    return f"model     {data.get('tokens', 0):,} tokens, {cost} ({data.get('stop_reason', '?')})"
+
+
+def _tool_call(data: dict[str, Any]) -> str:
+    return f"tool      {data.get('name', '?')} {short(str(data.get('summary', '')), 100)}"
+
+
+def _tool_result(data: dict[str, Any]) -> str:
+    verdict = "ok" if data.get("ok") else "failed"
+    code = data.get("exit_code")
+    shown = "" if code in (None, 0) else f", exit {code}"
+    return f"          {verdict}{shown}, {float(data.get('duration_ms', 0)):.0f} ms"
+
+
+def _notice(data: dict[str, Any]) -> str:
+    return f"notice    {short(str(data.get('message', '')), 200)}"
+
+
+_TELL: dict[str, Callable[[dict[str, Any]], str]] = {
+    GoalEventKind.STATE: _state,
+    GoalEventKind.DECISION: _decision,
+    GoalEventKind.MODEL_CALL: _model_call,
+    GoalEventKind.MODEL_RESPONSE: _model_response,
+    GoalEventKind.TOOL_CALL: _tool_call,
+    GoalEventKind.TOOL_RESULT: _tool_result,
+    GoalEventKind.NOTICE: _notice,
+}
+
+
+def summary(outcome: Outcome) -> list[str]:
+    """A finished goal for people: status, figures, why, words, files, error."""
+    lines = [figures(outcome)]
+    if outcome.reason:
+        lines.append(f"why: {outcome.reason}")
+    if outcome.slots:
+        lines.append("with: " + ", ".join(f"{k}={v}" for k, v in outcome.slots.items()))
+    if outcome.text:
+        lines += ["", outcome.text.rstrip(), ""]
+    lines += [f"file: {file.path}" for file in outcome.files[:MOST_FILES]]
+    if len(outcome.files) > MOST_FILES:
+        lines.append(f"… and {len(outcome.files) - MOST_FILES} more files")
+    if outcome.dry_run is not None:
+        lines += dry_run_lines(outcome.dry_run)
+    if outcome.error is not None:
+        lines.append(f"error: {outcome.error.message}")
+        if outcome.error.fix:
+            lines.append(f"fix: {outcome.error.fix}")
+    return lines
+
+
+def figures(outcome: Outcome) -> str:
+    """Status, mode, time, calls, tokens and money on one line."""
+    calls = f"{outcome.llm_calls} model call{'' if outcome.llm_calls == 1 else 's'}"
+    parts = [outcome.status, outcome.mode.value if outcome.mode else "-"]
+    parts += [f"{outcome.duration_s:.2f} s", calls, f"{outcome.usage.total_tokens:,} tokens"]
+    parts.append(format_usd(outcome.cost_micro))
+    if outcome.saved_micro:
+        parts.append(f"saved {format_usd(outcome.saved_micro)}")
+    if outcome.replayed_from:
+        parts.append(f"replayed from {outcome.replayed_from}")
+    return "  ".join(parts)
+
+
+def dry_run_lines(told: dict[str, Any]) -> list[str]:
+    """What would happen, were it no dry run."""
+    lines = [f"dry run: would run as {told.get('mode', '?')}; nothing was run."]
+    if told.get("trace_id"):
+        lines.append(f"trace: {told['trace_id']} ({short(str(told.get('trace_goal') or ''))})")
+    for name, value in dict(told.get("slots") or {}).items():
+        lines.append(f"slot: {name} = {value}")
+    lines.append(f"worst cost: {told.get('worst_cost', '?')}")
+    files = list(told.get("files") or ())
+    lines += [f"would touch: {path}" for path in files]
+    if not told.get("files_known", True):
+        lines.append("would touch: whatever the model decides, inside the project's folder")
+    return lines
+
+
+def record_data(record: GoalRecord) -> dict[str, Any]:
+    """A goal record as JSON, without the envelope that only Celery needs."""
+    return record.model_dump(mode="json", exclude={"envelope"})
+
+
+def record_lines(record: GoalRecord) -> list[str]:
+    """A goal record for ``llmos status``."""
+    facts = {
+        "goal": record.goal_id,
+        "text": short(record.text, 200),
+        "project": record.project,
+        "state": record.state.value + (" (cancel asked)" if record.cancel_requested else ""),
+        "accepted": iso(record.created_at),
+        "updated": iso(record.updated_at),
+        "starts": str(record.deliveries),
+    }
+    if record.decision is not None:
+        facts["mode"] = record.decision.mode.value
+        facts["why"] = record.decision.reason
+    if record.lease_owner:
+        facts["worker"] = record.lease_owner
+    if record.outcome is not None:
+        facts["result"] = figures(record.outcome)
+    width = max(map(len, facts)) + 1
+    return [f"{name + ':':<{width}} {value}" for name, value in facts.items()]
+
+
+def goals_table(records: Sequence[GoalRecord]) -> list[str]:
+    """Goals as aligned rows: id, state, mode, project, accepted, text."""
+    rows = [("ID", "STATE", "MODE", "PROJECT", "ACCEPTED", "GOAL")]
+    for record in records:
+        mode = record.decision.mode.value if record.decision else "-"
+        accepted, text = iso(record.created_at), short(record.text)
+        rows.append((record.goal_id, record.state.value, mode, record.project, accepted, text))
+    widths = [max(len(row[i]) for row in rows) for i in range(5)]
+    return [
+        "  ".join([*(f"{cell:<{w}}" for cell, w in zip(row, widths, strict=False)), row[5]])
+        for row in rows
+    ]
