@@ -60,6 +60,10 @@ class _Row:
         at = self._place[token] + 1
         return self._tokens[at] if at < len(self._tokens) else None
 
+    def behind(self, token: Token, reach: int = 3) -> list[Token]:
+        at = self._place[token] + 1
+        return self._tokens[at : at + reach]
+
     def near(self, token: Token, reach: int = 3) -> list[Token]:
         at = self._place[token]
         return self._tokens[max(0, at - reach) : at + reach + 1]
@@ -79,7 +83,7 @@ def _same_scope(
     if one is None or two is None:
         return one is two
     denied = partner.get(one)
-    return denied is not None and (denied is two or denied in query.near(negation))
+    return denied is not None and (denied is two or denied in query.behind(negation))
 
 
 def _crossed(

@@ -1,0 +1,222 @@
+"""Bind a trace's slots to a new goal: put the old values back, and see if it is the old goal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from llmos_workers.contracts.trace import ExecutionTrace, Slot
+from llmos_workers.learning.matching.align import Alignment, align
+from llmos_workers.learning.matching.arguments import delimited, places
+from llmos_workers.learning.matching.compare import MAX_TOKENS, Comparison, compare
+from llmos_workers.learning.matching.embedder import Embedding
+from llmos_workers.learning.matching.lexicon import Lexicon, lexicon
+from llmos_workers.learning.matching.parse import Goal, parse, words_of
+from llmos_workers.learning.matching.tokens import Kind, Token
+from llmos_workers.learning.matching.values import (
+    forms_of,
+    may_vary,
+    refuse_value,
+    same_kind,
+    whole_token,
+)
+
+MAX_PHRASE_WORDS = 5
+_PHRASE_KINDS = frozenset({Kind.WORD, Kind.IDENTIFIER, Kind.LANGUAGE, Kind.FORMAT, Kind.SPEECH})
+_INSIDE_PHRASE = frozenset({"of", "the", "de", "la"})
+
+Judge = Callable[[str], Comparison]
+"""Holds the goal with its old values put back against the reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """New values for all slots of a trace (unchanged ones included)."""
+
+    slots: dict[str, str]
+    confidence: float
+    """P(same) of the new goal with the old values put back."""
+    why: str
+    """In words, for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """A slot's new value and where it stands in the query."""
+
+    slot: Slot
+    old: str
+    """The old value as the reference writes it."""
+    new: str
+    start: int
+    end: int
+
+
+def bind(
+    trace: ExecutionTrace,
+    reference: str,
+    query: str,
+    embed: Callable[[str], Embedding],
+    *,
+    judge: Judge | None = None,
+) -> Binding | None:
+    """Values of the trace's slots in ``query``; None if it is not the reference with other
+    values, if a value could not safely be put into the calls, or if nothing changed.
+    """
+    if not trace.slots:
+        return None
+    lex = lexicon()
+    goal = parse(reference)
+    other = parse(query, words_of(goal))
+    if max(len(goal.tokens), len(other.tokens)) > MAX_TOKENS:
+        return None
+    changes = _Matching(trace, goal, other, lex).changes()
+    if not changes or not _fits(changes, trace):
+        return None
+    restored = query
+    for change in sorted(changes, key=lambda c: -c.start):
+        restored = restored[: change.start] + change.old + restored[change.end :]
+    held = judge(restored) if judge else compare(reference, restored, embed)
+    values = {slot.name: slot.value for slot in trace.slots}
+    values |= {change.slot.name: change.new for change in changes}
+    told = ", ".join(f"{c.slot.name} = {c.new!r} instead of {c.old!r}" for c in changes)
+    return Binding(values, held.confidence, told)
+
+
+def _fits(changes: Sequence[_Change], trace: ExecutionTrace) -> bool:
+    """Whether each new value may stand in the calls, and no two claims contradict."""
+    by_old: dict[str, str] = {}
+    spans: set[int] = set()
+    for change in changes:
+        if by_old.setdefault(change.slot.value.lower(), change.new) != change.new:
+            return False
+        if change.start in spans:
+            return False
+        spans.add(change.start)
+        where = [p for form in set(forms_of(change.slot.value)) for p in places(form, trace.steps)]
+        if not change.slot.declared:
+            where = [place for place in where if not place.content]
+        if not where or refuse_value(change.slot.value, change.new, where):
+            return False
+    return True
+
+
+class _Matching:
+    """Finds what stands in the query where the reference has its slots' values."""
+
+    def __init__(self, trace: ExecutionTrace, goal: Goal, query: Goal, lex: Lexicon) -> None:
+        self._trace, self._goal, self._query, self._lex = trace, goal, query, lex
+        self._alignment: Alignment = align(goal.said, query.said, lex)
+        self._partner = self._alignment.partner()
+        self._left_goal = set(self._alignment.left_reference)
+        self._free = list(self._alignment.left_query)
+        self._actions = [t.value for t in goal.tokens if t.kind is Kind.ACTION]
+
+    def changes(self) -> list[_Change] | None:
+        """One change per slot whose value the query does not repeat; None if any is unclear."""
+        found: list[_Change] = []
+        for slot in self._trace.slots:
+            tokens = self._tokens_of(slot)
+            if not any(token in self._left_goal for token in tokens):
+                continue
+            typed = len(tokens) == 1 and may_vary(tokens[0], self._lex)
+            change = self._typed(slot, tokens[0]) if typed else self._phrase(slot, tokens)
+            if change is None:
+                return None
+            found.append(change)
+        return found
+
+    def _tokens_of(self, slot: Slot) -> list[Token]:
+        """The reference's tokens that are the slot's value."""
+        match = delimited(slot.value).search(self._goal.text)
+        if match:
+            lo, hi = match.span()
+            return [t for t in self._goal.said if lo <= t.start and t.end <= hi]
+        wanted = whole_token(slot.value)
+        same = (t for t in self._goal.said if wanted and t.kind is wanted.kind)
+        return [t for t in same if wanted and t.value == wanted.value][:1]
+
+    def _typed(self, slot: Slot, old: Token) -> _Change | None:
+        fitting = [t for t in self._free if same_kind(old, t, self._actions, self._lex)]
+        new = self._most_alike(old, fitting)
+        if new is None:
+            return None
+        self._free.remove(new)
+        return _Change(slot, old.text, new.text, new.start, new.end)
+
+    def _most_alike(self, old: Token, fitting: Sequence[Token]) -> Token | None:
+        """The candidate in the likest surroundings; on a tie the one in the same order."""
+        if len(fitting) < 2:
+            return fitting[0] if fitting else None
+        scores = [self._surroundings(old, token) for token in fitting]
+        best = max(scores)
+        tops = [t for t, score in zip(fitting, scores, strict=True) if score == best]
+        if len(tops) == 1:
+            return tops[0]
+        rivals = [t for t in self._alignment.left_reference if t.kind is old.kind]
+        if len(rivals) != len([t for t in self._alignment.left_query if t.kind is old.kind]):
+            return None
+        return tops[0]
+
+    def _surroundings(self, old: Token, new: Token) -> int:
+        """How many direct neighbours of the two are partners of each other."""
+        mine, theirs = self._goal.said, self._query.said
+        at, there = mine.index(old), theirs.index(new)
+        score = 0
+        for step in (-1, 1):
+            one, two = _at(mine, at + step), _at(theirs, there + step)
+            score += one is not None and two is not None and self._partner.get(one) is two
+        return score
+
+    def _phrase(self, slot: Slot, tokens: Sequence[Token]) -> _Change | None:
+        """A value of plain words: the run of new words that stands in its place."""
+        runs = self._runs(tokens)
+        if len(runs) > 1:
+            runs = [r for r in runs if self._surroundings(tokens[0], r[0]) > 0] or runs
+        if len(runs) != 1:
+            return None
+        run = runs[0]
+        for token in run:
+            if token in self._free:
+                self._free.remove(token)
+        start, end = run[0].start, run[-1].end
+        start = self._with_lead(start)
+        new = self._query.text[start:end]
+        words = new.lower().split()
+        dull = self._lex.words["filler"] | self._lex.words["stop"]
+        if len(words) > MAX_PHRASE_WORDS or all(word in dull for word in words):
+            return None
+        return _Change(slot, self._goal.text[tokens[0].start : tokens[-1].end], new, start, end)
+
+    def _runs(self, tokens: Sequence[Token]) -> list[list[Token]]:
+        """Stretches of free open words, joined over partners of the value's own words."""
+        own = {self._partner[t] for t in tokens if t in self._partner}
+        runs: list[list[Token]] = []
+        joined = False
+        for token in self._query.tokens:
+            fits = (token in self._free and self._may_be_name(token)) or token in own
+            if fits:
+                if joined:
+                    runs[-1].append(token)
+                else:
+                    runs.append([token])
+                joined = True
+            elif token.kind is not Kind.STOP or token.value not in _INSIDE_PHRASE:
+                joined = False
+        return [run for run in runs if any(token in self._free for token in run)]
+
+    def _may_be_name(self, token: Token) -> bool:
+        if token.kind is Kind.ACTION:
+            return bool(token.role) or (token.text[0].isupper() and token.start > 0)
+        return token.kind in _PHRASE_KINDS
+
+    def _with_lead(self, start: int) -> int:
+        """Take "New" of "New York" in, which is no word of its own elsewhere."""
+        before = [t for t in self._query.tokens if t.end < start]
+        while before and before[-1].word in self._lex.name_lead and start - before[-1].end == 1:
+            start = before.pop().start
+        return start
+
+
+def _at(tokens: Sequence[Token], at: int) -> Token | None:
+    return tokens[at] if 0 <= at < len(tokens) else None

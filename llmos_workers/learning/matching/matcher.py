@@ -1,0 +1,182 @@
+"""The dispatcher's matcher: has a goal been done before, and how sure is that?
+
+Cheapest first: the exact wording (no model, no index), then the nearest references of the
+index, each verified by structure, then the same with the trace's slots bound to new values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from llmos_workers.config import DispatcherConfig
+from llmos_workers.contracts.decision import MatchCandidate, MatchResult
+from llmos_workers.contracts.trace import ExecutionTrace
+from llmos_workers.learning.index_contract import IndexHit, TraceIndex, TraceSource
+from llmos_workers.learning.matching.bind import Binding, bind
+from llmos_workers.learning.matching.compare import Comparison, compare
+from llmos_workers.learning.matching.embedder import Embedder
+from llmos_workers.learning.matching.model import Model
+from llmos_workers.learning.matching.parse import parse
+from llmos_workers.learning.signature import goal_signature, normalize_goal
+
+OBJECTION_FLOOR = 0.15
+"""A stored rewording counts only if the trace's own goal is at least this likely too."""
+REFERENCES_PER_TRACE = 4
+"""On average; how many index hits are asked for beyond one per candidate."""
+VETOED = "a user or a judge said that this goal must not follow this trace"
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """A goal as asked once."""
+
+    goal: str
+    project: str
+    signature: str
+
+
+class GoalMatcher:
+    """Finds the traces that may do what a goal asks. Thread-safe if its parts are."""
+
+    def __init__(
+        self,
+        traces: TraceSource,
+        index: TraceIndex,
+        embedder: Embedder,
+        config: DispatcherConfig | None = None,
+        *,
+        model: Model | None = None,
+    ) -> None:
+        self._traces, self._index, self._embedder = traces, index, embedder
+        self._threshold = (config or DispatcherConfig()).follower_threshold
+        self._model = model
+
+    def match(self, goal: str, project: str, *, top_k: int = 5) -> MatchResult:
+        """At most ``top_k`` candidates, best first. Raises IndexUnavailable.
+
+        ``relatedness`` is the largest cosine seen: whether anything known helps.
+        """
+        asked = _Question(goal, project, goal_signature(goal))
+        exact = self._exact(asked)
+        if exact is not None:
+            return MatchResult(candidates=(exact,), relatedness=1.0)
+        vector = self._embedder.embed(parse(goal).respelled).vector
+        hits = self._index.search(vector, project, top_k * REFERENCES_PER_TRACE)
+        candidates = [
+            candidate
+            for trace_id, group in _by_trace(hits, top_k).items()
+            if (candidate := self._candidate(asked, trace_id, group))
+        ]
+        candidates.sort(key=lambda c: (-c.confidence, -c.relatedness))
+        related = max((hit.score for hit in hits), default=0.0)
+        return MatchResult(candidates=tuple(candidates), relatedness=_cosine(related))
+
+    def _exact(self, asked: _Question) -> MatchCandidate | None:
+        trace = self._traces.find_exact(asked.project, asked.signature)
+        if trace is None or asked.signature in trace.vetoes:
+            return None
+        return MatchCandidate(
+            trace_id=trace.trace_id,
+            goal_text=trace.goal_text,
+            stage="exact" if trace.goal_signature == asked.signature else "alias",
+            confidence=1.0,
+            relatedness=1.0,
+            slots=_recorded(trace),
+            agreed=("the same text",),
+        )
+
+    def _candidate(
+        self, asked: _Question, trace_id: str, hits: list[IndexHit]
+    ) -> MatchCandidate | None:
+        trace = self._traces.get(asked.project, trace_id)
+        if trace is None:
+            return None
+        related = _cosine(max(hit.score for hit in hits))
+        if asked.signature in trace.vetoes:
+            return _vetoed(trace, related)
+        references = [hit.text for hit in hits]
+        best = max(
+            (self._judge(trace, reference, asked.goal) for reference in references),
+            key=lambda held: held.confidence,
+        )
+        binding = None
+        if best.confidence < self._threshold:
+            binding = self._bind(trace, references, asked.goal)
+        return self._describe(trace, related, best, binding)
+
+    def _judge(self, trace: ExecutionTrace, reference: str, goal: str) -> Comparison:
+        """Hold a goal against one reference of a trace. A rewording adds evidence, but does not
+        overrule a strong objection of the goal the trace was learned from.
+        """
+        held = self._compare(reference, goal)
+        if held.confidence < self._threshold or reference == trace.goal_text:
+            return held
+        if normalize_goal(reference) == normalize_goal(goal):
+            return held
+        own = self._compare(trace.goal_text, goal)
+        if own.confidence >= OBJECTION_FLOOR and not own.strong:
+            return held
+        lowered = min(held.confidence, own.confidence, self._threshold - 0.01)
+        return Comparison(lowered, own.features, own.agreed, own.differed, own.strong)
+
+    def _bind(self, trace: ExecutionTrace, references: list[str], goal: str) -> Binding | None:
+        """The first binding sure enough to follow."""
+        for reference in dict.fromkeys([*references, trace.goal_text]):
+            found = bind(
+                trace,
+                reference,
+                goal,
+                self._embedder.embed,
+                judge=lambda text, ref=reference: self._judge(trace, ref, text),  # type: ignore[misc]
+            )
+            if found is not None and found.confidence >= self._threshold:
+                return found
+        return None
+
+    def _compare(self, reference: str, goal: str) -> Comparison:
+        return compare(reference, goal, self._embedder.embed, model=self._model)
+
+    def _describe(
+        self, trace: ExecutionTrace, related: float, best: Comparison, binding: Binding | None
+    ) -> MatchCandidate:
+        return MatchCandidate(
+            trace_id=trace.trace_id,
+            goal_text=trace.goal_text,
+            stage="template" if binding else "structure",
+            confidence=binding.confidence if binding else best.confidence,
+            relatedness=related,
+            slots=binding.slots if binding else _recorded(trace),
+            agreed=(*best.agreed, binding.why) if binding else best.agreed,
+            differed=() if binding else best.differed,
+        )
+
+
+def _by_trace(hits: Iterable[IndexHit], limit: int) -> dict[str, list[IndexHit]]:
+    """References grouped by trace, nearest traces first, at most ``limit`` traces."""
+    groups: dict[str, list[IndexHit]] = {}
+    for hit in hits:
+        if hit.trace_id in groups or len(groups) < limit:
+            groups.setdefault(hit.trace_id, []).append(hit)
+    return groups
+
+
+def _recorded(trace: ExecutionTrace) -> dict[str, str]:
+    return {slot.name: slot.value for slot in trace.slots}
+
+
+def _vetoed(trace: ExecutionTrace, related: float) -> MatchCandidate:
+    return MatchCandidate(
+        trace_id=trace.trace_id,
+        goal_text=trace.goal_text,
+        stage="structure",
+        confidence=0.0,
+        relatedness=related,
+        differed=(VETOED,),
+        blockers=(VETOED,),
+    )
+
+
+def _cosine(score: float) -> float:
+    """A score of the index, kept inside what a cosine can be."""
+    return max(-1.0, min(1.0, score))

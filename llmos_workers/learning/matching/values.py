@@ -1,0 +1,116 @@
+"""Values that may vary: how they are written, and what may take whose place."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+
+from llmos_workers.contracts.trace import SlotType
+from llmos_workers.learning.matching.arguments import Place
+from llmos_workers.learning.matching.lexicon import Lexicon
+from llmos_workers.learning.matching.parse import parse
+from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Token
+
+SLOT_TYPES: dict[Kind, SlotType] = {
+    Kind.NUMBER: SlotType.NUMBER,
+    Kind.SIZE: SlotType.TEXT,
+    Kind.PATH: SlotType.PATH,
+    Kind.FILE: SlotType.PATH,
+    Kind.GLOB: SlotType.PATH,
+    Kind.URL: SlotType.URL,
+    Kind.DAY: SlotType.DATE,
+    Kind.DATE: SlotType.DATE,
+    Kind.TIME: SlotType.DATE,
+    Kind.IDENTIFIER: SlotType.NAME,
+    Kind.CHANNEL: SlotType.NAME,
+}
+
+_SPLICEABLE = re.compile(r"(?![-:+=])[\w@%+=:,./^ -]+")
+"""Characters that mean nothing to a shell, to SQL or to a regular expression's edges."""
+_FILE_LIKE = re.compile(r"\.[A-Za-z]\w{0,7}$|/")
+_UP = re.compile(r"(?:^|/)\.\.(?:/|$)")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+def whole_token(value: str) -> Token | None:
+    """The value as one typed token, or None if it is not exactly one."""
+    said = parse(value).said
+    if len(said) != 1:
+        return None
+    token = said[0]
+    return token if token.text.strip("\"'`") == value.strip("\"'`") else None
+
+
+def forms(kind: Kind, text: str, value: str) -> tuple[str, ...]:
+    """Spellings under which a value may stand in arguments; same place, same spelling."""
+    if kind in (Kind.NUMBER, Kind.SIZE, Kind.TIME):
+        return (text, value)
+    if kind is Kind.DATE:
+        return (text, value, value.capitalize())
+    if kind is Kind.UNIT:
+        return (text, value, value.upper())
+    return (text,)
+
+
+def forms_of(value: str) -> tuple[str, ...]:
+    """The spellings of a slot's value."""
+    token = whole_token(value)
+    return forms(token.kind, value, token.value) if token else (value,)
+
+
+def may_vary(token: Token, lex: Lexicon) -> bool:
+    """Whether a token's kind is one whose value may change from goal to goal."""
+    if token.kind is Kind.UNIT:
+        return token.value in lex.classes["currency"]
+    return token.kind in ANCHORS or token.kind is Kind.DATE
+
+
+def same_kind(old: Token, new: Token, actions: Iterable[str], lex: Lexicon) -> bool:
+    """Whether ``new`` may take the place of ``old``: kind, file extension, kind of date."""
+    if old.kind is not new.kind or old.role is not new.role:
+        return False
+    if old.kind is Kind.DATE:
+        kinds = lex.date_kind.get(old.value), lex.date_kind.get(new.value)
+        return None not in kinds and kinds[0] == kinds[1]
+    if old.kind in (Kind.FILE, Kind.PATH, Kind.GLOB):
+        blind = any(action in lex.classes["format_blind"] for action in actions)
+        return blind or _extension(old.text, lex) == _extension(new.text, lex)
+    if old.kind is Kind.URL:
+        return old.text.split("://")[0].lower() == new.text.split("://")[0].lower()
+    return True
+
+
+def _extension(text: str, lex: Lexicon) -> str:
+    """The part after the last dot of the last component; domains count as one kind."""
+    name = text.rstrip("/").rsplit("/", 1)[-1]
+    extension = name.rsplit(".", 1)[-1].lower() if "." in name.lstrip(".") else ""
+    return "domain" if extension in lex.domains else extension
+
+
+def refuse_value(old: str, new: str, where: Iterable[Place]) -> str:
+    """Why a new value must not stand where the old one stood; empty if it may."""
+    if not new.strip() or _CONTROL.search(new):
+        return "it is empty or holds control characters"
+    if new.startswith("-") and not old.startswith("-"):
+        return "it could be read as an option"
+    if bool(_FILE_LIKE.search(old)) != bool(_FILE_LIKE.search(new)):
+        return "one is a file, the other is not"
+    if _confined(old) != _confined(new):
+        return "one leads out of the folder, the other does not"
+    if any(not place.whole for place in where) and not _may_splice(old, new):
+        return "it cannot safely be put inside a command"
+    return ""
+
+
+def _confined(path: str) -> bool:
+    return not (_UP.search(path) or path.startswith(("/", "~")))
+
+
+def _may_splice(old: str, new: str) -> bool:
+    """A piece of a longer argument may only become a plain piece of the same shape."""
+    if not _SPLICEABLE.fullmatch(new):
+        return False
+    if new.count(" ") and not old.count(" "):
+        return False
+    return len(shlex.split(new)) == len(new.split())
