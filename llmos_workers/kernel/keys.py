@@ -95,6 +95,15 @@ def trace_wordings(project: str) -> str:
     return f"{ROOT}:wordings:{project}"
 
 
+def trace_counted(project: str, trace_id: str, outcome: str) -> str:
+    """string with expiry: an outcome that the trace's counters already hold."""
+    return f"{ROOT}:trace:{project}:{trace_id}:counted:{outcome}"
+
+
+TRACE_PROJECTS = f"{ROOT}:traces"
+"""set of projects that have traces."""
+
+
 def epoch(what: str) -> str:
     """counter: bumped by whoever changed files of that kind (``agents``, ``traces``)."""
     return f"{ROOT}:epoch:{what}"

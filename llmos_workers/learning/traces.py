@@ -1,0 +1,228 @@
+"""TraceManager: a project's execution traces, as Markdown files with a fast copy in Redis.
+
+How saving survives a crash, and how an edit is noticed, is told in trace_sync.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import redis
+
+from llmos_workers.contracts.decision import MatchResult
+from llmos_workers.contracts.errors import DataError, MalformedFile
+from llmos_workers.contracts.trace import ExecutionTrace
+from llmos_workers.kernel.clock import Clock, SystemClock, iso
+from llmos_workers.kernel.lease import Lease
+from llmos_workers.kernel.workspace import Workspace
+from llmos_workers.learning.signature import goal_signature
+from llmos_workers.learning.trace_folder import TRACE_ID, TraceFolder
+from llmos_workers.learning.trace_store import Conflict, TraceStore
+from llmos_workers.learning.trace_sync import ATTEMPTS, ScanReport, TraceSync
+
+
+class Matcher(Protocol):
+    """What find_trace_with_llm needs of the dispatcher's matcher."""
+
+    def match(self, goal: str, project: str, *, top_k: int = 5) -> MatchResult:
+        """Candidates for a goal, best first."""
+        ...
+
+
+class TraceManager:
+    """Stores, finds and counts traces. Thread-safe; make one in each process.
+
+    Methods raise redis errors as they come; ``broker_errors`` words them at the door. Nothing of
+    one project is ever seen from another.
+    """
+
+    def __init__(
+        self,
+        client: redis.Redis,
+        workspace: Workspace,
+        clock: Clock | None = None,
+        *,
+        matcher: Matcher | None = None,
+        cache_size: int = 100,
+    ) -> None:
+        self._store = TraceStore(client, cache_size=cache_size)
+        self._sync = TraceSync(self._store, TraceFolder(workspace))
+        self._clock = clock or SystemClock()
+        self.matcher = matcher
+        """What find_trace_with_llm asks; usually set after both exist."""
+
+    # -- reading -------------------------------------------------------------------------------
+
+    def find_exact(self, project: str, signature: str) -> ExecutionTrace | None:
+        """The trace whose goal or alias has the signature, unless it vetoes that goal.
+
+        The hot path: one round trip (two for an alias) and one stat.
+        """
+        trace = self._sync.fresh(self._store.by_signature(project, signature))
+        if trace is None or signature in trace.vetoes:
+            return None
+        if trace.goal_signature != signature and signature not in {
+            goal_signature(text) for text in trace.aliases
+        }:
+            return None  # the edit that was just read took this wording away
+        return trace
+
+    def get(self, project: str, trace_id: str) -> ExecutionTrace | None:
+        """The newest version of a trace; None when there is none."""
+        return self._sync.fresh(self._store.get(project, trace_id))
+
+    def list(self, project: str) -> Sequence[ExecutionTrace]:
+        """All readable traces of a project, sorted by id."""
+        records = self._store.many(project, self._store.ids(project))
+        fresh = (self._sync.fresh(record) for record in records)
+        return [trace for trace in fresh if trace is not None]
+
+    def projects(self) -> Sequence[str]:
+        """Projects that have, or had, traces."""
+        return self._store.projects()
+
+    def find_trace_with_llm(
+        self, goal: str, min_confidence: float = 0.75, *, project: str = "default"
+    ) -> tuple[ExecutionTrace, float] | None:
+        """The best matching trace with its confidence, when that reaches ``min_confidence``.
+
+        The upstream's name; the work is the matcher's (exact, template, vectors, structure).
+        """
+        if self.matcher is None:
+            raise DataError("this TraceManager has no matcher; set .matcher first.")
+        best = self.matcher.match(goal, project).best
+        if best is None or best.confidence < min_confidence:
+            return None
+        trace = self.get(project, best.trace_id)
+        return (trace, best.confidence) if trace else None
+
+    def problems(self) -> Sequence[MalformedFile]:
+        """Files that this process could not read, by path; ``scan`` looks at all of them."""
+        return self._sync.problems()
+
+    def scan(self) -> ScanReport:
+        """Bring Redis in line with the folder: new, edited and deleted files, broken-off saves.
+
+        Files that do not parse are skipped and listed by ``problems``.
+        """
+        return self._sync.scan()
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def save_trace(self, trace: ExecutionTrace, *, lease: Lease | None = None) -> ExecutionTrace:
+        """Store a trace; returns it as stored.
+
+        Where the project already has the trace id, this becomes the next version: aliases,
+        vetoes and counters go on, a streak of failures ends. A trace with a failed step is
+        stored unproved, so it is never followed. Raises WorkspaceUnwritable, LeaseLost (with a
+        ``lease`` that no longer holds), and MalformedFile for what no file can hold.
+        """
+        if not TRACE_ID.fullmatch(trace.trace_id):
+            raise DataError(f"the trace id {trace.trace_id!r} is not allowed.")
+        clean = trace.model_copy(
+            update={
+                "goal_signature": goal_signature(trace.goal_text),
+                "created_at": trace.created_at or iso(self._clock.now()),
+                "proved": trace.proved and all(step.ok for step in trace.steps),
+            }
+        )
+        for _ in range(ATTEMPTS):
+            before = self._sync.settled(trace.project, trace.trace_id)
+            after = _next_version(clean, before.trace) if before else clean
+            try:
+                return self._sync.write(after, before, lease=lease)
+            except Conflict:
+                continue
+        raise DataError(f"trace {trace.trace_id} is being written by too many at once.")
+
+    def add_alias(self, project: str, trace_id: str, text: str) -> bool:
+        """Remember another wording of the trace's goal. False: no such trace, or known."""
+
+        def change(trace: ExecutionTrace) -> ExecutionTrace | None:
+            known = {goal_signature(t) for t in (trace.goal_text, *trace.aliases)}
+            signature = goal_signature(text)
+            if signature in known or signature in trace.vetoes:
+                return None
+            return trace.model_copy(update={"aliases": (*trace.aliases, text)})
+
+        return self._sync.change(project, trace_id, change)
+
+    def add_veto(self, project: str, trace_id: str, goal: str) -> bool:
+        """Never again let this goal follow the trace. False: no such trace, or known."""
+
+        def change(trace: ExecutionTrace) -> ExecutionTrace | None:
+            signature = goal_signature(goal)
+            if signature in trace.vetoes:
+                return None
+            aliases = tuple(text for text in trace.aliases if goal_signature(text) != signature)
+            return trace.model_copy(
+                update={"vetoes": (*trace.vetoes, signature), "aliases": aliases}
+            )
+
+        return self._sync.change(project, trace_id, change)
+
+    def remove(self, project: str, trace_id: str) -> bool:
+        """Delete a trace, its file first. False: no such trace. Raises WorkspaceUnwritable."""
+        record = self._store.get(project, trace_id)
+        if record is None:
+            return False
+        self._sync.drop_files(record)
+        return self._sync.fresh(record) is None
+
+    def update_trace_stats(
+        self,
+        project: str,
+        trace_id: str,
+        *,
+        success: bool,
+        cost_micro: int = 0,
+        saved_micro: int = 0,
+        latency_ms: float = 0.0,
+        outcome_id: str | None = None,
+    ) -> bool:
+        """Count one use. Exact from any number of workers; amounts in micro-dollars.
+
+        With ``outcome_id`` (a goal id) the same outcome is counted once, however often a run
+        that was interrupted reports it. False: no such trace, or counted before.
+        """
+        return self._store.count(
+            project,
+            trace_id,
+            success=success,
+            cost_micro=cost_micro,
+            saved_micro=saved_micro,
+            latency_ms=latency_ms,
+            at=iso(self._clock.now()),
+            outcome=outcome_id,
+        )
+
+    def flush_counters(self) -> int:
+        """Write counters that changed into the files' front matter; returns how many files.
+
+        Raises WorkspaceUnwritable.
+        """
+        written = 0
+        for project in self._store.projects():
+            for record in self._store.many(project, self._store.ids(project)):
+                if record.trace.usage_count != record.flushed:
+                    written += self._sync.change(
+                        project, record.trace.trace_id, lambda trace: trace, index=False
+                    )
+        return written
+
+
+def _next_version(trace: ExecutionTrace, before: ExecutionTrace) -> ExecutionTrace:
+    """``trace`` as the version after ``before``: what people and judges said of it stays."""
+    vetoes = tuple(dict.fromkeys((*before.vetoes, *trace.vetoes)))
+    own = goal_signature(trace.goal_text)
+    # The goal of another wording may come to be the trace's own; the old one stays known.
+    texts = {goal_signature(t): t for t in (before.goal_text, *before.aliases, *trace.aliases)}
+    aliases = tuple(t for sig, t in texts.items() if sig != own and sig not in vetoes)
+    return trace.model_copy(
+        update={
+            "version": before.version + 1,
+            "aliases": aliases,
+            "vetoes": vetoes,
+        }
+    )
