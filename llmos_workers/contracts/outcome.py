@@ -80,6 +80,8 @@ class Outcome(Contract):
     confidence: float = 0.0
     trace_id: str | None = None
     trace_version: int | None = None
+    learned_trace_id: str | None = None
+    """The trace that this run saved, when it learned one."""
     slots: dict[str, str] = Field(default_factory=dict)
     text: str = ""
     replayed_from: str | None = None

@@ -35,6 +35,7 @@ def make_outcome(
     cost_micro: int = 0,
     saved_micro: int = 0,
     replayed_from: str | None = None,
+    learned_trace_id: str | None = None,
     error: ErrorInfo | None = None,
 ) -> Outcome:
     """The outcome of ``record`` at Unix time ``now``."""
@@ -49,6 +50,7 @@ def make_outcome(
         confidence=decision.confidence if decision else 0.0,
         trace_id=decision.trace_id if decision else None,
         trace_version=decision.trace_version if decision else None,
+        learned_trace_id=learned_trace_id,
         slots=decision.slots if decision else {},
         text=text,
         replayed_from=replayed_from,

@@ -37,10 +37,10 @@ def think(run: Run, done: tuple[TraceStep, ...] = ()) -> Outcome:
     )
     run.guards.check()
     _feel(run, result)
-    saved_micro = 0
+    saved_micro, learned = 0, None
     if result.error is None:
         saved_micro = _saved(run, experience, result)
-        learn(run, task, result, duration_s=runtime.clock.steady() - started)
+        learned = learn(run, task, result, duration_s=runtime.clock.steady() - started)
     return make_outcome(
         run.record,
         GoalState.SUCCEEDED if result.error is None else GoalState.FAILED,
@@ -52,6 +52,7 @@ def think(run: Run, done: tuple[TraceStep, ...] = ()) -> Outcome:
         llm_calls=result.llm_calls,
         cost_micro=result.cost_micro,
         saved_micro=saved_micro,
+        learned_trace_id=learned.trace_id if learned else None,
         error=result.error,
     )
 
