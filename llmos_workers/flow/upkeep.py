@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from llmos_workers.kernel.projects import ProjectManager
 from llmos_workers.runtime import Runtime
 
 
@@ -20,7 +21,7 @@ def flush_counters(runtime: Runtime) -> str:
 def snapshot_state(runtime: Runtime) -> str:
     """Write each project's internal state to its ``state/sentience.json``."""
     written = 0
-    for project in runtime.workspace.projects():
+    for project in ProjectManager(runtime.workspace).list_projects():
         path = runtime.workspace.project(project).state / "sentience.json"
         runtime.sentience.snapshot(project, path)
         written += 1

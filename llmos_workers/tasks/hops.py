@@ -26,9 +26,9 @@ from llmos_workers.contracts.errors import (
     UsageError,
 )
 from llmos_workers.contracts.events import Topic
-from llmos_workers.contracts.goal import GoalRecord, GoalState, TaskEnvelope
+from llmos_workers.contracts.goal import PAYLOAD_VERSION, GoalRecord, GoalState, TaskEnvelope
 from llmos_workers.contracts.outcome import ErrorInfo, Outcome
-from llmos_workers.contracts.payload import PAYLOAD_VERSION, parse_payload
+from llmos_workers.contracts.payload import parse_payload
 from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.flow.dispatch import Dispatcher
 from llmos_workers.flow.outcomes import error_info, failed_state, make_outcome
@@ -132,7 +132,7 @@ def _record(task: Task, runtime: Runtime, payload: dict[str, Any]) -> GoalRecord
         created_at=now,
         updated_at=now,
     )
-    return runtime.goals.ensure(record)
+    return runtime.goals.ensure(record)[0]
 
 
 def _unrecorded(task: Task, error: UsageError) -> Outcome:
