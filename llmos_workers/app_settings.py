@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from kombu.entity import Exchange, Queue
+from kombu.entity import Queue
 
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.kernel import codec
@@ -23,9 +23,10 @@ ROUTES = {
     "llmos.replay": {"queue": "replay"},
     "llmos.upkeep*": {"queue": "upkeep"},
 }
-TASK_MODULES = ("llmos_workers.tasks",)
-EXTRA_TASK_MODULES = "LLMOS_TASK_MODULES"
-"""Environment: comma-separated modules of further tasks that workers import."""
+TASK_MODULES = "LLMOS_TASK_MODULES"
+"""Environment: comma-separated modules of tasks that workers import, instead of ours."""
+
+OUR_TASKS = "llmos_workers.tasks"
 
 RETRY_DELAY_SECS = 5
 SOFT_SHUTDOWN_SECS = 20.0
@@ -85,9 +86,9 @@ def _messages() -> dict[str, Any]:
         "result_accept_content": ["json"],
         "task_default_queue": "dispatch",
         "task_create_missing_queues": False,  # a misspelt queue is an error, not a silent list
-        "task_queues": [Queue(name, Exchange(""), routing_key=name) for name in QUEUES],
+        "task_queues": [Queue(name, routing_key=name) for name in QUEUES],
         "task_routes": ROUTES,
-        "imports": (*TASK_MODULES, *_extra_modules()),
+        "imports": _task_modules(),
     }
 
 
@@ -128,6 +129,6 @@ def _worker() -> dict[str, Any]:
     }
 
 
-def _extra_modules() -> tuple[str, ...]:
-    names = os.environ.get(EXTRA_TASK_MODULES, "").split(",")
+def _task_modules() -> tuple[str, ...]:
+    names = os.environ.get(TASK_MODULES, OUR_TASKS).split(",")
     return tuple(name.strip() for name in names if name.strip())

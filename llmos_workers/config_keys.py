@@ -35,6 +35,9 @@ OTHER_VARIABLES: dict[str, str] = {
     "LLMOS_PRESET": "name of a preset",
     "LLMOS_HEARTBEAT_FILE": "file that a worker touches while it lives",
     "LLMOS_LOG_LEVEL": "level of the library's loggers",
+    "LLMOS_ROLE": "role of this worker process, set by llmos itself",
+    "LLMOS_DRAIN_SECS": "seconds a prefork worker lets running tasks finish after SIGTERM",
+    "LLMOS_TASK_MODULES": "modules of tasks that workers import, instead of llmos_workers.tasks",
 }
 """Variables that are no settings. Names that start with LLMOS_TEST_ belong to the tests."""
 

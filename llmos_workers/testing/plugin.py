@@ -1,1 +1,62 @@
-"""The pytest plugin: fixtures are added as the embedded stack arrives."""
+"""pytest fixtures for tests of apps that use llmos; installed with the package.
+
+``llmos_stack``: the embedded stack with the rehearsal model, once per session.
+``llmos``: a client of it. Whoever uses neither pays for neither: nothing is imported before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from llmos_workers.client import LLMOS
+    from llmos_workers.config import LLMOSConfig
+    from llmos_workers.embedded.stack import EmbeddedStack
+
+CONCURRENCY = {"dispatch": 2, "llm": 4, "replay": 1, "upkeep": 1}
+
+
+@pytest.fixture(scope="session")
+def llmos_config(tmp_path_factory: pytest.TempPathFactory) -> LLMOSConfig:
+    """Settings of the session's stack; override this fixture to change them.
+
+    The workspace is a fresh temporary folder, and the budget one dollar.
+    """
+    from llmos_workers.config import LLMOSConfig
+
+    workspace = tmp_path_factory.mktemp("llmos-workspace")
+    return LLMOSConfig(workspace_path=workspace, budget_usd=1.0)  # type: ignore[call-arg]
+
+
+@pytest.fixture(scope="session")
+def llmos_stack(llmos_config: LLMOSConfig) -> Iterator[EmbeddedStack]:
+    """A running embedded stack: private server, workers, and the rehearsal model.
+
+    The rehearsal model follows scripts; it is no LLM. A base_url or an API key in
+    ``llmos_config`` replaces it.
+    """
+    from llmos_workers.embedded.stack import EmbeddedStack
+
+    with ExitStack() as parts:
+        config, model_url = llmos_config, None
+        if config.sdk.base_url is None and config.sdk.api_key is None:
+            from llmos_workers.rehearsal.server import RehearsalServer
+
+            model_url = parts.enter_context(RehearsalServer()).url
+            sdk = config.sdk.model_copy(update={"base_url": model_url})
+            config = config.model_copy(update={"sdk": sdk})
+        yield parts.enter_context(EmbeddedStack(config, roles=CONCURRENCY, model_url=model_url))
+
+
+@pytest.fixture
+def llmos(llmos_stack: EmbeddedStack) -> Iterator[LLMOS]:
+    """A client of the session's stack; ``llmos.submit("…").result(timeout=10)``."""
+    from llmos_workers.client import LLMOS
+
+    client = LLMOS(llmos_stack.config)
+    yield client
+    client.close()

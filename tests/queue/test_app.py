@@ -122,7 +122,11 @@ def test_messages_of_plain_apps_are_shown_the_same_way(app: Any) -> None:
         headers=headers, body=b"", payload=body, content_type="application/json",
         content_encoding="utf-8", delivery_info={}, properties={},
     )  # fmt: skip
-    app.tasks.register(app.task(name="llmos.goal")(lambda: None))
+
+    @app.task(name="llmos.goal")
+    def goal() -> None:
+        """Registered so that the request finds its task."""
+
     request = QuietRequest(raw, app=app)
     assert request.argsrepr == "(id-1: token: [redacted] and go)"
     assert "hunter2xyz" not in request.argsrepr + request.kwargsrepr
