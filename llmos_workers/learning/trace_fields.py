@@ -7,7 +7,7 @@ from typing import Any
 
 from llmos_workers.contracts.base import micro_to_usd
 from llmos_workers.contracts.trace import ExecutionTrace
-from llmos_workers.learning.front_matter import FrontMatterError
+from llmos_workers.kernel.front_matter import FrontMatterError
 
 FIELD_NAMES = {
     "learn_cost_micro": "estimated_cost_usd",

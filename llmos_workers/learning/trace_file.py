@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from llmos_workers.contracts.errors import MalformedFile
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
-from llmos_workers.learning.front_matter import FrontMatterError, dump_front_matter, load_mapping
+from llmos_workers.kernel.front_matter import FrontMatterError, dump_front_matter, load_mapping
 from llmos_workers.learning.trace_fields import from_fields, to_fields
 from llmos_workers.learning.trace_prose import render_prose
 
