@@ -20,12 +20,10 @@ def flush_counters(runtime: Runtime) -> str:
 
 def snapshot_state(runtime: Runtime) -> str:
     """Write each project's internal state to its ``state/sentience.json``."""
-    written = 0
-    for project in ProjectManager(runtime.workspace).list_projects():
-        path = runtime.workspace.project(project).state / "sentience.json"
-        runtime.sentience.snapshot(project, path)
-        written += 1
-    return f"{written} written"
+    projects = ProjectManager(runtime.workspace).list_projects()
+    for folder in projects:
+        runtime.sentience.snapshot(folder.name, folder.state / "sentience.json")
+    return f"{len(projects)} written"
 
 
 DUTIES: dict[str, Callable[[Runtime], str]] = {

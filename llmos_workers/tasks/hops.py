@@ -14,7 +14,7 @@ import redis
 from celery import Celery, Task
 from celery.exceptions import Reject
 
-from llmos_workers.config_sources import load_config
+from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.decision import ModeDecision
 from llmos_workers.contracts.errors import (
     Cancelled,
@@ -35,6 +35,7 @@ from llmos_workers.flow.outcomes import error_info, failed_state, make_outcome
 from llmos_workers.flow.replay import Handover
 from llmos_workers.flow.run import Run, RunGuards
 from llmos_workers.kernel.lease import LeaseKeeper
+from llmos_workers.kernel.redis import connect
 from llmos_workers.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,8 @@ def process_of(app: Celery) -> Process:
     with _making:
         kept: Process | None = getattr(app, "llmos_process", None)
         if kept is None or kept.pid != os.getpid():
-            runtime = Runtime(getattr(app, "llmos_config", None) or load_config())
+            config: LLMOSConfig = app.llmos_config
+            runtime = Runtime(config, redis=connect(config.redis, url=app.conf.broker_url))
             kept = Process(os.getpid(), runtime, Dispatcher(runtime))
             app.llmos_process = kept
         return kept
