@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmos_workers.config import LLMOSConfig
@@ -43,3 +45,15 @@ class Session:
         from llmos_workers.client import LLMOS
 
         return LLMOS(self.config)
+
+    def export(self) -> None:
+        """Put the global options into the environment, for the program this process becomes."""
+        config, workspace = self.config_path, self.workspace
+        options = {
+            "LLMOS_CONFIG": config and str(Path(config).absolute()),
+            "LLMOS_WORKSPACE": workspace and str(Path(workspace).absolute()),
+            "LLMOS_REDIS_URL": self.redis_url,
+            "LLMOS_PRESET": self.preset,
+        }
+        _ = self.config  # what is wrong is said here, in words, and not by that program
+        os.environ.update({name: value for name, value in options.items() if value})

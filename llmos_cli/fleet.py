@@ -1,0 +1,108 @@
+"""``llmos up | worker | flower``: the processes of the system."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+
+import click
+
+from llmos_cli.context import Session
+from llmos_workers.contracts.errors import InvalidOption
+
+FLOWER_DEFAULTS = {
+    # /metrics and /healthcheck ask nobody for a password: they stay on this machine.
+    "FLOWER_ADDRESS": "127.0.0.1",
+    "FLOWER_PORT": "5555",
+    "FLOWER_MAX_TASKS": "20000",
+    "FLOWER_PURGE_OFFLINE_WORKERS": "300",
+    "FLOWER_NATURAL_TIME": "true",
+}
+FLOWER_USER = "llmos"
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@click.command()
+@click.option("--concurrency", multiple=True, metavar="ROLE=N", help="Slots of a role; repeat.")
+@click.pass_obj
+def up(session: Session, concurrency: tuple[str, ...]) -> int:
+    """Run everything on this machine, in the foreground: a private Redis and all workers.
+
+    With ANTHROPIC_API_KEY or a base_url goals are answered by that model; with neither by the
+    rehearsal model, which is scripted and knows a few job families only. Ctrl-C stops all.
+    """
+    from llmos_cli.up import run
+
+    return run(session.config, slots(concurrency))
+
+
+@click.command()
+@click.argument("role", metavar="ROLE")
+@click.option("--concurrency", type=int, metavar="N", help="Tasks at a time (default: the role's).")
+@click.option("--log-level", default="INFO", show_default=True)
+@click.pass_obj
+def worker(session: Session, role: str, concurrency: int | None, log_level: str) -> int:
+    """Run one worker of ROLE (dispatch, llm, replay or upkeep) in the foreground.
+
+    TERM ends it without losing what it works on.
+    """
+    from llmos_workers.worker import exec_worker, worker_arguments
+
+    worker_arguments(role, concurrency)  # refuses an unknown role before anything is replaced
+    session.export()
+    exec_worker(role, concurrency, log_level=log_level)
+    return 0
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65_535), help="Port (default: 5555).")
+@click.option("--address", help="Address to listen on (default: 127.0.0.1).")
+@click.option("--read-only", is_flag=True, help="Only look; no buttons that change workers.")
+@click.pass_obj
+def flower(session: Session, port: int | None, address: str | None, read_only: bool) -> int:
+    """Run Flower, the web view of workers and tasks, behind a password.
+
+    User and password come from FLOWER_BASIC_AUTH (user:password); without it a password is made
+    and shown once. All other FLOWER_* variables are Flower's own.
+    """
+    given = {"FLOWER_PORT": port, "FLOWER_ADDRESS": address, "FLOWER_READ_ONLY": read_only or None}
+    os.environ.update({name: str(value) for name, value in given.items() if value is not None})
+    password = flower_environment(os.environ)
+    url = f"http://{os.environ['FLOWER_ADDRESS']}:{os.environ['FLOWER_PORT']}"
+    login = f"user {FLOWER_USER}, password {password}" if password else "login: FLOWER_BASIC_AUTH"
+    print(f"Flower on {url}\n{login}", flush=True)
+    if os.environ["FLOWER_ADDRESS"] not in LOOPBACK:
+        print(
+            "warning: /metrics and /healthcheck are open to whoever reaches this address, and "
+            "the password travels unencrypted; put a TLS proxy in front.",
+            file=sys.stderr,
+        )
+    session.export()
+    argv = [sys.executable, "-m", "celery", "-A", "llmos_workers", "flower"]
+    os.execv(argv[0], argv)  # noqa: S606 - a fresh interpreter is the point
+
+
+def flower_environment(env: os._Environ[str] | dict[str, str]) -> str | None:
+    """Fill in what Flower reads from its environment; the password if one had to be made."""
+    for name, value in FLOWER_DEFAULTS.items():
+        env.setdefault(name, value)
+    if env.get("FLOWER_BASIC_AUTH") or env.get("FLOWER_AUTH_PROVIDER"):
+        return None
+    password = secrets.token_urlsafe(12)
+    env["FLOWER_BASIC_AUTH"] = f"{FLOWER_USER}:{password}"
+    return password
+
+
+def slots(pairs: tuple[str, ...]) -> dict[str, int | None]:
+    """``ROLE=N`` pairs over the roles' own numbers. Raises InvalidOption, ConfigError."""
+    from llmos_workers.worker import ROLES, find_role
+
+    wanted: dict[str, int | None] = dict.fromkeys(ROLES)
+    for pair in pairs:
+        role, _, number = pair.partition("=")
+        find_role(role)
+        if not number.isdecimal() or int(number) < 1:
+            raise InvalidOption(f"{pair!r} is no concurrency.", fix="Write ROLE=N, as in llm=8.")
+        wanted[role] = int(number)
+    return wanted
