@@ -1,0 +1,32 @@
+"""The agents that ship with llmos, copied into a workspace that has none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llmos_workers.kernel.workspace import Workspace, make_folder
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def seed_folder() -> Path:
+    """Where the shipped agents lie: in the wheel, or in the source tree's own workspace."""
+    shipped = PACKAGE / "seed" / "agents"
+    return shipped if shipped.is_dir() else PACKAGE.parent / "workspace" / "agents"
+
+
+def install_seed_agents(workspace: Workspace | Path | str) -> list[str]:
+    """Copy the shipped agents if the workspace has no agent file at all; returns their names.
+
+    Nothing is overwritten, and an agent that somebody deleted does not come back.
+    Raises WorkspaceUnwritable, or ToolError when something else stands in the folder's place.
+    """
+    target = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
+    if any(target.agents.glob("*.md")):
+        return []
+    make_folder(target.agents)
+    installed = []
+    for source in sorted(seed_folder().glob("*.md")):
+        target.write_atomic(target.agents / source.name, source.read_bytes())
+        installed.append(source.stem)
+    return installed
