@@ -7,6 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
+from typing import BinaryIO
 
 from llmos_workers.contracts.errors import FileMissing, ToolError
 from llmos_workers.contracts.goal import check_project_name
@@ -142,10 +143,7 @@ def resolve_inside(base: Path, relative: str) -> Path:
 
 def read_inside(base: Path, relative: str, *, limit: int | None = None) -> bytes:
     """Content of a regular file, at most ``limit`` bytes of it. Raises ToolError."""
-    fd = paths.open_inside(base, relative)
-    with os.fdopen(fd, "rb") as file:
-        if not S_ISREG(os.fstat(fd).st_mode):
-            raise ToolError(f"{relative!r} is not a regular file.")
+    with _open_regular(paths.open_inside(base, relative), relative) as file:
         return file.read() if limit is None else file.read(limit)
 
 
@@ -159,14 +157,20 @@ def digest_file(base: Path, relative: str) -> FileDigest:
         fd = paths.open_inside(base, relative)
     except FileMissing:
         return FileDigest(path=name, digest=None)
-    with os.fdopen(fd, "rb") as file:
-        if not S_ISREG(os.fstat(fd).st_mode):
-            raise ToolError(f"{relative!r} is not a regular file.")
+    with _open_regular(fd, relative) as file:
         digest, size = hashlib.sha256(), 0
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
             size += len(chunk)
     return FileDigest(path=name, digest=digest.hexdigest(), size=size)
+
+
+def _open_regular(fd: int, relative: str) -> BinaryIO:
+    """The open descriptor as a file; closed, with ToolError, when it is a folder or a pipe."""
+    if not S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise ToolError(f"{relative!r} is not a regular file.")
+    return os.fdopen(fd, "rb")
 
 
 def digest_bytes(path: str, data: bytes) -> FileDigest:
