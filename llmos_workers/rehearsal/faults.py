@@ -116,6 +116,12 @@ class Faults:
         with self._lock:
             self._queue.extend(Fault.parse(text) for text in faults)
 
+    def clear(self) -> None:
+        """Forget what was queued, and hold again."""
+        with self._lock:
+            self._queue.clear()
+            self._gate.clear()
+
     def release(self) -> None:
         """Let all held responses go on, and those held from now on too."""
         self._gate.set()

@@ -61,6 +61,11 @@ class ServedLog:
         with self._lock:
             return list(self._entries)
 
+    def clear(self) -> None:
+        """Forget the entries in memory; the file keeps them."""
+        with self._lock:
+            self._entries.clear()
+
     @property
     def charged_micro(self) -> int:
         """Sum of all charges in micro-dollars."""
