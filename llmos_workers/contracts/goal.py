@@ -78,7 +78,8 @@ TRANSITIONS: dict[GoalState, frozenset[GoalState]] = {
     GoalState.ACCEPTED: frozenset({GoalState.DISPATCHED, GoalState.RUNNING})
     | WAITING_STATES
     | FINAL_STATES,
-    GoalState.DISPATCHED: frozenset({GoalState.ACCEPTED, GoalState.RUNNING})
+    # DISPATCHED -> DISPATCHED: a redelivered message is dispatched again.
+    GoalState.DISPATCHED: frozenset({GoalState.ACCEPTED, GoalState.DISPATCHED, GoalState.RUNNING})
     | WAITING_STATES
     | FINAL_STATES,
     # RUNNING -> RUNNING: a new lease takes over from a dead one.

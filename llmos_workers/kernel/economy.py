@@ -66,6 +66,11 @@ class TokenEconomy:
         """The price table that calls are bounded and charged by."""
         return self._prices
 
+    @property
+    def prices(self) -> Prices:
+        """The price table that calls are charged by."""
+        return self._prices
+
     # -- the way of a model call ---------------------------------------------------------------
 
     def reserve(

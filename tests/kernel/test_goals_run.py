@@ -233,9 +233,17 @@ def test_a_goal_runs_only_by_acquire_and_ends_only_by_finish(store, goal):
         store.transition(goal.goal_id, GoalState.FAILED)
     with pytest.raises(IllegalTransition, match="final"):
         store.finish(an_outcome(goal.goal_id, GoalState.PARKED), fence=None)
-    store.transition(goal.goal_id, GoalState.DISPATCHED)
-    with pytest.raises(IllegalTransition, match="DISPATCHED"):
-        store.transition(goal.goal_id, GoalState.DISPATCHED)
+    store.transition(goal.goal_id, GoalState.PARKED)
+    with pytest.raises(IllegalTransition, match="PARKED"):
+        store.transition(goal.goal_id, GoalState.WAITING_RATE)
+
+
+def test_a_redelivered_message_is_dispatched_again(store, goal):
+    first, second = (ModeDecision(mode=Mode.LEARNER, reason=why) for why in "ab")
+    for decision in (first, second):
+        store.transition(goal.goal_id, GoalState.DISPATCHED, decision=decision)
+    assert store.get(goal.goal_id).decision == second
+    assert_indexes_right(store._redis, store.list())
 
 
 def test_a_cancel_asked_for_in_mid_run_wins_over_waiting(store, goal):
