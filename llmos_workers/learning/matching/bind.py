@@ -15,6 +15,7 @@ from llmos_workers.learning.matching.parse import Goal, parse, words_of
 from llmos_workers.learning.matching.tokens import Kind, Token
 from llmos_workers.learning.matching.values import (
     forms_of,
+    may_name,
     may_vary,
     refuse_value,
     same_kind,
@@ -22,7 +23,7 @@ from llmos_workers.learning.matching.values import (
 )
 
 MAX_PHRASE_WORDS = 5
-_PHRASE_KINDS = frozenset({Kind.WORD, Kind.IDENTIFIER, Kind.LANGUAGE, Kind.FORMAT, Kind.SPEECH})
+_ARTICLES = frozenset({"the", "a", "an"})
 _INSIDE_PHRASE = frozenset({"of", "the", "de", "la"})
 
 Judge = Callable[[str], Comparison]
@@ -119,12 +120,19 @@ class _Matching:
             tokens = self._tokens_of(slot)
             if not any(token in self._left_goal for token in tokens):
                 continue
-            typed = len(tokens) == 1 and may_vary(tokens[0], self._lex)
-            change = self._typed(slot, tokens[0]) if typed else self._phrase(slot, tokens)
+            change = self._change(slot, tokens)
             if change is None:
                 return None
             found.append(change)
         return found
+
+    def _change(self, slot: Slot, tokens: Sequence[Token]) -> _Change | None:
+        """A name may become another name; anything else stays of its kind."""
+        if all(may_name(token) or token.kind is Kind.ACTION for token in tokens):
+            phrase = self._phrase(slot, tokens)
+            if phrase or len(tokens) > 1:
+                return phrase
+        return self._typed(slot, tokens[0]) if len(tokens) == 1 else self._row(slot, tokens)
 
     def _tokens_of(self, slot: Slot) -> list[Token]:
         """The reference's tokens that are the slot's value."""
@@ -137,12 +145,31 @@ class _Matching:
         return [t for t in same if wanted and t.value == wanted.value][:1]
 
     def _typed(self, slot: Slot, old: Token) -> _Change | None:
+        if not may_vary(old, self._lex):
+            return None
         fitting = [t for t in self._free if same_kind(old, t, self._actions, self._lex)]
         new = self._most_alike(old, fitting)
         if new is None:
             return None
         self._free.remove(new)
         return _Change(slot, old.text, new.text, new.start, new.end)
+
+    def _row(self, slot: Slot, old: Sequence[Token]) -> _Change | None:
+        """A value of several typed tokens ("1 March", "20%"): the only row of the same kinds."""
+        theirs = self._query.said
+        rows = [theirs[at : at + len(old)] for at in range(len(theirs) - len(old) + 1)]
+        rows = [row for row in rows if all(map(self._replaces, old, row))]
+        if len(rows) != 1:
+            return None
+        self._free = [token for token in self._free if token not in rows[0]]
+        start, end = rows[0][0].start, rows[0][-1].end
+        before = self._goal.text[old[0].start : old[-1].end]
+        return _Change(slot, before, self._query.text[start:end], start, end)
+
+    def _replaces(self, old: Token, new: Token) -> bool:
+        if self._partner.get(old) is new:
+            return True
+        return new in self._free and same_kind(old, new, self._actions, self._lex)
 
     def _most_alike(self, old: Token, fitting: Sequence[Token]) -> Token | None:
         """The candidate in the likest surroundings; on a tie the one in the same order."""
@@ -160,27 +187,34 @@ class _Matching:
 
     def _surroundings(self, old: Token, new: Token) -> int:
         """How many direct neighbours of the two are partners of each other."""
+        return self._fit((old,), (new,))
+
+    def _fit(self, old: Sequence[Token], new: Sequence[Token]) -> int:
+        """The same for stretches: their outer neighbours."""
         mine, theirs = self._goal.said, self._query.said
-        at, there = mine.index(old), theirs.index(new)
         score = 0
-        for step in (-1, 1):
-            one, two = _at(mine, at + step), _at(theirs, there + step)
+        for end, step in ((0, -1), (-1, 1)):
+            one = _at(mine, mine.index(old[end]) + step)
+            two = _at(theirs, theirs.index(new[end]) + step)
             score += one is not None and two is not None and self._partner.get(one) is two
         return score
 
     def _phrase(self, slot: Slot, tokens: Sequence[Token]) -> _Change | None:
         """A value of plain words: the run of new words that stands in its place."""
-        runs = self._runs(tokens)
+        runs = self._runs(slot, tokens)
         if len(runs) > 1:
-            runs = [r for r in runs if self._surroundings(tokens[0], r[0]) > 0] or runs
+            scores = [self._fit(tokens, run) for run in runs]
+            runs = [r for r, score in zip(runs, scores, strict=True) if score == max(scores) > 0]
         if len(runs) != 1:
             return None
-        run = runs[0]
-        for token in run:
-            if token in self._free:
-                self._free.remove(token)
-        start, end = run[0].start, run[-1].end
-        start = self._with_lead(start)
+        run, trimmed = self._trim(runs[0])
+        self._free = [token for token in self._free if token not in runs[0]]
+        start = self._with_lead(run[0].start)
+        alone = not trimmed and not self._leads_noun(run[-1])
+        if alone and not self._article_before(self._goal, tokens[0].start):
+            article = self._article_before(self._query, start)
+            start = article.start if article else start
+        end = run[-1].end
         new = self._query.text[start:end]
         words = new.lower().split()
         dull = self._lex.words["filler"] | self._lex.words["stop"]
@@ -188,13 +222,43 @@ class _Matching:
             return None
         return _Change(slot, self._goal.text[tokens[0].start : tokens[-1].end], new, start, end)
 
-    def _runs(self, tokens: Sequence[Token]) -> list[list[Token]]:
+    def _trim(self, run: list[Token]) -> tuple[list[Token], bool]:
+        """Leave out what only names the kind of thing: "the weight column", "topic of spring".
+
+        Also whether such a word was behind the value: then an article before belongs to it.
+        """
+        start, end = 0, len(run)
+        while end - start > 1 and self._only_a_kind(run[start]):
+            start += 1
+        while end - start > 1 and self._only_a_kind(run[end - 1]):
+            end -= 1
+        return run[start:end], end < len(run)
+
+    def _leads_noun(self, token: Token) -> bool:
+        """Whether another noun follows directly: then an article before belongs to that one."""
+        after = [t for t in self._query.tokens if t.start > token.start][:1]
+        return bool(after) and after[0].kind is not Kind.STOP and after[0].start == token.end + 1
+
+    def _only_a_kind(self, token: Token) -> bool:
+        return (
+            token in self._alignment.left_query
+            and token.text.islower()
+            and token.word in self._lex.words["filler"]
+        )
+
+    @staticmethod
+    def _article_before(goal: Goal, start: int) -> Token | None:
+        before = [t for t in goal.tokens if t.end <= start][-1:]
+        return before[0] if before and before[0].value in _ARTICLES else None
+
+    def _runs(self, slot: Slot, tokens: Sequence[Token]) -> list[list[Token]]:
         """Stretches of free open words, joined over partners of the value's own words."""
         own = {self._partner[t] for t in tokens if t in self._partner}
         runs: list[list[Token]] = []
         joined = False
         for token in self._query.tokens:
-            fits = (token in self._free and self._may_be_name(token)) or token in own
+            free = token in self._free and self._may_be_name(slot, tokens, token)
+            fits = free or token in own
             if fits:
                 if joined:
                     runs[-1].append(token)
@@ -205,10 +269,15 @@ class _Matching:
                 joined = False
         return [run for run in runs if any(token in self._free for token in run)]
 
-    def _may_be_name(self, token: Token) -> bool:
-        if token.kind is Kind.ACTION:
-            return bool(token.role) or (token.text[0].isupper() and token.start > 0)
-        return token.kind in _PHRASE_KINDS
+    def _may_be_name(self, slot: Slot, tokens: Sequence[Token], new: Token) -> bool:
+        """Whether a free token may be (part of) the new value of a phrase."""
+        if new.kind is Kind.ACTION:
+            capital = new.text[0].isupper() and new.start > 0
+            stands_alike = slot.declared and self._surroundings(tokens[0], new) > 0
+            return bool(new.role) or capital or (stands_alike and new.start > 0)
+        if new.kind is Kind.PATH and not slot.declared:
+            return False
+        return may_name(new)
 
     def _with_lead(self, start: int) -> int:
         """Take "New" of "New York" in, which is no word of its own elsewhere."""

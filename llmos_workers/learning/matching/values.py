@@ -28,7 +28,9 @@ SLOT_TYPES: dict[Kind, SlotType] = {
 
 _SPLICEABLE = re.compile(r"(?![-:+=])[\w@%+=:,./^ -]+")
 """Characters that mean nothing to a shell, to SQL or to a regular expression's edges."""
-_FILE_LIKE = re.compile(r"\.[A-Za-z]\w{0,7}$|/")
+_FILE_LIKE = re.compile(r"\.[A-Za-z]\w{0,7}$")
+_NAMES = frozenset({Kind.WORD, Kind.IDENTIFIER, Kind.LANGUAGE, Kind.FORMAT, Kind.SPEECH})
+_FILES = {Kind.FILE, Kind.PATH}
 _UP = re.compile(r"(?:^|/)\.\.(?:/|$)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -66,9 +68,16 @@ def may_vary(token: Token, lex: Lexicon) -> bool:
     return token.kind in ANCHORS or token.kind is Kind.DATE
 
 
+def may_name(token: Token) -> bool:
+    """Whether a token can be the name of something: a word, an identifier, a plain path."""
+    if token.kind is Kind.PATH:
+        return "." not in token.text.rsplit("/", 1)[-1]
+    return token.kind in _NAMES
+
+
 def same_kind(old: Token, new: Token, actions: Iterable[str], lex: Lexicon) -> bool:
     """Whether ``new`` may take the place of ``old``: kind, file extension, kind of date."""
-    if old.kind is not new.kind or old.role is not new.role:
+    if old.role is not new.role or (old.kind is not new.kind and {old.kind, new.kind} != _FILES):
         return False
     if old.kind is Kind.DATE:
         kinds = lex.date_kind.get(old.value), lex.date_kind.get(new.value)
@@ -77,7 +86,8 @@ def same_kind(old: Token, new: Token, actions: Iterable[str], lex: Lexicon) -> b
         blind = any(action in lex.classes["format_blind"] for action in actions)
         return blind or _extension(old.text, lex) == _extension(new.text, lex)
     if old.kind is Kind.URL:
-        return old.text.split("://")[0].lower() == new.text.split("://")[0].lower()
+        schemes = {old.text.split("://")[0].lower(), new.text.split("://")[0].lower()}
+        return len(schemes) == 1 and _page_type(old.text, lex) == _page_type(new.text, lex)
     return True
 
 
@@ -88,13 +98,20 @@ def _extension(text: str, lex: Lexicon) -> str:
     return "domain" if extension in lex.domains else extension
 
 
+def _page_type(url: str, lex: Lexicon) -> str:
+    """The extension of what an address names; pages and bare hosts have none."""
+    path = url.split("://", 1)[-1].partition("/")[2].split("?")[0]
+    return _extension(path, lex) if path else ""
+
+
 def refuse_value(old: str, new: str, where: Iterable[Place]) -> str:
     """Why a new value must not stand where the old one stood; empty if it may."""
     if not new.strip() or _CONTROL.search(new):
         return "it is empty or holds control characters"
     if new.startswith("-") and not old.startswith("-"):
         return "it could be read as an option"
-    if bool(_FILE_LIKE.search(old)) != bool(_FILE_LIKE.search(new)):
+    addresses = "://" in old and "://" in new
+    if not addresses and bool(_FILE_LIKE.search(old)) != bool(_FILE_LIKE.search(new)):
         return "one is a file, the other is not"
     if _confined(old) != _confined(new):
         return "one leads out of the folder, the other does not"
