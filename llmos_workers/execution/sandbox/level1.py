@@ -1,0 +1,271 @@
+"""Level 1: Landlock, seccomp, limits, another user where possible, and a whole-tree kill.
+
+Each command is started by a launcher process of its own (see confined.jail), so that nothing is
+forked from a worker with threads. Known to stay open: a process of the same user may change
+modes and times of that user's files outside (only when the worker is not root), sizes and names
+of files can be seen, and the disk can be filled up to the limits.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from llmos_workers.contracts.errors import SandboxUnavailable
+from llmos_workers.execution.sandbox.base import Limits, SandboxReport, SandboxResult
+from llmos_workers.execution.sandbox.confined import landlock, seccomp
+from llmos_workers.execution.sandbox.identity import (
+    Identity,
+    can_change_user,
+    give_away,
+    identity_of,
+)
+from llmos_workers.execution.sandbox.process import Stream, drain
+
+logger = logging.getLogger(__name__)
+
+LAUNCHER = Path(__file__).parent / "confined" / "launcher.py"
+MIN_LANDLOCK_ABI = 2
+"""The first version with which files can be renamed across folders of the area."""
+
+GRACE_S = 10.0
+"""How long the launcher may take to end a tree of processes before it is killed itself."""
+
+_SYSTEM = """
+/usr /bin /sbin /lib /lib32 /lib64
+/etc/ld.so.cache /etc/ld.so.conf /etc/ld.so.conf.d /etc/alternatives
+/etc/passwd /etc/group /etc/nsswitch.conf /etc/localtime /etc/timezone /etc/hostname
+/etc/os-release /etc/protocols /etc/services /etc/ssl/certs /etc/ssl/openssl.cnf
+/etc/mime.types /etc/magic /etc/fonts /etc/perl /etc/gitconfig /etc/inputrc /etc/bash.bashrc
+/proc/meminfo /proc/cpuinfo /proc/stat /proc/loadavg /proc/uptime /proc/version
+/proc/filesystems /proc/sys /sys/devices/system/cpu
+"""
+SYSTEM_READABLE = tuple(_SYSTEM.split())
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class ConfinedSandbox:
+    """Runs commands at level 1. ``limits`` hold where a call names none."""
+
+    level = 1
+
+    def __init__(self, limits: Limits | None = None) -> None:
+        self.limits = limits or Limits()
+        # Own Pythons live in odd places; without theirs, python3 may be missing inside.
+        prefix = os.path.realpath(sys.base_prefix)
+        own = prefix not in ("/", "/usr", "/usr/local", str(Path.home()))
+        self._interpreter = [prefix] if own else []
+
+    def prepare(self, area: Path) -> None:
+        """As root, give the area to the user that its commands run as."""
+        give_away(area)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        timeout_s: float,
+        limits: Limits | None = None,
+        env: Mapping[str, str] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> SandboxResult:
+        """See Sandbox.run. Raises SandboxUnavailable when the command could not be confined."""
+        limits = limits or self.limits
+        area = Path(os.path.realpath(cwd))
+        identity = identity_of(area, self._interpreter)
+        scratch = tempfile.mkdtemp(prefix="llmos-run-")
+        try:
+            if identity is not None:
+                os.chown(scratch, identity.uid, identity.gid)
+            order = self._order(argv, area, scratch, limits, identity)
+            order += [("env", f"{name}={value}") for name, value in (env or {}).items()]
+            order.append(("timeout", repr(timeout_s)))
+            return _launch(order, limits.output, timeout_s, cancelled or _never)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+    def _order(
+        self,
+        argv: Sequence[str],
+        area: Path,
+        scratch: str,
+        limits: Limits,
+        identity: Identity | None,
+    ) -> list[tuple[str, str]]:
+        """The launcher's order; its form is described in confined.jail."""
+        path = ":".join([SEARCH_PATH, *(f"{prefix}/bin" for prefix in self._interpreter)])
+        processes = limits.processes
+        if identity is None:
+            processes += _own_threads()
+        order = [("argv", word) for word in argv]
+        order += [("readable", path) for path in (*SYSTEM_READABLE, *self._interpreter)]
+        order += [("writable", str(area)), ("writable", scratch)]
+        order += [("device", path) for path in DEVICES]
+        order += [
+            ("cwd", str(area)),
+            ("scratch", scratch),
+            ("env", f"PATH={path}"),
+            ("env", f"HOME={scratch}"),
+            ("env", f"TMPDIR={scratch}"),
+            ("env", "LANG=C.UTF-8"),
+            ("env", "PYTHONDONTWRITEBYTECODE=1"),
+            ("limit", "CORE:0"),
+            ("limit", f"CPU:{limits.cpu}"),
+            ("limit", f"FSIZE:{limits.file_size}"),
+            ("limit", f"DATA:{limits.memory}"),
+            ("limit", f"AS:{max(4 * limits.memory, 8 << 30)}"),
+            ("limit", f"NOFILE:{limits.open_files}"),
+            ("limit", f"NPROC:{processes}"),
+            ("memory", str(limits.memory)),
+            ("processes", str(limits.processes)),
+        ]
+        if identity is not None:
+            order += [("uid", str(identity.uid)), ("gid", str(identity.gid))]
+            order += [("search", "1")] if identity.search else []
+        return order
+
+
+def _never() -> bool:
+    return False
+
+
+def _own_threads() -> int:
+    """Threads of our user: RLIMIT_NPROC counts them all, not just the command's."""
+    total, uid = 0, os.getuid()
+    for entry in os.scandir("/proc"):
+        if entry.name.isdigit():
+            try:
+                if entry.stat().st_uid == uid:
+                    total += len(os.listdir(f"{entry.path}/task"))  # noqa: PTH208
+            except OSError:
+                continue
+    return total
+
+
+def _launch(
+    order: list[tuple[str, str]], kept: int, timeout_s: float, cancelled: Callable[[], bool]
+) -> SandboxResult:
+    """Start the launcher, pass the order on, read until the end."""
+    body = "\0".join(f"{key}={value}" for key, value in order).encode("utf-8", "surrogateescape")
+    python = getattr(sys, "_base_executable", None) or sys.executable
+    with subprocess.Popen(
+        [python, "-I", "-S", str(LAUNCHER)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={"LANG": "C.UTF-8"},
+        cwd="/",
+        bufsize=0,
+        start_new_session=True,
+    ) as launcher:
+        if launcher.stdin is None or launcher.stdout is None or launcher.stderr is None:
+            raise SandboxUnavailable("the sandbox's launcher has no pipes.")
+        output = Stream(launcher.stdout.fileno(), kept)
+        report = Stream(launcher.stderr.fileno(), 65_536)
+        reason = ""
+        try:
+            _write_all(launcher.stdin.fileno(), b"%08d" % len(body) + body)
+            until = time.monotonic() + timeout_s + GRACE_S
+            reason = drain([output, report], until=until, cancelled=cancelled)
+            if reason:
+                _write_all(launcher.stdin.fileno(), b"c")
+                drain([output, report], until=time.monotonic() + GRACE_S, cancelled=_never)
+        except BrokenPipeError:
+            # The launcher ended early; its report, or the lack of one, says why.
+            drain([output, report], until=time.monotonic() + GRACE_S, cancelled=_never)
+        finally:
+            # Its tree dies with it (parent death signal); normally it has ended already.
+            if launcher.poll() is None and not _ended(launcher):
+                launcher.kill()
+        return _result(output, report, reason)
+
+
+def _ended(launcher: subprocess.Popen[bytes]) -> bool:
+    try:
+        launcher.wait(1.0)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _result(output: Stream, report: Stream, reason: str) -> SandboxResult:
+    """Read the launcher's report. Raises SandboxUnavailable when the command never ran."""
+    items = dict(item.partition("=")[::2] for item in report.text.split("\0"))
+    if items.get("fault"):
+        raise SandboxUnavailable(
+            f"the command could not be confined: {items['fault']}.", fix="See llmos doctor."
+        )
+    if "exit" not in items and not reason:
+        raise SandboxUnavailable(
+            f"the sandbox's launcher failed: {report.text[-500:].strip() or 'no report'}.",
+            fix="See llmos doctor.",
+        )
+    code = int(items.get("exit", "-9"))
+    killed = reason if reason == "output" else items.get("killed") or reason or None
+    by_signal = {-24: "cpu", -25: "file_size"}
+    return SandboxResult(
+        exit_code=code,
+        output=output.text,
+        timed_out=killed == "timeout",
+        cancelled=killed == "cancelled",
+        killed_for=killed or by_signal.get(code),
+        output_bytes=output.seen,
+        truncated=output.cut,
+    )
+
+
+@functools.cache
+def probe() -> SandboxReport:
+    """What this host can do, found by trying; once per process."""
+    if not sys.platform.startswith("linux"):
+        return SandboxReport(0, 0, False, (f"{platform.system()} has no Landlock",))
+    reasons = []
+    abi, filters = landlock.abi(), seccomp.supported()
+    if abi < MIN_LANDLOCK_ABI:
+        reasons.append(
+            f"Landlock ABI {MIN_LANDLOCK_ABI} (Linux 5.19) is needed, here: {abi or 'none'}"
+        )
+    if not filters:
+        reasons.append(f"no system call numbers for {platform.machine()}")
+    if reasons:
+        return SandboxReport(0, abi, filters, tuple(reasons))
+    other = can_change_user()
+    with tempfile.TemporaryDirectory(prefix="llmos-probe-") as folder:
+        sandbox = ConfinedSandbox()
+        sandbox.prepare(Path(folder))
+        try:
+            tried = sandbox.run(["/bin/sh", "-c", "exit 7"], cwd=Path(folder), timeout_s=10)
+        except SandboxUnavailable as error:
+            return SandboxReport(0, abi, False, (error.message,))
+    if tried.exit_code != 7:
+        return SandboxReport(0, abi, False, (f"a trial command ended with {tried.exit_code}",))
+    return SandboxReport(1, abi, True, tuple(_open_holes(abi, other)), other_user=other)
+
+
+def _open_holes(abi: int, other: bool) -> list[str]:
+    """What level 1 leaves open on this host."""
+    holes = []
+    if abi < 3 and not other:
+        holes.append("Landlock ABI < 3: files of the same user can be truncated")
+    if abi < 6 and not other:
+        holes.append("Landlock ABI < 6: processes of the same user can be signalled")
+    if os.geteuid() == 0 and not other:
+        holes.append("root without CAP_SETUID: processes are limited only by watching them")
+    return holes
