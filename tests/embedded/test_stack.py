@@ -116,12 +116,14 @@ def test_stop_leaves_no_process_and_no_file(tmp_path: Path) -> None:
 
 def test_an_exception_inside_the_block_stops_it(tmp_path: Path) -> None:
     pids: list[int] = []
-    with (
-        pytest.raises(RuntimeError),
-        EmbeddedStack(config(tmp_path), roles={"llm": 2}, env=PROBES) as stack,
-    ):
-        pids += [*stack.workers.values(), stack.server_pid or 0]
-        raise RuntimeError
+
+    def fail_inside() -> None:
+        with EmbeddedStack(config(tmp_path), roles={"llm": 2}, env=PROBES) as stack:
+            pids.extend([*stack.workers.values(), stack.server_pid or 0])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_inside()
     assert len(pids) == 2
     assert children_gone(pids)
 

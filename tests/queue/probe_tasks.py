@@ -87,3 +87,10 @@ def echo(value: Any) -> str:
 def join(results: list[Any]) -> list[Any]:
     """Body of a chord."""
     return results
+
+
+@shared_task(name="probe.goal", bind=True)
+def goal(self: Any, **kwargs: Any) -> dict[str, Any]:
+    """What a goal's message says."""
+    traceparent = (self.request.headers or {}).get("traceparent")
+    return {"id": self.request.id, "kwargs": kwargs, "traceparent": traceparent}
