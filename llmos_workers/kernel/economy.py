@@ -66,11 +66,6 @@ class TokenEconomy:
         """The price table that calls are bounded and charged by."""
         return self._prices
 
-    @property
-    def prices(self) -> Prices:
-        """The price table that calls are charged by."""
-        return self._prices
-
     # -- the way of a model call ---------------------------------------------------------------
 
     def reserve(
@@ -146,7 +141,10 @@ class TokenEconomy:
         reply = self._run("settle", reservation_id, (cost, *holder, *_tokens(usage), *entry))
         _check(reply, reservation_id, "be settled")
         if reply[3] == b"1":
-            logger.warning("call %s cost %s micro-dollars, above its bound", reservation_id, cost)
+            charged = int(reply[1])
+            logger.warning(
+                "call %s cost %d micro-dollars, above its bound", reservation_id, charged
+            )
         if reply[2] == b"lost":
             raise LeaseLost("the run lost its lease during its model call; the call is charged.")
         return int(reply[1])

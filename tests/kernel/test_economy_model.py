@@ -19,7 +19,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from llmos_workers.contracts.errors import BudgetExceeded, InvalidOption, LeaseLost
+from llmos_workers.contracts.errors import (
+    BudgetExceeded,
+    IllegalTransition,
+    InvalidOption,
+    LeaseLost,
+)
 from llmos_workers.kernel.clock import SystemClock
 from llmos_workers.kernel.goals import GoalStore
 from tests.kernel.economy_support import an_economy, ledger_sum, reserve, used
@@ -109,8 +114,9 @@ class EconomyMachine(RuleBasedStateMachine):
             with pytest.raises(LeaseLost):
                 reserve(self.economy, bound, **ask)
             return multiple()
-        if self.model.scope(names[2]).limit is None:
-            self.model.scope(names[2]).limit = budget
+        own = self.model.scope(names[2])
+        if own.limit is None and budget is not None:
+            own.limit = max(budget, own.committed())
         lacking = self.model.lacking(names, bound)
         if lacking:
             with pytest.raises(BudgetExceeded) as caught:
@@ -209,8 +215,6 @@ class EconomyMachine(RuleBasedStateMachine):
 
     def allowed(self, known, states, act) -> bool:
         """Do it; whether it was a legal thing to do in the call's state."""
-        from llmos_workers.contracts.errors import IllegalTransition
-
         if known.state in states:
             act()
             return True

@@ -63,8 +63,10 @@ local function limit_of(scope)
   return tonumber(limit)
 end
 
+-- A first limit that comes when more is taken already holds what is taken, and no more.
 local function default_limit(scope, limit)
-  if limit ~= '' then redis.call('HSETNX', scope, 'limit', limit) end
+  if limit == '' or redis.call('HEXISTS', scope, 'limit') == 1 then return end
+  redis.call('HSET', scope, 'limit', whole(math.max(tonumber(limit), committed(scope))))
 end
 
 -- The first scope that has no room for an amount, as the answer to give; nil when all have.
