@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import click
 
 from llmos_cli.checks import Finding, Patient, Verdict, examine
@@ -22,6 +24,7 @@ def doctor(session: Session, online: bool, as_json: bool) -> int:
 
     Each finding that is not ok names its fix. Exits with 6 when one fails.
     """
+    logging.getLogger("llmos_workers").setLevel(logging.ERROR)  # the findings say it all
     findings = []
     for finding in examine(Patient(session, online=online)):
         findings.append(finding)

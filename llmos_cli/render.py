@@ -127,7 +127,7 @@ def dry_run_lines(told: dict[str, Any]) -> list[str]:
 
 def record_data(record: GoalRecord) -> dict[str, Any]:
     """A goal record as JSON, without the envelope that only Celery needs."""
-    return record.model_dump(mode="json", exclude={"envelope"})
+    return {"project": record.project} | record.model_dump(mode="json", exclude={"envelope"})
 
 
 def record_lines(record: GoalRecord) -> list[str]:

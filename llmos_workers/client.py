@@ -48,7 +48,8 @@ class LLMOS:
     ``config`` None: settings from file, ``LLMOS_*`` variables and the keywords here, in that
     order of precedence. Every part may be handed in (``redis``: client of the state database,
     ``broker``: of the broker database), which is how tests and hosts with own connections use
-    it. ``patience_s``: how long a wait goes on trying when Redis goes away under it.
+    it. ``patience_s``: how many seconds a wait goes on trying when Redis goes away under it
+    (15 unless given).
     Nothing connects before the first call that needs to.
     """
 
@@ -66,7 +67,7 @@ class LLMOS:
         event_bus: EventBus | None = None,
         trace_manager: TraceManager | None = None,
         token_economy: TokenEconomy | None = None,
-        patience_s: float = DEFAULT_PATIENCE_S,
+        patience_s: float | None = None,
     ) -> None:
         """Raises ConfigError for settings that are wrong."""
         short = {"budget_usd": budget_usd, "model": model, "workspace_path": workspace_path}
@@ -79,7 +80,7 @@ class LLMOS:
         self.clock: Clock = clock or SystemClock()
         self.stack: EmbeddedStack | None = None
         """The embedded stack that boot(embedded=True) started."""
-        self._patience_s = patience_s
+        self._patience_s = DEFAULT_PATIENCE_S if patience_s is None else patience_s
         self._mine: list[Client] = []
         parts = {
             "redis": redis, "broker": broker, "goals": goals, "event_bus": event_bus,
