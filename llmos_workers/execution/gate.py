@@ -51,7 +51,7 @@ class ToolGate:
     """Decides about calls, runs those that may run, and cleans what comes out."""
 
     def __init__(self, registry: ToolRegistry, hooks: HookChain, clock: Clock) -> None:
-        self._registry = registry
+        self.registry = registry
         self._hooks = hooks
         self._clock = clock
 
@@ -89,9 +89,9 @@ class ToolGate:
 
     def _admit(self, call: ToolCall, ctx: GateContext) -> tuple[Tool, ToolCall]:
         """Everything before the call runs; gives the call as hooks changed it."""
-        tool = self._registry.find(call.name)
+        tool = self.registry.find(call.name)
         if tool is None:
-            known = ", ".join(sorted(ctx.grants & set(self._registry.names()))) or "none"
+            known = ", ".join(sorted(ctx.grants & set(self.registry.names()))) or "none"
             raise ToolDenied(
                 f"there is no tool {call.name!r} (you may use: {known})", rule="unknown_tool"
             )

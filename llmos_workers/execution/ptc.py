@@ -17,7 +17,6 @@ from llmos_workers.contracts.tools import ToolResult
 from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.execution.gate import GateContext, ToolGate
 from llmos_workers.execution.recording import output_digest
-from llmos_workers.execution.tools.registry import ToolRegistry
 from llmos_workers.kernel.clock import Clock
 from llmos_workers.kernel.workspace import digest_file
 
@@ -67,9 +66,8 @@ class SequenceResult:
 class PTCExecutor:
     """Runs sequences through the gate."""
 
-    def __init__(self, gate: ToolGate, registry: ToolRegistry, clock: Clock) -> None:
+    def __init__(self, gate: ToolGate, clock: Clock) -> None:
         self._gate = gate
-        self._registry = registry
         self._clock = clock
 
     def execute_sequence(
@@ -104,7 +102,7 @@ class PTCExecutor:
             return "the goal was cancelled"
         if ctx.tool.deadline is not None and self._clock.steady() >= ctx.tool.deadline:
             return "the goal's deadline has passed"
-        tool = self._registry.find(step.call.name)
+        tool = self._gate.registry.find(step.call.name)
         if tool is None or (step.tool_version and tool.spec.version != step.tool_version):
             return f"the tool {step.call.name} {'has changed since' if tool else 'is gone'}"
         # A step that a slot touched reads what the slot names now, not what it read then.

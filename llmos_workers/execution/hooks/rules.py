@@ -39,6 +39,8 @@ def is_bomb(command: str) -> bool:
 
 def outside(path: str) -> bool:
     """Whether a word, taken as a path, points out of the project's folder."""
+    if path.startswith("/tmp/") and ".." not in path:  # noqa: S108
+        return False  # nothing is there inside the sandbox
     if path.startswith(("/", "~", "$HOME", "${HOME")):
         return True
     return path == ".." or path.startswith("../") or "/../" in path or path.endswith("/..")
@@ -93,6 +95,9 @@ def runs_download(command: Simple) -> str:
     sources = {before.program for before in command.upstream}
     for inner in command.inner:
         sources |= {word.rsplit("/", 1)[-1] for word in inner.split()}
+    # python3 -m json.tool reads data from stdin, not a program.
+    if "-m" in command.words and _PYTHON.fullmatch(name):
+        return ""
     if sources & _DOWNLOADERS:
         return f"it feeds a download to {name}"
     decoded = sources & {"base64", "xxd", "base32", "openssl"}
@@ -143,7 +148,10 @@ def truncates(command: Simple) -> str:
 
 def reads_secrets(command: Simple) -> str:
     """Words that name keys, password files or other processes' memory."""
-    for word in [*command.words[1:], *command.targets]:
+    words = command.words[1:]
+    if command.program in ("grep", "rg", "sed", "awk", "echo", "printf", "git"):
+        words = words[1:]  # the first is a pattern or a text, hardly a file
+    for word in [*words, *command.targets]:
         value = word.partition("=")[2] or word
         for path in (word, value, value.lstrip("@<")):
             plain = re.sub(r"^(~|\$HOME|\$\{HOME\})", "/home/user", path)

@@ -10,7 +10,7 @@ from llmos_workers.contracts.errors import ToolError
 from llmos_workers.contracts.tools import Effect, ToolCall, ToolSpec
 from llmos_workers.execution.hooks import rules
 from llmos_workers.execution.hooks.base import ALLOW, Hook, HookDecision, HookEvent, ask, deny
-from llmos_workers.execution.hooks.shellwords import UnreadableCommand, everything
+from llmos_workers.execution.hooks.shellwords import Simple, UnreadableCommand, everything
 from llmos_workers.execution.tools.search import glob_pattern
 from llmos_workers.kernel import paths
 
@@ -75,20 +75,32 @@ def check_command(command: str, protected: Iterable[Protected] = ()) -> HookDeci
         if rules.OBVIOUS.search(command):
             return deny("security:unreadable", f"the command cannot be read: {error}")
         return ALLOW
+    return _judge(simple) or _protected(simple, protected) or _confirm(simple) or ALLOW
+
+
+def _judge(simple: list[Simple]) -> HookDecision | None:
     for name, rule in rules.DENIED:
         for part in simple:
             if reason := rule(part):
                 return deny(f"security:{name}", f"refused: {reason}")
+    return None
+
+
+def _protected(simple: list[Simple], protected: Iterable[Protected]) -> HookDecision | None:
     for text, pattern in protected:
         for part in simple:
             for path in rules.written_paths(part):
                 if pattern.fullmatch(posixpath.normpath(path)):
                     return deny("security:protected", f"{path!r} is protected ({text})")
+    return None
+
+
+def _confirm(simple: list[Simple]) -> HookDecision | None:
     for name, rule in rules.CONFIRMED:
         for part in simple:
             if reason := rule(part):
                 return ask(f"security:{name}", f"needs confirmation: {reason}")
-    return ALLOW
+    return None
 
 
 def is_destructive(call: ToolCall, spec: ToolSpec) -> bool:
