@@ -39,7 +39,7 @@ class Dispatcher:
             policy=policy,
             config=runtime.config.dispatcher,
         )
-        decision = strategy_for(runtime.config.dispatcher.strategy).determine_mode(context)
+        decision = strategy_for(runtime.config).determine_mode(context)
         decision = self._with_trace_facts(record, decision)
         self._decided[decision.mode] = self._decided.get(decision.mode, 0) + 1
         return decision

@@ -43,8 +43,9 @@ def replay(run: Run) -> Outcome | Handover:
         return _hand_over(decision, (), refusal)
     started = runtime.clock.steady()
     steps = tuple(fill(trace.steps, trace.slots, decision.slots))
-    result = PTCExecutor(runtime.gate, runtime.clock).execute_sequence(
-        ToolSequence(steps=steps, slots=decision.slots), runtime.gate_context(run, source="trace")
+    sequence = ToolSequence(steps, decision.slots, recorded=trace.steps)
+    result = PTCExecutor(runtime.gate, runtime.tools, runtime.clock).execute_sequence(
+        sequence, runtime.gate_context(run, source="trace")
     )
     run.guards.check()
     done = _done_steps(runtime, steps, result)
