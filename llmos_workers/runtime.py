@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.agents import AgentDefinition
-from llmos_workers.contracts.events import Topic
 from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.contracts.state import CognitivePolicy, TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace
@@ -33,6 +32,7 @@ from llmos_workers.kernel.workspace import Workspace
 from llmos_workers.learning.traces import TraceManager
 from llmos_workers.sentience.cognitive_kernel import CognitiveKernel
 from llmos_workers.sentience.manager import SentienceManager
+from llmos_workers.sentience.valence import energy_setpoint
 
 if TYPE_CHECKING:
     from llmos_workers.execution.agent import AgentLoop
@@ -107,7 +107,17 @@ class Runtime:
     @cached_property
     def sentience(self) -> SentienceManager:
         """Internal state per project."""
-        return SentienceManager(self.redis, self.clock, self.config.sentience)
+        return SentienceManager(
+            self.redis,
+            self.clock,
+            self.config.sentience,
+            energy_setpoint=self._energy_setpoint,
+            bus=self.bus,
+        )
+
+    def _energy_setpoint(self, project: str) -> float:
+        """Energy answers to money: its set point follows what is left of the budget."""
+        return energy_setpoint(self.economy.remaining_share(project))
 
     # execution
 
@@ -255,16 +265,8 @@ class Runtime:
         )
 
     def feel(self, trigger: TriggerType, reason: str, *, project: str, **facts: Any) -> None:
-        """Move the project's internal state, and say so on the bus when its mode changes."""
-        if not self.config.sentience.enable_sentience:
-            return
-        before = self.sentience.get_state(project).latent_mode
-        after = self.sentience.trigger(trigger, reason, project=project, **facts).latent_mode
-        if after is not before:
-            self.bus.publish(
-                Topic.MODE_CHANGED,
-                {"project": project, "before": before.value, "after": after.value},
-            )
+        """Move the project's internal state."""
+        self.sentience.trigger(trigger, reason, project=project, **facts)
 
     def slotted_paths(self, trace: ExecutionTrace, slots: dict[str, str]) -> list[str]:
         """Paths that a replay with these slots would write."""
