@@ -11,7 +11,7 @@ import redis
 
 from llmos_workers.contracts.errors import CodecError, GoalFinished, GoalNotFound, InvalidOption
 from llmos_workers.contracts.goal import GoalState, TaskEnvelope
-from llmos_workers.kernel import keys
+from llmos_workers.kernel import goal_submit, keys
 from llmos_workers.kernel.clock import SystemClock
 from llmos_workers.kernel.goals import GoalStore, new_goal_id, new_record
 from tests.kernel.goal_support import (
@@ -247,6 +247,46 @@ def test_prune_forgets_only_what_is_past_its_retention(state):
     assert [r.goal_id for r in store.list()] == [records[2].goal_id]
     assert_indexes_right(state, [records[2]])
     assert not state.exists(keys.goal_events(records[0].goal_id))
+
+
+def between_read_and_write(monkeypatch, name, act):
+    """Let another client act after a producer read, before its transaction runs; once."""
+    original, done = getattr(goal_submit, name), []
+
+    def call(*args, **kwargs):
+        result = original(*args, **kwargs)
+        if not done:
+            done.append(1)
+            act()
+        return result
+
+    monkeypatch.setattr(goal_submit, name, call)
+
+
+def test_nothing_lost_a_cancel_that_comes_too_late_overwrites_no_outcome(store, monkeypatch):
+    record = a_goal()
+    store.create(record)
+    mine = an_outcome(record.goal_id)
+    between_read_and_write(monkeypatch, "read_record", lambda: store.finish(mine, fence=None))
+    assert store.request_cancel(record.goal_id) is GoalState.SUCCEEDED
+    assert store.outcome(record.goal_id) == mine
+
+
+def test_a_cancel_that_meets_a_starting_run_only_flags_it(store, monkeypatch):
+    record = a_goal()
+    store.create(record)
+    between_read_and_write(
+        monkeypatch, "cancelled_outcome", lambda: store.acquire(record.goal_id, owner="w")
+    )
+    assert store.request_cancel(record.goal_id) is GoalState.RUNNING
+    assert store.get(record.goal_id).cancel_requested
+
+
+def test_a_create_that_comes_second_overwrites_nothing(store, monkeypatch):
+    first, second = (a_goal(idempotency_key="k") for _ in range(2))
+    between_read_and_write(monkeypatch, "_decide", lambda: store.create(first))
+    assert store.create(second) == (first, False)
+    assert states_in_stream(store, first.goal_id) == ["ACCEPTED"]
 
 
 class MovedClock(SystemClock):
