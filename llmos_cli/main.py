@@ -22,6 +22,7 @@ COMMANDS = {
     "list": "llmos_cli.goals:list_goals",
     "cancel": "llmos_cli.goals:cancel",
     "interactive": "llmos_cli.interactive:interactive",
+    "demo": "llmos_cli.demo:demo",
     "up": "llmos_cli.fleet:up",
     "worker": "llmos_cli.fleet:worker",
     "flower": "llmos_cli.fleet:flower",

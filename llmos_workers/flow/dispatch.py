@@ -61,6 +61,7 @@ class Dispatcher:
             candidate.slots,
             self._runtime.workspace.project(record.project).output,
             self._runtime.tools.versions(),
+            stage=candidate.stage,
         )
         return candidate.model_copy(update={"blockers": tuple(blockers)})
 

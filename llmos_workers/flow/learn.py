@@ -10,7 +10,7 @@ from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.execution.agent import AgentResult, AgentTask
 from llmos_workers.flow.run import Run
 from llmos_workers.kernel.clock import iso
-from llmos_workers.learning.distill import distill
+from llmos_workers.learning.distill import RunFacts, distill
 
 log = logging.getLogger(__name__)
 
@@ -27,32 +27,34 @@ def learn(
     if result.steps and not result.steps[-1].ok:
         runtime.notice(goal_id, "not learned: the last step of the run failed.")
         return None
-    trace = distill(
-        run.record.text,
-        result.steps,
+    facts = RunFacts(
         project=run.project,
-        answer=result.text,
-        agent=task.agent.name,
-        mode=run.decision.mode,
-        model=task.model,
         goal_id=goal_id,
+        agent=task.agent.name,
+        model=task.model,
+        mode=run.decision.mode,
         created_at=iso(runtime.clock.now()),
         cost_micro=result.cost_micro,
         usage=result.usage,
         duration_s=duration_s,
+    )
+    trace = distill(
+        run.record.text,
+        result.steps,
+        answer=result.text,
         specs=runtime.tools.all_specs(),
+        facts=facts,
     )
     run.guards.check()
     try:
         if _same_calls(run, trace):
             runtime.traces.add_alias(run.project, run.decision.trace_id or "", run.record.text)
             return None
-        runtime.traces.save_trace(trace)
+        return runtime.traces.save_trace(trace, lease=run.guards.keeper.lease)
     except WorkspaceUnwritable as error:
         log.warning("goal %s: its trace could not be saved: %s", goal_id, error)
         runtime.notice(goal_id, f"done, but not learned: {error}")
         return None
-    return trace
 
 
 def _same_calls(run: Run, trace: ExecutionTrace) -> bool:

@@ -75,7 +75,9 @@ def _refusal(run: Run, trace: ExecutionTrace | None) -> str:
         return f"the trace became version {trace.version} after the decision"
     area = run.runtime.workspace.project(run.project).output
     versions = run.runtime.tools.versions()
-    return "; ".join(replay_blockers(trace, decision.slots, area, versions))
+    best = decision.match.best
+    stage = best.stage if best else "exact"
+    return "; ".join(replay_blockers(trace, decision.slots, area, versions, stage=stage))
 
 
 def _hand_over(decision: ModeDecision, done: tuple[TraceStep, ...], reason: str) -> Handover:
