@@ -124,11 +124,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         from llmos_workers.app import app
 
-        app.worker_main(arguments)
+        return int(app.worker_main(arguments) or 0)
     except LLMOSError as error:
         sys.stderr.write(f"llmos: {error}\n")
         return error.exit_code
-    return 0
 
 
 def _end_with(parent: int) -> None:

@@ -38,6 +38,7 @@ class Lab:
         self.state.flushall()
         self.app = make_app(self.config)
         self._workers: list[WorkerProcess] = []
+        self._results: list[Any] = []
 
     @property
     def broker(self) -> redis.Redis:
@@ -84,7 +85,9 @@ class Lab:
 
     def send(self, task: str, *args: Any, queue: str, **kwargs: Any) -> Any:
         """Send a task of that name; its AsyncResult."""
-        return self.app.send_task(task, args=args, kwargs=kwargs, queue=queue)
+        result = self.app.send_task(task, args=args, kwargs=kwargs, queue=queue)
+        self._results.append(result)
+        return result
 
     def starts(self, key: str) -> int:
         """How often probe.hold began."""
@@ -107,6 +110,9 @@ class Lab:
         for worker in self._workers:
             if worker.pid is not None:
                 self.kill(worker)
+        for result in self._results:  # else it unsubscribes when the server is long gone
+            self.app.backend.remove_pending_result(result)
+            result.backend = None
         self.app.close()
         self.state.close()
 

@@ -30,6 +30,9 @@ pytestmark = pytest.mark.process
 LOUD = re.compile("Can't decode message body|Refusing to deserialize")
 
 
+FOREIGN = re.compile("dropped .* no message|Reject|reject|KeyError|malformed", re.IGNORECASE)
+
+
 def raw_message(body: bytes, content_type: str, encoding: str = "binary") -> bytes:
     """A message as anyone with access to Redis could push it."""
     template = GoalRecord(goal_id=str(uuid4()), text="x", created_at=1, updated_at=1)
@@ -169,3 +172,4 @@ def test_what_is_no_message_at_all_does_not_end_the_worker(lab: Lab, noise: byte
     lab.broker.lpush("llm", noise)
     assert lab.send("probe.echo", 1, queue="llm").get(timeout=10) == "1"
     assert worker.pid == pid
+    wait_until(lambda: FOREIGN.search(worker.log.read_text()), 5, what="the log says so")
