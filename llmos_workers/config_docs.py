@@ -1,6 +1,6 @@
-"""The table of all settings in docs/configuration.md, made from the models.
+"""The tables in docs/configuration.md, made from the models.
 
-``python -m llmos_workers.config_docs docs/configuration.md`` rewrites it between its markers.
+``python -m llmos_workers.config_docs docs/configuration.md`` rewrites them between their markers.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pydantic import SecretStr
 
 from llmos_workers import config as models
 from llmos_workers.config import LLMOSConfig
-from llmos_workers.config_keys import SHORT_VARIABLES, all_keys, variable_of
+from llmos_workers.config_keys import OTHER_VARIABLES, SHORT_VARIABLES, all_keys, variable_of
 from llmos_workers.contracts.base import Contract
 
-BEGIN, END = "<!-- settings: begin -->", "<!-- settings: end -->"
+MARKERS = "<!-- {}: begin -->", "<!-- {}: end -->"
 
 
 def settings_table() -> str:
@@ -38,11 +38,21 @@ def settings_table() -> str:
     return "\n".join(_section(group, rows) for group, rows in groups.items())
 
 
-def write_table(path: Path) -> None:
-    """Put the current table between the markers of the document."""
-    head, _, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    tail = rest.partition(END)[2]
-    path.write_text(f"{head}{BEGIN}\n{settings_table()}\n{END}{tail}", encoding="utf-8")
+def variables_table() -> str:
+    """The variables that are no settings."""
+    rows = [f"| `{name}` | {meaning} |" for name, meaning in OTHER_VARIABLES.items()]
+    rows.append("| `LLMOS_TEST_*` | belong to the test suite |")
+    return "\n".join(["| variable | meaning |", "|---|---|", *rows])
+
+
+def write_tables(path: Path) -> None:
+    """Put the current tables between the markers of the document."""
+    text = path.read_text(encoding="utf-8")
+    for name, table in (("settings", settings_table()), ("variables", variables_table())):
+        begin, end = (marker.format(name) for marker in MARKERS)
+        head, _, rest = text.partition(begin)
+        text = f"{head}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
+    path.write_text(text, encoding="utf-8")
 
 
 def _section(group: str, rows: list[str]) -> str:
@@ -89,4 +99,4 @@ def _attribute_docs() -> dict[tuple[str, str], str]:
 
 
 if __name__ == "__main__":
-    write_table(Path(sys.argv[1]))
+    write_tables(Path(sys.argv[1]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,12 @@ log = logging.getLogger(__name__)
 HISTORY_LENGTH = 100
 MAX_REASON_CHARS = 300
 
+SETPOINT_SECS = 1.0
+"""How long a project's energy set point is kept: energy moves over minutes, and asking the
+budget costs round trips on every goal.
+"""
+MAX_SETPOINTS = 1_000
+
 
 class SentienceManager:
     """Moves and reads internal state. With sentience switched off it neither reads nor writes.
@@ -54,6 +61,7 @@ class SentienceManager:
         self._config = config
         self._energy_setpoint = energy_setpoint
         self._bus = bus
+        self._known_setpoints: dict[str, tuple[float, float]] = {}
 
     def trigger(
         self,
@@ -73,7 +81,7 @@ class SentienceManager:
         """
         if not self._config.enable_sentience:
             return self._neutral()
-        if cost_usd is not None and cost_usd != cost_usd:  # noqa: PLR0124 - NaN
+        if cost_usd is not None and math.isnan(cost_usd):
             raise InvalidOption("the cost of a trigger must be a number.")
         facts = model.TriggerFacts(repeats=repeats, cost_usd=cost_usd, mode=mode)
         told = " ".join(reason.split())[:MAX_REASON_CHARS]
@@ -174,7 +182,15 @@ class SentienceManager:
         return bool(self._redis.transaction(write, key))
 
     def _setpoints(self, project: str) -> ValenceVector:
-        energy = self._energy_setpoint(project) if self._energy_setpoint else None
+        if self._energy_setpoint is None:
+            return model.setpoints(self._config)
+        now = self._clock.steady()
+        asked, energy = self._known_setpoints.get(project, (-math.inf, 0.0))
+        if now - asked >= SETPOINT_SECS:
+            energy = self._energy_setpoint(project)
+            if len(self._known_setpoints) >= MAX_SETPOINTS:
+                self._known_setpoints = {}
+            self._known_setpoints[project] = (now, energy)
         return model.setpoints(self._config, energy)
 
     def _numbers(self, trigger: TriggerType, facts: model.TriggerFacts, project: str) -> list[str]:

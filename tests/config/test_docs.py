@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llmos_workers.config_docs import settings_table
+from llmos_workers.config_docs import settings_table, variables_table
 from llmos_workers.config_keys import FALLBACK_VARIABLES, OTHER_VARIABLES, all_keys, variable_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 
 
-def test_the_page_holds_the_current_table() -> None:
-    assert settings_table() in PAGE.read_text(), (
+def test_the_page_holds_the_current_tables() -> None:
+    text = PAGE.read_text()
+    assert settings_table() in text and variables_table() in text, (  # noqa: PT018
         "run: python -m llmos_workers.config_docs docs/configuration.md"
     )
 

@@ -149,6 +149,29 @@ def test_an_empty_budget_ends_in_recovery(state: redis.Redis) -> None:
     assert manager.get_state().latent_mode is LatentMode.RECOVERY
 
 
+def test_the_budget_is_asked_once_a_second_at_most(state: redis.Redis) -> None:
+    class Watch(SystemClock):
+        at = 100.0
+
+        def steady(self) -> float:
+            return self.at
+
+    clock, asked = Watch(), []
+
+    def setpoint(project: str) -> float:
+        asked.append(project)
+        return 0.1 * len(asked)
+
+    manager = SentienceManager(state, clock, CONFIG, energy_setpoint=setpoint)
+    for _ in range(5):
+        manager.trigger(TriggerType.TASK_SUCCESS, project="a")
+        manager.get_state("b")
+    assert asked == ["a", "b"]
+    clock.at += 1.0
+    manager.get_state("a")
+    assert asked == ["a", "b", "a"]
+
+
 def test_projects_do_not_feel_each_other(manager: SentienceManager) -> None:
     for _ in range(50):
         manager.trigger(TriggerType.SAFETY_VIOLATION, project="a")
