@@ -72,6 +72,8 @@ class SDKConfig(Contract):
     """Any endpoint that speaks the Messages API; None with a key: Anthropic."""
     api_key: SecretStr | None = None
     permission_mode: Literal["default", "plan", "accept_edits"] = "default"
+    price_file: Path | None = None
+    """Prices of your own models, over the shipped ones; form: kernel/data/prices.toml."""
     max_turns: int = Field(default=10, ge=1, le=200)
     max_tokens: int = Field(default=8_192, ge=1)
     """Upper bound of one response, in tokens."""

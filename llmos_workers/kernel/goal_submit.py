@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import redis
 from redis.client import Pipeline
@@ -88,7 +88,7 @@ def create_chunk(
     while True:
         with client.pipeline() as pipe:
             try:
-                pipe.watch(*watched)
+                pipe.watch(*watched)  # type: ignore[no-untyped-call]
                 # In the common case nothing is there, and one EXISTS says so for all.
                 present = bool(pipe.exists(*watched))
                 older = _stored(client, records) if present else {}
@@ -114,7 +114,7 @@ def cancel(
     while True:
         with client.pipeline() as pipe:
             try:
-                pipe.watch(name)
+                pipe.watch(name)  # type: ignore[no-untyped-call]
                 fields = cast(dict[bytes, bytes], pipe.hgetall(name))
                 if not fields:
                     raise not_found(goal_id)
@@ -189,7 +189,7 @@ def _conflict(record: GoalRecord, there: GoalRecord) -> InvalidOption:
 
 
 def _write(pipe: Pipeline, record: GoalRecord) -> None:
-    pipe.hset(keys.goal(record.goal_id), mapping=dict(record_fields(record)))
+    pipe.hset(keys.goal(record.goal_id), mapping=_invariant(record_fields(record)))
     entry = {record.goal_id: record.created_at}
     pipe.zadd(keys.GOALS_ALL, entry)
     pipe.zadd(keys.goals_of_project(record.project), entry)
@@ -210,7 +210,7 @@ def _end(
         "outcome": outcome.model_dump_json(),
         "updated_at": repr(now),
     }
-    pipe.hset(name, mapping=dict(changed))
+    pipe.hset(name, mapping=_invariant(changed))
     pipe.zrem(keys.goals_in_state(record.state), goal_id)
     pipe.zadd(keys.goals_in_state(GoalState.CANCELLED), {goal_id: now})
     _record_state(pipe, goal_id, GoalState.CANCELLED, now)
@@ -220,6 +220,11 @@ def _end(
         kept.append(fields[b"idempotency"].decode())
     for each in kept:
         pipe.expire(each, retention_s)
+
+
+def _invariant(fields: Mapping[str, str]) -> dict[Any, Any]:
+    """Fields as redis-py's types want them: a mapping type there is invariant in its keys."""
+    return dict(fields)
 
 
 def _record_state(pipe: Pipeline, goal_id: str, state: GoalState, now: float) -> None:

@@ -143,7 +143,7 @@ class Prices:
         if found is None:
             raise UnknownModel(
                 f"no price is known for the model {model!r} in {' and '.join(self.sources)}.",
-                fix="Check the name, or add the model with its prices to a price file of your own.",
+                fix="Check the name, or put its prices into a file that sdk.price_file names.",
             )
         return found
 
