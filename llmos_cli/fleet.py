@@ -40,7 +40,7 @@ def up(session: Session, concurrency: tuple[str, ...]) -> int:
 @click.command()
 @click.argument("role", metavar="ROLE")
 @click.option("--concurrency", type=int, metavar="N", help="Tasks at a time (default: the role's).")
-@click.option("--log-level", default="INFO", show_default=True)
+@click.option("--log-level", default="INFO", show_default=True, help="Least level that is logged.")
 @click.pass_obj
 def worker(session: Session, role: str, concurrency: int | None, log_level: str) -> int:
     """Run one worker of ROLE (dispatch, llm, replay or upkeep) in the foreground.

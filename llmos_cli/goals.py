@@ -77,7 +77,8 @@ def result(
 @click.command(name="list")
 @click.option("--project", help="Only goals of this project.")
 @click.option("--state", help="Only goals in this state, e.g. running, failed, waiting_approval.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000))
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000),
+              help="Most goals to show.")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="One line of JSON per goal.")
 @click.pass_obj
 def list_goals(

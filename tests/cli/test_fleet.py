@@ -1,0 +1,145 @@
+"""up, worker, flower: what they refuse, what they hand on, and the real stack once."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import pytest
+import redis
+
+from llmos_cli import fleet
+from llmos_workers.embedded import discovery
+from tests.conftest import free_port
+from tests.support.wait import wait_until
+
+
+def test_up_refuses_where_a_server_is_configured(run):
+    ran = run("up")
+    assert ran.code == 2
+    assert "llmos worker" in ran.err
+
+
+def test_up_refuses_a_second_stack_on_one_workspace(bare_run, tmp_path):
+    started = discovery.process_started(os.getpid())
+    running = discovery.Runtime("redis://127.0.0.1:1", os.getpid(), started)
+    discovery.write(tmp_path / "workspace", running)
+    ran = bare_run("up")
+    assert ran.code == 6
+    assert "is up already" in ran.err
+
+
+@pytest.mark.parametrize("pair", ["llm=0", "llm=x", "llm", "nothing=2"])
+def test_up_refuses_concurrency_that_is_none(bare_run, pair):
+    assert bare_run("up", "--concurrency", pair).code == 2
+
+
+def test_an_unknown_role_is_refused_with_the_known_ones(bare_run):
+    ran = bare_run("worker", "cook")
+    assert ran.code == 2
+    assert "dispatch" in ran.err
+    assert bare_run("worker", "llm", "--concurrency", "0").code == 2
+
+
+def test_a_worker_gets_the_global_options(bare_run, monkeypatch, tmp_path):
+    became = {}
+    monkeypatch.setattr(
+        "llmos_workers.worker.exec_worker",
+        lambda role, concurrency, log_level: became.update(os.environ, role=role),
+    )
+    for name in ("LLMOS_WORKSPACE", "LLMOS_REDIS_URL", "LLMOS_PRESET"):
+        monkeypatch.setenv(name, "")  # undone after the test
+    options = ["--redis-url", "redis://127.0.0.1:1", "--workspace", "w", "--preset", "testing"]
+    assert bare_run(*options, "worker", "llm").code == 0
+    assert became["role"] == "llm"
+    assert became["LLMOS_REDIS_URL"] == "redis://127.0.0.1:1"
+    assert became["LLMOS_WORKSPACE"] == str(tmp_path / "w")
+    assert became["LLMOS_PRESET"] == "testing"
+
+
+def test_flower_makes_a_password_once_and_stays_on_this_machine():
+    env: dict[str, str] = {}
+    password = fleet.flower_environment(env)
+    assert env["FLOWER_BASIC_AUTH"] == f"llmos:{password}"
+    assert env["FLOWER_ADDRESS"] == "127.0.0.1"
+    assert len(password) >= 16
+    given = {"FLOWER_BASIC_AUTH": "me:mine", "FLOWER_PORT": "9"}
+    assert fleet.flower_environment(given) is None
+    assert (given["FLOWER_BASIC_AUTH"], given["FLOWER_PORT"]) == ("me:mine", "9")
+
+
+@pytest.mark.process
+def test_flower_runs_behind_its_password(redis_server, state, tmp_path):
+    port = free_port()
+    env = {k: v for k, v in os.environ.items() if not k.startswith("FLOWER_")}
+    command = [sys.executable, "-m", "llmos_cli", "--redis-url", redis_server, "flower",
+               "--port", str(port), "--read-only"]  # fmt: skip
+    process = subprocess.Popen(
+        command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    try:
+        url = process.stdout.readline().split()[-1]
+        password = process.stdout.readline().split()[-1]
+        wait_until(lambda: answer(url, None) == 401, timeout=30, what="Flower asks for a password")
+        assert answer(url, f"llmos:{password}") == 200
+        assert answer(f"{url}/tasks", None) == 401
+        assert password not in " ".join(process.args)
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+def answer(url: str, login: str | None) -> int:
+    import base64
+
+    asked = urllib.request.Request(url)
+    if login:
+        asked.add_header("Authorization", "Basic " + base64.b64encode(login.encode()).decode())
+    try:
+        with urllib.request.urlopen(asked, timeout=5) as got:
+            return got.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+    except OSError:
+        return 0
+
+
+@pytest.mark.process
+def test_up_shows_what_runs_serves_the_client_and_stops_all(tmp_path):
+    names = ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "LLMOS_REDIS_URL")
+    env = {k: v for k, v in os.environ.items() if k not in names}
+    llmos = [sys.executable, "-m", "llmos_cli"]
+    process = subprocess.Popen(
+        [*llmos, "up"], env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        seen = []
+        while "Ctrl-C stops" not in (seen[-1] if seen else ""):
+            line = process.stdout.readline()
+            assert line, process.stderr.read()
+            seen.append(line)
+        screen = "".join(seen)
+        assert "NOT an LLM" in screen
+        running = discovery.read(tmp_path / "workspace")
+        for worker in running.workers:
+            assert worker in screen
+        doctor = subprocess.run(
+            [*llmos, "doctor"], env=env, cwd=tmp_path, capture_output=True, check=False
+        )
+        assert b"0 failed" in doctor.stdout, doctor.stdout.decode()
+        assert b"rehearsal" in doctor.stdout
+        with redis.Redis.from_url(running.redis_url) as client:
+            assert client.ping()
+        password = running.redis_url.split(":")[2].split("@")[0]
+        assert password not in screen
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=40)
+    assert process.returncode == 0
+    assert discovery.read(tmp_path / "workspace") is None
+    for pid in (running.server_pid, *running.workers.values()):
+        wait_until(lambda pid=pid: not discovery.process_started(pid), what="all are gone")
