@@ -101,7 +101,7 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         data = _parse(path.suffix.lower(), text)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"settings file {path}: {error}") from None
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise ConfigError(f"settings file {path}: must be a table of groups.")
@@ -147,7 +147,10 @@ def _parse(suffix: str, text: str) -> Any:
         try:
             return yaml.safe_load(text) or {}
         except yaml.YAMLError as error:
-            raise ValueError(f"not YAML: {error}") from None
+            # The library's own words quote the line, which may hold a secret.
+            mark = getattr(error, "problem_mark", None)
+            where = f"line {mark.line + 1}: " if mark else ""
+            raise ValueError(f"{where}{getattr(error, 'problem', '') or 'not YAML'}") from None
     return tomllib.loads(text)
 
 

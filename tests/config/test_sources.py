@@ -151,6 +151,23 @@ def test_an_unreadable_file_is_a_config_error(tmp_path: Path, name: str) -> None
         load_config(tmp_path / name, env={})
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("c.yaml", "sdk:\n  api_key: sk-secret: [\n"),
+        ("c.toml", "[sdk]\napi_key = sk-secret"),
+        ("c.json", '{"sdk": {"api_key": "sk-secret"'),
+        ("c.json", '{"sdk": {"api_key": {"x": "sk-secret"}}}'),
+        ("c.json", '{"sdk": "sk-secret"}'),
+    ],
+)
+def test_a_faulty_file_does_not_tell_its_secrets(tmp_path: Path, name: str, text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path / name, text), env={})
+    assert "secret" not in str(caught.value)
+    assert name in str(caught.value)
+
+
 def test_secrets_are_masked_wherever_settings_are_shown() -> None:
     env = {
         "ANTHROPIC_API_KEY": "sk-secret",
