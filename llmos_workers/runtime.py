@@ -18,6 +18,7 @@ from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.contracts.state import CognitivePolicy, TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.evolution.agents import AgentLoader
+from llmos_workers.evolution.seed import install_seed_agents
 from llmos_workers.execution.gate import GateContext, ToolGate
 from llmos_workers.execution.hooks.chain import HookChain
 from llmos_workers.execution.tools.base import ToolContext
@@ -156,8 +157,9 @@ class Runtime:
 
     @cached_property
     def agents(self) -> AgentLoader:
-        """Markdown agents."""
-        return AgentLoader(self.config.workspace)
+        """Markdown agents; a workspace without any gets the shipped ones."""
+        install_seed_agents(self.workspace)
+        return AgentLoader(self.workspace)
 
     @cached_property
     def embedder(self) -> Embedder:

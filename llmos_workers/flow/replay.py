@@ -44,7 +44,7 @@ def replay(run: Run) -> Outcome | Handover:
     started = runtime.clock.steady()
     steps = tuple(fill(trace.steps, trace.slots, decision.slots))
     sequence = ToolSequence(steps, decision.slots, recorded=trace.steps)
-    result = PTCExecutor(runtime.gate, runtime.tools, runtime.clock).execute_sequence(
+    result = PTCExecutor(runtime.gate, runtime.clock).execute_sequence(
         sequence, runtime.gate_context(run, source="trace")
     )
     run.guards.check()
