@@ -127,7 +127,10 @@ class Brain:
         seed = hashlib.sha256(canonical(request["messages"]))
         for index, call in enumerate(turn.calls):
             digest = hashlib.sha256(seed.digest() + bytes([index])).hexdigest()[:20]
-            arguments = {name: self._render(text, context) for name, text in call.args.items()}
+            arguments = {
+                name: self._render(value, context) if isinstance(value, str) else value
+                for name, value in call.args.items()
+            }
             content.append(
                 {
                     "type": "tool_use",
@@ -146,7 +149,7 @@ class Brain:
             return None
         values: dict[str, str] = {"goal": goal.text}
         for name, rule in family.values.items():
-            found = next((v for e in rule.take if (v := find(e, goal)) is not None), None)
+            found = next((v for e in rule.take if (v := find(e, goal, values)) is not None), None)
             if found is None and rule.required:
                 return None
             if found is None and rule.default is not None:

@@ -82,6 +82,7 @@ SOURCE_CUES = [
     "translate",
     "rewrite",
 ]
+TELLING_NAMES = frozenset(["readme", "license", "licence"])
 CUE_WORDS = 4
 """How many words before a mention may hold its cue."""
 
@@ -110,7 +111,7 @@ class GoalText:
 
         unquoted = QUOTE.sub(set_apart, text)
         files = tuple(dict.fromkeys(match[1] for match in FILE.finditer(unquoted)))
-        masked = FILE.sub(lambda m: f" {FILE_MARK}{m[1].rpartition('.')[2].lower()} ", unquoted)
+        masked = FILE.sub(lambda m: f" {_mark(m[1])} ", unquoted)
         return cls(text, tuple(quotes), files, re.sub(r"\s+", " ", masked.lower()))
 
     def has(self, words: Iterable[str]) -> bool:
@@ -124,6 +125,13 @@ class GoalText:
             lambda m: next(filter(None, m.groups())) if FILE.fullmatch(m[0][1:-1]) else " ",
             self.text,
         )
+
+
+def _mark(path: str) -> str:
+    """What stands in ``words`` for a file; some names say what the file is."""
+    stem, _, extension = path.rpartition("/")[2].lower().rpartition(".")
+    mark = FILE_MARK + extension
+    return f"{stem} {mark}" if stem in TELLING_NAMES else mark
 
 
 @lru_cache(maxsize=4096)

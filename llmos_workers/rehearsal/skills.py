@@ -30,6 +30,8 @@ class FileValue(_Data):
     role: str = ""
     """``source`` or ``target``: told apart by the words before the name."""
     index: int = 0
+    other_than: str = ""
+    """Name of an earlier value: that file is passed over."""
 
 
 class AfterValue(_Data):
@@ -37,8 +39,8 @@ class AfterValue(_Data):
 
     cues: tuple[str, ...]
     take: str = "clause"
-    """``clause``: up to the end of the sentence; ``word``: one word; ``name``: one word or
-    several capitalised ones; ``number``."""
+    """``clause``: up to the end of the sentence; ``topic``: up to the next phrase; ``word``;
+    ``path``; ``proper``: capitalised words; ``number``."""
 
 
 class Extractor(_Data):
@@ -69,7 +71,8 @@ class Call(_Data):
 
     id: str
     tool: str
-    args: dict[str, str]
+    args: dict[str, str | int]
+    """Templates; numbers stay as they are."""
     may_fail: bool = False
 
 

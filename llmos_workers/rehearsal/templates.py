@@ -58,6 +58,32 @@ def average(rows: list[dict[str, str]], column: str) -> str:
     return f"{total(rows, column) / len(rows):.2f}" if rows else "0.00"
 
 
+def smallest(rows: list[dict[str, str]], column: str) -> Decimal:
+    """Smallest number of a column."""
+    return min(number(row[column]) or Decimal(0) for row in rows)
+
+
+def largest(rows: list[dict[str, str]], column: str) -> Decimal:
+    """Largest number of a column."""
+    return max(number(row[column]) or Decimal(0) for row in rows)
+
+
+def paragraphs(text: str) -> list[str]:
+    """Paragraphs of prose, each on one line; headings and rules are left out."""
+    parts = (" ".join(part.split()) for part in re.split(r"\n\s*\n", text))
+    return [part for part in parts if re.search(r"\w", part) and not part.startswith("#")]
+
+
+def first_sentence(text: str) -> str:
+    """Up to the first full stop, question or exclamation mark."""
+    return re.split(r"(?<=[.!?])\s", text, maxsplit=1)[0]
+
+
+def functions(source: str) -> list[str]:
+    """Names of the public top-level functions of a Python text."""
+    return re.findall(r"^def ([a-z]\w*)\(", source, re.MULTILINE)
+
+
 def typed(rows: list[dict[str, str]]) -> list[dict[str, Any]]:
     """Rows with whole numbers as int; everything else stays text."""
     return [
@@ -87,6 +113,11 @@ FILTERS = {
     "numeric_columns": numeric_columns,
     "total": total,
     "average": average,
+    "smallest": smallest,
+    "largest": largest,
+    "paragraphs": paragraphs,
+    "first_sentence": first_sentence,
+    "functions": functions,
     "typed": typed,
     "pretty": pretty,
     "json_value": json.loads,
@@ -100,7 +131,6 @@ FILTERS = {
     "sh": shlex.quote,
     "words": lambda text: len(text.split()),
     "lines": str.splitlines,
-    "sentences": lambda text: [s.strip() for s in re.split(r"(?<=[.!?])\s+", text) if s.strip()],
 }
 
 

@@ -35,14 +35,25 @@ NUMBER_WORDS = {
     )
 } | {"twenty": "20", "thirty": "30", "fifty": "50", "hundred": "100", "thousand": "1000"}
 NUMBER = re.compile(r"(?<![\w.,])(\d{1,3}(?:[,_]\d{3})+|\d+)(?:st|nd|rd|th)?(?![\w])")
+WORD = re.compile(r"\w[\w-]*")
+PATH = re.compile(r"\w[\w./-]*")
+PROPER = re.compile(r"[A-Z][\w-]*(?: [A-Z][\w-]*)*")
+NO_NAMES = frozenset(
+    ["Python", "JavaScript", "Node", "Bash", "Rust", "JS", "README", "MIT", "CSV", "JSON", "I"]
+)
+"""Capitalised words that name nobody."""
+
+FILLERS = frozenset(["the", "a", "an", "my", "this", "that", "it", "me", "our", "which"])
+END_OF_TOPIC = re.compile(r"[.,!?;](?:\s|$)|\n|\s(?:and|into|to|in|please)\s|$")
 END_OF_CLAUSE = re.compile(r"[.!?](?:\s|$)|\n|;")
 
 
-def find(rule: Extractor, goal: GoalText) -> str | None:
-    """What one extractor finds, None for nothing."""
+def find(rule: Extractor, goal: GoalText, values: Mapping[str, str]) -> str | None:
+    """What one extractor finds, None for nothing. ``values`` are those found before."""
+    if rule.file is not None:
+        return _file(rule.file, goal, values)
     finders: tuple[tuple[Any, Callable[[Any, GoalText], str | None]], ...] = (
         (rule.quote, _quote),
-        (rule.file, _file),
         (rule.after, _after),
         (rule.choice, _choice),
         (rule.direction, _direction),
@@ -55,8 +66,10 @@ def _quote(index: int, goal: GoalText) -> str | None:
     return goal.quotes[index] if len(goal.quotes) > index else None
 
 
-def _file(rule: FileValue, goal: GoalText) -> str | None:
+def _file(rule: FileValue, goal: GoalText, values: Mapping[str, str]) -> str | None:
     files = [f for f in goal.files if not rule.ext or f.rpartition(".")[2].lower() in rule.ext]
+    if rule.other_than:
+        files = [f for f in files if f != values[rule.other_than]]
     if rule.role and len(files) == 2:
         mentions = [(_position(goal, name), name) for name in files]
         pair = source_and_target(mentions, goal.words)
@@ -75,20 +88,32 @@ def _position(goal: GoalText, name: str) -> int:
 
 def _after(rule: AfterValue, goal: GoalText) -> str | None:
     text = goal.unquoted
-    cues = pattern(rule.cues).pattern
-    match = re.search(f"{cues}\\s*:?\\s*", text, re.IGNORECASE)
-    if match is None:
-        return None
-    rest = text[match.end() :]
-    if rule.take == "number":
+    cues = re.compile(f"{pattern(rule.cues).pattern}\\s*:?\\s*", re.IGNORECASE)
+    for match in cues.finditer(text):
+        if found := _taken(rule.take, text[match.end() :]):
+            return found
+    return None
+
+
+def _taken(what: str, rest: str) -> str | None:
+    """The wanted piece at the start of a text, None when there is none."""
+    if what == "number":
         number = NUMBER.match(rest)
         return number[1] if number else None
-    if rule.take == "clause":
-        end = END_OF_CLAUSE.search(rest)
-        return (rest[: end.start()] if end else rest).strip() or None
-    name = re.match(r"[A-Z][\w-]*(?: [A-Z][\w-]*)+" if rule.take == "name" else r"(?!)", rest)
-    word = name or re.match(r"[\w][\w-]*", rest)
-    return word[0] if word else None
+    if what == "proper":
+        name = PROPER.match(rest)
+        return name[0] if name and name[0].split()[0] not in NO_NAMES else None
+    if what == "topic":
+        return _up_to(END_OF_TOPIC, rest)
+    if what == "clause":
+        return _up_to(END_OF_CLAUSE, rest)
+    word = (PATH if what == "path" else WORD).match(rest)
+    return word[0].rstrip(".") if word and word[0].lower() not in FILLERS else None
+
+
+def _up_to(end: re.Pattern[str], text: str) -> str | None:
+    match = end.search(text)
+    return (text[: match.start()] if match else text).strip() or None
 
 
 def _choice(options: Mapping[str, tuple[str, ...]], goal: GoalText) -> str | None:
