@@ -22,6 +22,8 @@ class MatchCandidate(Contract):
     slots: dict[str, str] = Field(default_factory=dict)
     agreed: tuple[str, ...] = ()
     differed: tuple[str, ...] = ()
+    helps: bool = True
+    """False: what was done then would mislead (another language, format or direction)."""
     blockers: tuple[str, ...] = ()
     """Why the trace may not be followed although it matches (changed input, tool, unproved)."""
 

@@ -138,7 +138,8 @@ class AutoModeStrategy(ModeSelectionStrategy):
         useful = [
             candidate
             for candidate in _not_vetoed(context)
-            if candidate.confidence >= mixed or candidate.relatedness >= related
+            if candidate.helps
+            and (candidate.confidence >= mixed or candidate.relatedness >= related)
         ]
         return max(useful, key=lambda c: (c.confidence, c.relatedness), default=None)
 
@@ -312,8 +313,11 @@ def _likeness(candidate: MatchCandidate) -> str:
 def _nothing_known(context: ModeContext) -> str:
     if context.index_down:
         return "no exact repeat is known, and the index cannot be asked for others"
-    if context.match.best is None:
+    best = context.match.best
+    if best is None:
         return "nothing like it is known"
+    if not best.helps:
+        return f"{_likeness(best)}, but another job: {'; '.join(best.differed[:4])}"
     return f"nothing close is known (relatedness {context.match.relatedness:.2f} at most)"
 
 
