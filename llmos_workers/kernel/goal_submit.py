@@ -7,6 +7,7 @@ somebody else changed in between makes it start again.
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -27,6 +28,8 @@ Publish = Callable[[Pipeline, GoalRecord], None]
 CHUNK = 500
 """Records of one transaction: bounds how long the server is held by one."""
 
+GOAL_ID = re.compile(r"[\x21-\x7e]{1,200}")
+
 _NAMESPACE = uuid.UUID("5a0d3c0e-6f0b-5c52-9a57-6c6c6d6f7301")
 
 
@@ -35,6 +38,15 @@ def new_goal_id(project: str, idempotency_key: str | None = None) -> str:
     if idempotency_key is None:
         return str(uuid.uuid4())
     return str(uuid.uuid5(_NAMESPACE, f"{project}\n{idempotency_key}"))
+
+
+def check_goal_id(goal_id: str) -> None:
+    """Refuse an id that a plain app chose and that cannot name our keys. Raises InvalidOption."""
+    if not GOAL_ID.fullmatch(goal_id) or goal_id.endswith((":events", ":journal")):
+        raise InvalidOption(
+            f"the task id {goal_id[:200]!r} cannot be a goal id.",
+            fix="Use 1-200 printable ASCII characters, best the UUID that Celery makes.",
+        )
 
 
 def new_record(
@@ -83,6 +95,8 @@ def create_chunk(
     client: redis.Redis, records: Sequence[GoalRecord], publish: Publish | None
 ) -> list[tuple[GoalRecord, bool]]:
     """Store those that are not there yet, all in one transaction; see GoalStore.create_many."""
+    for record in records:
+        check_goal_id(record.goal_id)
     watched = [name for record in records for name in _names(record)]
     again = False
     while True:

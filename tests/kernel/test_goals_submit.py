@@ -110,6 +110,21 @@ def test_a_plain_apps_message_keeps_its_task_id_and_obeys_the_key(store):
         store.ensure(new_record("Other", a_goal().options, now=1.0, goal_id="task-1"))
 
 
+@pytest.mark.parametrize("bad", ["", "a b", "x:events", "x:journal", "ü", "x" * 201, "a\n"])
+def test_a_task_id_that_could_not_name_our_keys_is_refused(store, bad):
+    record = a_goal().model_copy(update={"goal_id": bad})
+    with pytest.raises(InvalidOption, match="task id"):
+        store.ensure(record)
+    assert store.list() == []
+
+
+def test_a_task_id_of_an_apps_own_making_will_do(store):
+    record = a_goal().model_copy(update={"goal_id": "orders/2026:77"})
+    store.ensure(record)
+    lease, _ = store.acquire(record.goal_id, owner="w")
+    assert store.finish(an_outcome(record.goal_id), fence=lease.fence).ok
+
+
 def test_racing_equal_submissions_make_one_goal(store, redis_server):
     made: list[bool] = []
 
