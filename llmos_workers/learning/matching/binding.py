@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
 from llmos_workers.learning.matching.align import Pair
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _MODIFIERS = frozenset({Kind.NUMBER, Kind.ORDER, Kind.NEGATION, Kind.COMPARISON})
 _THINGS = ANCHORS | {Kind.FORMAT, Kind.SPEECH, Kind.LANGUAGE, Kind.WORD, Kind.DATE}
 _DIRECTED = frozenset({Kind.FILE, Kind.PATH, Kind.FORMAT, Kind.SPEECH, Kind.URL})
+_LEAD_REACH = 2
 _WAYS = (Role.SOURCE, Role.DESTINATION)
 
 
@@ -25,7 +26,7 @@ def binding_evidence(sides: Sides, lex: Lexicon) -> dict[str, float]:
     conflict, added = _roles(sides, things)
     return {
         "modifier": float(_modifier_moved(sides)),
-        "role_conflict": float(conflict),
+        "role_conflict": float(conflict or _exchanged(sides, things, lex)),
         "role_added": float(added),
         "role_unproved": float(_unproved(sides, things, lex)),
     }
@@ -44,9 +45,42 @@ def _modifier_moved(sides: Sides) -> bool:
             return True
         if one.kind is Kind.NEGATION and not _same_scope(head_one, head_two, partner, query, two):
             return True
+        if _taken(head_one, two, partner, query) or _taken(head_two, one, partner, reference):
+            return True
         if _crossed(head_one, head_two, partner, reference.near(one), query.near(two)):
             return True
     return False
+
+
+def count_changes(sides: Sides) -> int:
+    """How many nouns are one on one side and several on the other ("the file", "the files").
+
+    Only a noun that ends its phrase counts: in "line count" and "lines" it is the same.
+    """
+    ends = _phrase_ends(sides.reference.tokens) | _phrase_ends(sides.query.tokens)
+    many = _quantified(sides.reference.tokens) | _quantified(sides.query.tokens)
+    return sum(
+        one.kind is two.kind is Kind.WORD
+        and one in ends
+        and two in ends
+        and bool(one.keys & two.keys)
+        and (one in many or _plural(one)) != (two in many or _plural(two))
+        for one, two in sides.alignment.pairs
+    )
+
+
+def _phrase_ends(tokens: Sequence[Token]) -> set[Token]:
+    following = (*tokens[1:], None)
+    return {t for t, n in zip(tokens, following, strict=True) if n is None or n.kind is Kind.STOP}
+
+
+def _quantified(tokens: Sequence[Token]) -> set[Token]:
+    """Nouns behind all, every or each: several, whatever their ending."""
+    return {t for q, t in pairwise(tokens) if q.kind is Kind.QUANTIFIER and q.value != "only"}
+
+
+def _plural(token: Token) -> bool:
+    return token.word.endswith("s") and not token.word.endswith("ss")
 
 
 class _Row:
@@ -59,6 +93,10 @@ class _Row:
     def after(self, token: Token) -> Token | None:
         at = self._place[token] + 1
         return self._tokens[at] if at < len(self._tokens) else None
+
+    def before(self, token: Token) -> Token | None:
+        at = self._place.get(token, 0) - 1
+        return self._tokens[at] if at >= 0 else None
 
     def behind(self, token: Token, reach: int = 3) -> list[Token]:
         at = self._place[token] + 1
@@ -101,6 +139,13 @@ def _crossed(
     return partner[one] not in near_two and partner[two] not in near_one
 
 
+def _taken(head: Token | None, modifier: Token, partner: dict[Token, Token], row: _Row) -> bool:
+    """Whether on the other side another modifier of the kind stands before the thing."""
+    other = partner.get(head) if head else None
+    before = row.before(other) if other else None
+    return before is not None and before is not modifier and before.kind is modifier.kind
+
+
 def _directed(pair: Pair) -> bool:
     return any(token.kind in _THINGS or token.role for token in pair)
 
@@ -119,6 +164,31 @@ def _roles(sides: Sides, things: Sequence[Pair]) -> tuple[bool, bool]:
         elif role is Role.DESTINATION and theirs - mine:
             added = True
     return conflict, added
+
+
+def _exchanged(sides: Sides, things: Sequence[Pair], lex: Lexicon) -> bool:
+    """Whether two things swapped the words that lead them in: "by Ann for Bob"."""
+    mine, theirs = _leads(sides.reference.tokens, lex), _leads(sides.query.tokens, lex)
+    led = [(mine[one], theirs[two]) for one, two in things]
+    moved = {lead for lead in led if lead[0] != lead[1]}
+    return any((there, here) in moved for here, there in moved)
+
+
+def _leads(tokens: Sequence[Token], lex: Lexicon) -> dict[Token, str]:
+    """For each token the preposition that leads it in, at most a few words before."""
+    leading = lex.words["preposition"] | lex.words["leading"]
+    found: dict[Token, str] = {}
+    lead, age = "", 0
+    for token in tokens:
+        if token.value in leading or token.word in leading:
+            lead, age = token.word, 0
+            found[token] = ""
+            continue
+        if token.kind is Kind.ACTION or age > _LEAD_REACH:
+            lead = ""
+        found[token] = lead
+        age += 1
+    return found
 
 
 def _speaker(tokens: Iterable[Token], role: Role) -> set[object]:

@@ -11,13 +11,17 @@ from llmos_workers.learning.matching.features import FEATURES, HARD, STRONG, evi
 from llmos_workers.learning.matching.lexicon import lexicon
 from llmos_workers.learning.matching.model import Model, shipped_model
 from llmos_workers.learning.matching.parse import parse, words_of
-from llmos_workers.learning.matching.tokens import Token
+from llmos_workers.learning.matching.tokens import Kind, Token
 from llmos_workers.learning.signature import normalize_goal
 
 Embed = Callable[[str], Embedding]
 
 MAX_TOKENS = 300
 """Longer goals are followed only if they are exactly equal."""
+
+
+DOUBT_CAP = 0.9
+"""Largest confidence of a pair with an objection: below every threshold of following."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,8 @@ class Comparison:
     differed: tuple[str, ...] = ()
     strong: tuple[str, ...] = ()
     """Names of the objections that no stored rewording excuses."""
+    misleading: bool = False
+    """Whether the reference's way would lead a model astray: see _misleads."""
 
 
 def compare(reference: str, query: str, embed: Embed, *, model: Model | None = None) -> Comparison:
@@ -47,12 +53,32 @@ def compare(reference: str, query: str, embed: Embed, *, model: Model | None = N
     sides = sides_of(first, second, alignment)
     found = evidence(sides, embed(reference), embed(query), embed(second.respelled), lex)
     return Comparison(
-        confidence=(model or shipped_model()).probability(found),
+        confidence=_confidence(found, model or shipped_model()),
         features=found,
         agreed=tuple(dict.fromkeys(one.text for one, _ in alignment.pairs)),
         differed=_differences(found, sides.left_reference, sides.left_query),
         strong=tuple(name for name in STRONG if found[name]),
+        misleading=_misleads(found, sides.left_reference, sides.left_query),
     )
+
+
+_OTHER_JOB = frozenset({Kind.FORMAT, Kind.LANGUAGE, Kind.SPEECH, Kind.DIRECTION})
+
+
+def _misleads(
+    found: dict[str, float], left_reference: Iterable[Token], left_query: Iterable[Token]
+) -> bool:
+    """Whether one side's language, format or direction stands where the other has its own: what
+    was done then is no help with another language, nor the other way round.
+    """
+    exchanged = {t.kind for t in left_reference} & {t.kind for t in left_query} & _OTHER_JOB
+    return bool(exchanged or found["role_conflict"] or found["contrary"])
+
+
+def _confidence(found: dict[str, float], model: Model) -> float:
+    """The fitted probability; whatever the weights, no evidence outweighs an objection."""
+    fitted = model.probability(found)
+    return min(fitted, DOUBT_CAP) if found["doubt"] or found["plural"] else fitted
 
 
 _SPOKEN_ELSEWHERE = frozenset(

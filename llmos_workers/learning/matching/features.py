@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from llmos_workers.learning.matching.actions import action_evidence
 from llmos_workers.learning.matching.align import Alignment
-from llmos_workers.learning.matching.binding import binding_evidence
+from llmos_workers.learning.matching.binding import binding_evidence, count_changes
 from llmos_workers.learning.matching.embedder import Embedding
 from llmos_workers.learning.matching.lexicon import Lexicon
 from llmos_workers.learning.matching.parse import Goal
@@ -49,6 +49,7 @@ FEATURES: dict[str, str] = {
     "role_unproved": "two like things whose direction one side does not say",
     "role_added": "a destination only the query has",
     "destructive": "a destructive action on one side only",
+    "plural": "one thing on one side, several on the other",
     "slips": "pairs that hold only if a word is misspelled",
     "doubt": "any of the strong or hard objections",
     "clean": "no objection and no word left",
@@ -114,7 +115,10 @@ def evidence(
     _count_left(found, sides)
     reference_words, query_words = _spoken(sides.reference.tokens), _spoken(sides.query.tokens)
     found["contrary"] = float(lex.contrary(reference_words, query_words))
+    found["plural"] = float(count_changes(sides))
     found.update(action_evidence(sides, lex))
+    if found["plural"] and _destroys(sides, lex):
+        found["destructive"] = 1.0
     found.update(binding_evidence(sides, lex))
     _weigh_open(found, sides, reference, query, lex)
     found["clause_added"] = _clauses(sides.left_query, sides.query.tokens, lex)
@@ -185,16 +189,18 @@ def _weigh_open(
     found["mass_both"] = min(found["mass_added"], found["mass_missing"])
 
 
+def _destroys(sides: Sides, lex: Lexicon) -> bool:
+    tokens = (*sides.reference.tokens, *sides.query.tokens)
+    return any(t.kind is Kind.ACTION and t.value in lex.classes["destructive"] for t in tokens)
+
+
 class _Filler:
     """Which open words say nothing when they stand on one side only."""
 
     def __init__(self, sides: Sides, lex: Lexicon) -> None:
-        tokens = (*sides.reference.tokens, *sides.query.tokens)
         self._words = lex.words["filler"]
         self._beside_file = lex.words["filler_beside_file"]
-        self._destroys = any(
-            t.kind is Kind.ACTION and t.value in lex.classes["destructive"] for t in tokens
-        )
+        self._destroys = _destroys(sides, lex)
         self._file = any(one.kind in (Kind.FILE, Kind.PATH) for one, _ in sides.alignment.pairs)
 
     def empty(self, token: Token) -> bool:
