@@ -131,10 +131,11 @@ def play(llmos: LLMOS, folder: Path, console: Console) -> list[Played]:
 
 
 def _line(event: GoalEvent) -> str:
-    """An event in words, as ``llmos watch`` says it; states are left out."""
+    """An event in words, as ``llmos watch`` says it; mere states are left out."""
     from llmos_cli.render import event_line
 
-    return "" if event.kind == "state" else event_line(event) or ""
+    plain_state = event.kind == "state" and "mode" not in event.data
+    return "" if plain_state else event_line(event) or ""
 
 
 def _fault(scene: Scene, outcome: Outcome, played: list[Played], output: Path) -> str:

@@ -34,7 +34,7 @@ def event_line(event: GoalEvent) -> str | None:
 
 
 def _state(data: dict[str, Any]) -> str:
-    return f"state     {data.get('state', '?')}"
+    return _decision(data) if "mode" in data else f"state     {data.get('state', '?')}"
 
 
 def _decision(data: dict[str, Any]) -> str:
