@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from llmos_workers.kernel.workspace import Workspace, make_folder
@@ -22,11 +26,27 @@ def install_seed_agents(workspace: Workspace | Path | str) -> list[str]:
     Raises WorkspaceUnwritable, or ToolError when something else stands in the folder's place.
     """
     target = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
-    if any(target.agents.glob("*.md")):
-        return []
     make_folder(target.agents)
     installed = []
-    for source in sorted(seed_folder().glob("*.md")):
-        target.write_atomic(target.agents / source.name, source.read_bytes())
-        installed.append(source.stem)
+    with _locked(target.agents):
+        if any(target.agents.glob("*.md")):
+            return []
+        for source in sorted(seed_folder().glob("*.md")):
+            target.write_atomic(target.agents / source.name, source.read_bytes())
+            installed.append(source.stem)
     return installed
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One process at a time, so that a worker that starts beside another finds all agents.
+
+    A file system without locks (some network ones) goes unlocked: the files are the same.
+    """
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)

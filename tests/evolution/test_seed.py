@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from llmos_workers.contracts.errors import LLMOSError
 from llmos_workers.evolution.agents import AgentLoader
 from llmos_workers.evolution.seed import install_seed_agents, seed_folder
 from llmos_workers.execution.tools.registry import ToolRegistry
+from llmos_workers.kernel.workspace import Workspace
 
 SHIPPED = [
     "coder",
@@ -37,6 +39,28 @@ def test_what_is_there_is_left_alone_and_what_was_deleted_stays_away(tmp_path: P
     assert install_seed_agents(tmp_path) == []
     assert not (tmp_path / "agents" / "writer.md").exists()
     assert (tmp_path / "agents" / "coder.md").read_text() == "mine"
+
+
+def test_a_worker_that_starts_while_another_installs_waits_for_all_agents(tmp_path: Path) -> None:
+    found: list[str] = []
+
+    def start() -> None:
+        install_seed_agents(tmp_path)
+        found.extend(agent.name for agent in AgentLoader(tmp_path).load_agents())
+
+    second = threading.Thread(target=start)
+
+    class Interrupted(Workspace):
+        def write_atomic(self, path: Path | str, data: bytes) -> Path:
+            written = super().write_atomic(path, data)
+            if second.ident is None:
+                second.start()
+                second.join(0.3)  # without a lock it is done by then, having seen one agent
+            return written
+
+    install_seed_agents(Interrupted(tmp_path))
+    second.join(20)
+    assert found == SHIPPED
 
 
 def test_shipped_agents_are_granted_only_tools_that_exist() -> None:
