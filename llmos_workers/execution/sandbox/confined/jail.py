@@ -135,6 +135,8 @@ def _confine_and_run(order: Order, fault_fd: int) -> None:
         )
         if "uid" in order:
             uid, gid = int(order["uid"][0]), int(order["gid"][0])
+            # So that the command can open /dev/stderr, which is this pipe by another way.
+            os.fchown(1, uid, gid)
             privileges.change_user(uid, gid, keep_search="search" in order)
         else:
             privileges.drop_capabilities()
