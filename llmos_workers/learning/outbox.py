@@ -73,6 +73,8 @@ class IndexOutbox:
         claim_after_ms: int = CLAIM_AFTER_MS,
     ) -> int:
         """Carry out all orders; returns how many. Raises IndexUnavailable; then they stay."""
+        if not self.waiting():  # what is done is deleted, so this one question is enough
+            return 0
         self._ensure_group()
         done = 0
         for fetch in (self._own, lambda: self._abandoned(claim_after_ms), self._new):
@@ -169,6 +171,15 @@ def reindex(
                 on_trace(trace)
     log.info("the index was built anew from %d traces", count)
     return count
+
+
+def ensure_indexed(traces: TraceShelf, index: TraceIndex, embedder: Embedder) -> int:
+    """Build an index that is empty although there are traces: a new disk, a new embedder, a
+    server that lost its data. Returns how many traces; 0 when nothing was to do.
+    """
+    if index.count() or not any(traces.list(project) for project in traces.projects()):
+        return 0
+    return reindex(traces, index, embedder)
 
 
 def _batches(items: Iterable[ExecutionTrace], size: int) -> Iterable[list[ExecutionTrace]]:

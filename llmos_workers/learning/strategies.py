@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from llmos_workers.config import DispatcherConfig, LLMOSConfig
@@ -330,8 +330,3 @@ def _why_learn(strategy: ModeSelectionStrategy, context: ModeContext) -> str:
             "splitting goals is not there yet"
         )
     return reason
-
-
-def with_index_down(context: ModeContext) -> ModeContext:
-    """The context of a goal whose index search failed: what was found exactly still counts."""
-    return replace(context, index_down=True)

@@ -12,6 +12,7 @@ import redis
 
 from llmos_workers.contracts.decision import MatchResult
 from llmos_workers.contracts.errors import DataError, MalformedFile
+from llmos_workers.contracts.goal import check_project_name
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.kernel.clock import Clock, SystemClock, iso
 from llmos_workers.kernel.lease import Lease
@@ -116,8 +117,10 @@ class TraceManager:
         Where the project already has the trace id, this becomes the next version: aliases,
         vetoes and counters go on, a streak of failures ends. A trace with a failed step is
         stored unproved, so it is never followed. Raises WorkspaceUnwritable, LeaseLost (with a
-        ``lease`` that no longer holds), and MalformedFile for what no file can hold.
+        ``lease`` that no longer holds), InvalidOption for a project name that could be a path,
+        and MalformedFile for what no file can hold.
         """
+        check_project_name(trace.project)
         if not TRACE_ID.fullmatch(trace.trace_id):
             raise DataError(f"the trace id {trace.trace_id!r} is not allowed.")
         clean = trace.model_copy(

@@ -15,7 +15,7 @@ from llmos_workers.kernel import keys
 from llmos_workers.learning.index.edge import EdgeIndex
 from llmos_workers.learning.index.qdrant import QdrantIndex
 from llmos_workers.learning.matching.embedder import Embedding
-from llmos_workers.learning.outbox import GROUP, IndexOutbox, reindex
+from llmos_workers.learning.outbox import GROUP, IndexOutbox, ensure_indexed, reindex
 from llmos_workers.learning.traces import TraceManager
 from tests.learning.conftest import make_trace
 
@@ -131,3 +131,51 @@ def test_the_index_is_rebuilt_from_the_files_alone(
     assert index.count() == 3
     assert seen == ["a", "b"]
     assert len(found(index, "one", "a")) == len(found(index, "one", "b")) == 1
+
+
+def test_an_empty_index_beside_known_traces_is_built_by_itself(
+    manager: TraceManager, index: EdgeIndex
+) -> None:
+    assert ensure_indexed(manager, index, Hashed()) == 0
+    manager.save_trace(make_trace("one"))
+    assert ensure_indexed(manager, index, Hashed()) == 1
+    assert ensure_indexed(manager, index, Hashed()) == 0
+
+
+def test_an_idle_outbox_costs_one_question(
+    manager: TraceManager, state: redis.Redis, index: EdgeIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    command = redis.Redis.execute_command
+    monkeypatch.setattr(
+        redis.Redis,
+        "execute_command",
+        lambda self, *args, **kw: asked.append(args[0]) or command(self, *args, **kw),
+    )
+    assert IndexOutbox(state).drain(index, Hashed(), manager) == 0
+    assert asked == ["XLEN"]
+
+
+def test_the_matcher_finds_what_the_outbox_wrote(
+    manager: TraceManager, state: redis.Redis, tmp_path: Path
+) -> None:
+    from llmos_workers.config import IndexConfig
+    from llmos_workers.learning.index import open_index
+    from llmos_workers.learning.matching.embedder import load_embedder
+    from llmos_workers.learning.matching.matcher import GoalMatcher
+
+    embedder = load_embedder(IndexConfig())
+    real = open_index(IndexConfig(), tmp_path / "real", embedder.dim, embedder=embedder.name)
+    stored = manager.save_trace(make_trace("Create a Python calculator"))
+    manager.save_trace(make_trace("Water the plants"))
+    IndexOutbox(state).drain(real, embedder, manager)
+    manager.matcher = GoalMatcher(manager, real, embedder)
+    matched = manager.matcher.match("create a calculator in python", "default")
+    assert matched.best is not None
+    assert matched.best.trace_id == stored.trace_id
+    assert matched.relatedness > 0.6
+    assert manager.find_trace_with_llm("Create a Python calculator") == (stored, 1.0)
+    assert matched.best.trace_id not in {
+        c.trace_id for c in manager.matcher.match("x", "other").candidates
+    }
+    real.close()

@@ -219,6 +219,16 @@ def test_no_strategy_replays_below_the_floor(  # noqa: PLR0917 - hypothesis fill
     assert (decision.estimated_micro > 0) == decision.mode.calls_model
 
 
+def test_a_configuration_that_got_around_its_own_check_is_still_held_to_the_floor() -> None:
+    loose = DispatcherConfig().model_copy(update={"follower_threshold": 0.5})
+    for name in STRATEGIES:
+        ctx = context(candidate(0.9), config=loose)
+        try:
+            assert decide(name, ctx)[0] is not Mode.FOLLOWER
+        except NoTrace:
+            assert name == "forced-follower"
+
+
 def test_estimates_come_from_the_context_when_known() -> None:
     ctx = context(estimates={Mode.LEARNER: 7})
     assert get_strategy("auto").determine_mode(ctx).estimated_micro == 7

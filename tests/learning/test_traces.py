@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import get_context
@@ -15,6 +16,7 @@ import redis
 from llmos_workers.contracts.decision import MatchCandidate, MatchResult
 from llmos_workers.contracts.errors import (
     DataError,
+    InvalidOption,
     LeaseLost,
     MalformedFile,
     WorkspaceUnwritable,
@@ -221,6 +223,38 @@ def test_a_trace_with_a_failed_step_is_never_proved(manager: TraceManager) -> No
 def test_an_id_that_could_be_a_path_is_refused(manager: TraceManager) -> None:
     with pytest.raises(DataError):
         manager.save_trace(make_trace(trace_id="../x"))
+
+
+@pytest.mark.parametrize("project", ["../agents", "A", ""])
+def test_a_project_that_could_be_a_path_is_refused(manager: TraceManager, project: str) -> None:
+    with pytest.raises(InvalidOption):
+        manager.save_trace(make_trace(project=project))
+
+
+def test_readers_beside_a_writer_always_see_a_whole_trace(
+    manager: TraceManager, state: redis.Redis, workspace: Workspace
+) -> None:
+    manager.save_trace(make_trace(answer="0"))
+    done = threading.Event()
+
+    def read() -> int:
+        mine, last, reads = TraceManager(state, workspace), 0, 0
+        while not done.is_set() or reads == 0:
+            found = mine.find_exact("default", SIG)
+            assert found is not None
+            assert int(found.answer) == found.version - 1 >= last
+            last, reads = int(found.answer), reads + 1
+        return reads
+
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(read) for _ in range(2)]
+        try:
+            for n in range(1, 40):
+                assert manager.save_trace(make_trace(answer=str(n))).version == n + 1
+        finally:
+            done.set()
+        assert all(reader.result() > 0 for reader in readers)
+    assert not list(workspace.traces.glob("default/.*"))
 
 
 def test_many_writers_lose_no_alias(state: redis.Redis, workspace: Workspace) -> None:

@@ -20,19 +20,23 @@ def point_id(project: str, trace_id: str, reference_id: str) -> str:
     return str(uuid.uuid5(_NAMESPACE, "\0".join((project, trace_id, reference_id))))
 
 
-def collection_name(config: IndexConfig, dim: int) -> str:
+def collection_name(config: IndexConfig, dim: int, embedder: str | None = None) -> str:
     """Vectors of different embedders never share a collection."""
-    model = re.sub(r"[^a-z0-9]+", "-", config.embeddings_model.lower()).strip("-")
+    named = embedder or config.embeddings_model
+    model = re.sub(r"[^a-z0-9]+", "-", named.lower()).strip("-")
     return f"llmos-traces-{model or 'embedder'}-{dim}"
 
 
-def open_index(config: IndexConfig, folder: Path, dim: int) -> TraceIndex:
+def open_index(
+    config: IndexConfig, folder: Path, dim: int, *, embedder: str | None = None
+) -> TraceIndex:
     """The configured index; connects or opens at its first use.
 
-    ``folder`` holds the embedded index, ``dim`` is the length of the vectors. Nothing is
-    touched here, so that this may be called before a fork.
+    ``folder`` holds the embedded index, ``dim`` is the length of the vectors, ``embedder`` its
+    name and version (default: the configured model's name). Nothing is touched here, so that
+    this may be called before a fork.
     """
-    name = collection_name(config, dim)
+    name = collection_name(config, dim, embedder)
     if config.qdrant_url is None:
         from llmos_workers.learning.index.edge import EdgeIndex
 
