@@ -36,7 +36,7 @@ def check_model(patient: Patient) -> Iterator[Finding]:
             "model", "no key and no base_url: goals that need a model fail.",
             "Set ANTHROPIC_API_KEY, or sdk.base_url; llmos up brings a rehearsal model.",
         )  # fmt: skip
-    prices = Prices.load()
+    prices = Prices.load(sdk.price_file)
     try:
         prices.resolve(sdk.model)
     except UnknownModel as error:

@@ -260,7 +260,8 @@ class LLMOS:
     @cached_property
     def goals(self) -> GoalStore:
         """The goal records."""
-        return GoalStore(self.redis, self.clock)
+        kept = self.config.kernel.result_retention_secs
+        return GoalStore(self.redis, self.clock, retention_s=kept)
 
     @cached_property
     def event_bus(self) -> EventBus:
@@ -283,7 +284,9 @@ class LLMOS:
         from llmos_workers.kernel.economy import TokenEconomy
         from llmos_workers.kernel.prices import Prices
 
-        return TokenEconomy(self.redis, self.clock, Prices.load(), limit_micro=None)
+        prices = Prices.load(self.config.sdk.price_file)
+        limit = self.config.kernel.budget_micro
+        return TokenEconomy(self.redis, self.clock, prices, limit_micro=limit)
 
     @cached_property
     def _line(self) -> Line:

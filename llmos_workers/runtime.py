@@ -80,12 +80,13 @@ class Runtime:
     @cached_property
     def goals(self) -> GoalStore:
         """Goal records."""
-        return GoalStore(self.redis, self.clock)
+        kept = self.config.kernel.result_retention_secs
+        return GoalStore(self.redis, self.clock, retention_s=kept)
 
     @cached_property
     def prices(self) -> Prices:
         """What models cost."""
-        return Prices.load()
+        return Prices.load(self.config.sdk.price_file)
 
     @cached_property
     def economy(self) -> TokenEconomy:

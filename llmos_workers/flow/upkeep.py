@@ -26,8 +26,21 @@ def snapshot_state(runtime: Runtime) -> str:
     return f"{len(projects)} written"
 
 
+def reclaim_money(runtime: Runtime) -> str:
+    """Give back what dead runs reserved and never sent; what they sent is in doubt."""
+    counts = runtime.economy.reclaim()
+    return ", ".join(f"{count} {what}" for what, count in counts.items())
+
+
+def prune_goals(runtime: Runtime) -> str:
+    """Forget finished goals that are past their retention."""
+    return f"{runtime.goals.prune()} forgotten"
+
+
 DUTIES: dict[str, Callable[[Runtime], str]] = {
     "scan_traces": scan_traces,
     "flush_counters": flush_counters,
     "snapshot_state": snapshot_state,
+    "reclaim_money": reclaim_money,
+    "prune_goals": prune_goals,
 }

@@ -43,6 +43,9 @@ log = logging.getLogger(__name__)
 RETRY_MAX_SECS = 30.0
 """Longest wait of a duplicate before it looks again; well under the visibility timeout."""
 
+LOST_REDIS = (redis.ConnectionError, redis.TimeoutError)
+"""Redis is away: nothing can be stored, so the message goes back to its queue."""
+
 _making = threading.Lock()
 
 Work = Callable[[Run], Outcome | Handover]
@@ -87,13 +90,25 @@ def receive(task: Task, process: Process, payload: dict[str, Any]) -> dict[str, 
     runtime = process.runtime
     try:
         record = _record(task, runtime, payload)
-    except UsageError as error:
-        return as_json(_unrecorded(task, error))
-    try:
         if record.outcome is not None:
             return as_json(record.outcome)
+        if record.goal_id != task.request.id:  # the same idempotency key: that goal's outcome
+            raise _later(task, 1.0)
         if _held(record, runtime):
             raise _later(task, (record.lease_until or 0.0) - runtime.clock.now())
+        return _dispatch(task, process, record)
+    except UsageError as error:
+        return as_json(_unrecorded(task, error))
+    except LeaseHeld as held:
+        raise _later(task, held.remaining) from held
+    except LOST_REDIS as error:
+        raise Reject(str(error), requeue=True) from error
+
+
+def _dispatch(task: Task, process: Process, record: GoalRecord) -> dict[str, Any] | Next:
+    """Decide, and store the decision."""
+    runtime = process.runtime
+    try:
         decision = process.dispatcher.decide(record)
         if record.options.dry_run:
             return as_json(_finish_dry_run(process, record, decision))
@@ -111,10 +126,10 @@ def receive(task: Task, process: Process, payload: dict[str, Any]) -> dict[str, 
         )
     except GoalFinished:
         return as_json(_stored(runtime, record.goal_id))
+    except LeaseHeld:
+        raise
     except LLMOSError as error:
         return as_json(_end_badly(runtime, record, error, fence=None))
-    except redis.ConnectionError as error:
-        raise Reject(str(error), requeue=True) from error
     return Next(decision)
 
 
@@ -194,7 +209,7 @@ def leased_run(task: Task, runtime: Runtime, work: Work) -> dict[str, Any] | Nex
         raise _later(task, held.remaining) from held
     except GoalNotFound as error:
         return as_json(_unrecorded(task, error))
-    except redis.ConnectionError as error:
+    except LOST_REDIS as error:
         raise Reject(str(error), requeue=True) from error
     with LeaseKeeper(runtime.goals, lease, ttl_s=ttl, clock=runtime.clock) as keeper:
         guards = RunGuards(record, runtime.goals, runtime.clock, keeper)
@@ -203,7 +218,7 @@ def leased_run(task: Task, runtime: Runtime, work: Work) -> dict[str, Any] | Nex
         except LeaseLost as error:
             log.warning("goal %s: this run lost its lease and published nothing", goal_id)
             raise _later(task, 0.5) from error
-        except redis.ConnectionError as error:
+        except LOST_REDIS as error:
             raise Reject(str(error), requeue=True) from error
 
 
@@ -224,7 +239,7 @@ def _work(
         return as_json(_end(runtime, result, fence))
     except GoalFinished:
         return as_json(_stored(runtime, record.goal_id))
-    except (LeaseLost, redis.ConnectionError):
+    except (LeaseLost, *LOST_REDIS):
         raise
     except LLMOSError as error:
         return as_json(_end_badly(runtime, record, error, fence=fence))

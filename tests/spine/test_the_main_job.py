@@ -89,9 +89,10 @@ def test_projects_do_not_see_each_others_traces(llmos, project):
 
 def test_the_ledger_equals_the_model_servers_own_log(llmos, system, project):
     outcome = run(llmos, "Create a Python calculator", project)
-    entries = [e for e in llmos.token_economy.ledger(count=1_000) if e.goal_id == outcome.goal_id]
+    ledger = llmos.token_economy.ledger(count=10_000)
+    entries = [e for e in ledger if e.goal_id == outcome.goal_id]
     assert sum(e.micro for e in entries) == outcome.cost_micro
-    charged = sum(e.micro for e in llmos.token_economy.ledger(count=10_000) if e.kind == "settled")
+    charged = sum(e.micro for e in ledger if e.kind == "settle")
     assert charged == sum(entry.charged_micro for entry in system.rehearsal.log.entries())
 
 
