@@ -103,6 +103,8 @@ class ModelGateway:
             try:
                 return self._attempt(client, request, ctx)
             except (RateLimited, ModelTransient) as error:
+                # A deadline or a cancel that cut the call short is the better reason.
+                self._check(ctx)
                 delay = self._backoff(error, attempt)
                 if attempt >= self._config.max_attempts or delay is None:
                     raise
@@ -265,7 +267,8 @@ class ModelGateway:
         import httpx2
 
         if ctx.deadline is not None:
-            read = min(read, max(0.05, ctx.deadline - self._clock.now()))
+            # A little later than the deadline, which is then the reason that is seen.
+            read = min(read, max(0.0, ctx.deadline - self._clock.now()) + 0.05)
         return httpx2.Timeout(read, connect=min(read, CONNECT_SECONDS))
 
     # --- trying again --------------------------------------------------------------------

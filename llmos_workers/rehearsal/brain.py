@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llmos_workers.contracts.rehearsal import FAILED_PREFIX, NO_SKILL_PREFIX, SIGNATURE
 from llmos_workers.rehearsal.goal_text import GoalText
 from llmos_workers.rehearsal.protocol import blocks_of, canonical
 from llmos_workers.rehearsal.skills import Call, Family
-from llmos_workers.rehearsal.templates import TemplateFailure, environment, render
+from llmos_workers.rehearsal.templates import Renderer, TemplateFailure
 from llmos_workers.rehearsal.values import find
-
-if TYPE_CHECKING:
-    pass
 
 MAX_SHOWN_ERROR = 600
 
@@ -44,7 +41,7 @@ class Brain:
 
     def __init__(self, families: list[Family]) -> None:
         self._families = families
-        self._env = environment()
+        self._renderer = Renderer()
 
     def recognise(self, goal: str) -> tuple[Family, dict[str, str]] | None:
         """The family of a goal with the goal's values, None when no family fits."""
@@ -106,7 +103,7 @@ class Brain:
         }
         at = 0
         for number, turn in enumerate(family.turns):
-            if turn.when and not self._env.compile_expression(turn.when)(**context):
+            if turn.when and not self._renderer.holds(turn.when, context):
                 continue
             results = history.results[at : at + len(turn.calls)]
             if len(results) < len(turn.calls):
@@ -159,7 +156,7 @@ class Brain:
         return values if fits else None
 
     def _render(self, template: str, context: dict[str, Any]) -> str:
-        return render(self._env, template, context)
+        return self._renderer.render(template, context)
 
     def _end(self, text: str, family: str, turn: int) -> Reply:
         return Reply([_text(f"{text}\n\n{SIGNATURE}")], "end_turn", family, turn)
@@ -171,7 +168,7 @@ class Brain:
             "not a language model and has no script for this kind of goal. It knows these:\n"
             f"{known}\n"
             "For any other goal, set ANTHROPIC_API_KEY to use Claude, or sdk.base_url "
-            "(LLMOS_SDK__BASE_URL) to use an endpoint that speaks the Messages API, such as "
+            "(LLMOS_BASE_URL) to use an endpoint that speaks the Messages API, such as "
             "Ollama, llama.cpp or LM Studio."
         )
 

@@ -9,9 +9,11 @@ import re
 import shlex
 from collections.abc import Iterable
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from jinja2.sandbox import SandboxedEnvironment
 
 
@@ -138,18 +140,33 @@ class TemplateFailure(Exception):
     """A template cannot be rendered over the values it was given."""
 
 
-def render(env: SandboxedEnvironment, template: str, context: dict[str, Any]) -> str:
-    """Render a template. Raises TemplateFailure, or what a filter raises for wrong data."""
-    from jinja2 import TemplateError
+class Renderer:
+    """Renders templates in a sandbox; unknown names are errors. Compiled ones are kept."""
 
-    try:
-        return env.from_string(template).render(context)
-    except TemplateError as error:
-        raise TemplateFailure(str(error)) from error
+    def __init__(self) -> None:
+        self._env: SandboxedEnvironment | None = None
+        self._compile = lru_cache(maxsize=1024)(self._compiled)
+
+    def render(self, template: str, context: dict[str, Any]) -> str:
+        """Raises TemplateFailure, or what a filter raises for wrong data."""
+        from jinja2 import TemplateError
+
+        try:
+            return self._compile(template).render(context)
+        except TemplateError as error:
+            raise TemplateFailure(str(error)) from error
+
+    def holds(self, expression: str, context: dict[str, Any]) -> bool:
+        """Whether a template expression is true."""
+        return self.render(f"{{{{ 1 if ({expression}) else '' }}}}", context) != ""
+
+    def _compiled(self, template: str) -> Template:
+        if self._env is None:
+            self._env = _environment()
+        return self._env.from_string(template)
 
 
-def environment() -> SandboxedEnvironment:
-    """A fresh sandboxed environment; unknown names are errors."""
+def _environment() -> SandboxedEnvironment:
     from jinja2 import StrictUndefined
     from jinja2.sandbox import SandboxedEnvironment
 

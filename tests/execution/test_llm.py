@@ -322,6 +322,15 @@ def test_a_deadline_ends_a_silent_stream(bench):
     assert len(bench.economy.doubts()) == 1
 
 
+def test_a_deadline_ends_an_unstreamed_call(server, economy):
+    bench = Bench(server, economy, enable_streaming=False, max_attempts=1)
+    server.faults.next("stall")
+    with pytest.raises(DeadlineExceeded):
+        bench.ask(context=replace(bench.context, deadline=CLOCK.now() + 0.3))
+    bench.gateway.close()
+    assert len(economy.doubts()) == 1
+
+
 def test_a_cancel_ends_the_wait_between_attempts(bench):
     bench.server.faults.next("rate_limit:5")
     context = replace(bench.context, cancelled=lambda: bool(bench.waits))
