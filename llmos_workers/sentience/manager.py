@@ -7,7 +7,6 @@ lost. Reading writes nothing: the state is decayed to now on the way out.
 from __future__ import annotations
 
 import json
-import logging
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -27,8 +26,6 @@ from llmos_workers.kernel.events import EventBus
 from llmos_workers.sentience import valence as model
 from llmos_workers.sentience.cognitive_kernel import internal_state_block
 from llmos_workers.sentience.snapshot import Snapshot, read_snapshot, write_snapshot
-
-log = logging.getLogger(__name__)
 
 HISTORY_LENGTH = 100
 MAX_REASON_CHARS = 300
