@@ -69,7 +69,7 @@ class ReadTool:
         text = taken.text.decode("utf-8", errors="replace")
         if taken.more:
             text += f"\n[truncated: the file has {taken.size:,} bytes, {taken.lines:,} lines]"
-        return success(text, reads=(read,), truncated=taken.more)
+        return ToolResult(ok=True, output=text, reads=(read,), truncated=taken.more)
 
 
 @dataclass
