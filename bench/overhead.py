@@ -33,7 +33,8 @@ from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.embedded.local import LocalSystem
 from llmos_workers.runtime import Runtime
 
-PROJECT = "bench"
+PROJECTS = 8
+"""Goals that run at once in one project see each other's files change; so they take turns."""
 GOAL = "Create the report file report.txt and count its lines"
 REWORDED = "Make the report file report.txt and count its lines"
 TEXT = "alpha\nbeta\ngamma\n"
@@ -70,9 +71,12 @@ def main() -> None:
 
 def run(system: LocalSystem, folder: Path, goals: int, rounds: int) -> None:
     """Measure all kinds in turn, round after round."""
-    learn_by_hand(system.config)
+    runtime = Runtime(system.config)
+    projects = [f"bench-{number}" for number in range(PROJECTS)]
+    for project in projects:
+        learn_by_hand(runtime, project)
     app = make_app(system.config)
-    output = folder / "projects" / PROJECT / "output"
+    output = folder / "projects" / projects[0] / "output"
     with LLMOS(system.config) as llmos:
         kinds = [
             Kind("replayed goal", lambda number: submit_goal(llmos, number)),
@@ -93,14 +97,13 @@ def run(system: LocalSystem, folder: Path, goals: int, rounds: int) -> None:
     show(*kinds, goals=goals, rounds=rounds)
 
 
-def learn_by_hand(config: LLMOSConfig) -> None:
+def learn_by_hand(runtime: Runtime, project: str) -> None:
     """Store the trace that the goals follow, as a learning run would have left it."""
     from llmos_workers.contracts.trace import ExecutionTrace
     from llmos_workers.execution.recording import record_step
     from llmos_workers.learning.signature import goal_signature
 
-    runtime = Runtime(config)
-    folder = runtime.workspace.project(PROJECT).ensure()
+    folder = runtime.workspace.project(project).ensure()
     calls = [
         ToolCall(name="Write", arguments={"path": "report.txt", "content": TEXT}),
         ToolCall(name="Read", arguments={"path": "report.txt"}),
@@ -110,7 +113,7 @@ def learn_by_hand(config: LLMOSConfig) -> None:
     from llmos_workers.execution.tools.base import ToolContext
 
     context = ToolContext(
-        project=PROJECT, area=folder.output, goal_id="bench", sandbox=runtime.sandbox
+        project=project, area=folder.output, goal_id="bench", sandbox=runtime.sandbox
     )
     for turn, call in enumerate(calls):
         tool = runtime.tools.get(call.name)
@@ -123,7 +126,7 @@ def learn_by_hand(config: LLMOSConfig) -> None:
             trace_id=signature,
             goal_signature=signature,
             goal_text=GOAL,
-            project=PROJECT,
+            project=project,
             steps=tuple(steps),
             answer="report.txt has 3 lines.",
             created_at="2026-01-01T00:00:00Z",
@@ -134,7 +137,8 @@ def learn_by_hand(config: LLMOSConfig) -> None:
 
 def submit_goal(llmos: LLMOS, number: int) -> Callable[[], Any]:
     """One goal; every other one in other words."""
-    handle = llmos.submit(GOAL if number % 2 else REWORDED, project=PROJECT)
+    project = f"bench-{number % PROJECTS}"
+    handle = llmos.submit(GOAL if number // PROJECTS % 2 else REWORDED, project=project)
 
     def wait() -> Any:
         outcome = handle.result(TIMEOUT_SECS)

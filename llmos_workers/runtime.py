@@ -119,7 +119,8 @@ class Runtime:
 
     def _energy_setpoint(self, project: str) -> float:
         """Energy answers to money: its set point follows what is left of the budget."""
-        return energy_setpoint(self.economy.remaining_share(project))
+        full = self.config.sentience.energy_setpoint
+        return energy_setpoint(self.economy.remaining_share(project), full)
 
     # execution
 

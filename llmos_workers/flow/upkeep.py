@@ -19,11 +19,18 @@ def flush_counters(runtime: Runtime) -> str:
 
 
 def snapshot_state(runtime: Runtime) -> str:
-    """Write each project's internal state to its ``state/sentience.json``."""
-    projects = ProjectManager(runtime.workspace).list_projects()
-    for folder in projects:
-        runtime.sentience.snapshot(folder.name, folder.state / "sentience.json")
-    return f"{len(projects)} written"
+    """Write each project's internal state to its ``state/sentience.json``; a project whose
+    state Redis has lost gets it back from there.
+    """
+    written = restored = 0
+    for folder in ProjectManager(runtime.workspace).list_projects():
+        path = folder.state / "sentience.json"
+        if runtime.sentience.get_state(folder.name).update_count:
+            runtime.sentience.snapshot(folder.name, path)
+            written += 1
+        elif path.exists() and runtime.sentience.load(folder.name, path):
+            restored += 1
+    return f"{written} written, {restored} restored"
 
 
 def reclaim_money(runtime: Runtime) -> str:

@@ -30,6 +30,10 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNWRITABLE = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOSPC, errno.EDQUOT, errno.EIO)
 
 
+TEMPORARY_SUFFIX = ".llmos-tmp"
+"""Ends the names of files that are still being written; nobody else's business."""
+
+
 def plain(relative: str) -> str:
     """The shortest spelling of a relative path, as digests and messages name it.
 
@@ -197,7 +201,7 @@ def write_inside(base: Path, relative: str, data: bytes) -> str:
 
 def _replace(folder: int, name: str, data: bytes) -> None:
     """Write, sync, rename; the temporary file is gone whatever happens."""
-    temporary = f".{name[:100]}.{secrets.token_hex(6)}.tmp"
+    temporary = f".{name[:100]}.{secrets.token_hex(6)}{TEMPORARY_SUFFIX}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
     fd = os.open(temporary, flags, FILE_MODE, dir_fd=folder)
     try:

@@ -14,6 +14,7 @@ from pathlib import Path
 from llmos_workers.contracts.errors import ToolError
 from llmos_workers.contracts.outcome import FileDigest
 from llmos_workers.execution.tools.search import glob_pattern, walk_files
+from llmos_workers.kernel.paths import TEMPORARY_SUFFIX
 from llmos_workers.kernel.workspace import digest_file
 
 MAX_FILES = 20_000
@@ -33,6 +34,8 @@ class Snapshot:
         self.complete = True
         """False: the area has more files than are looked at."""
         for path, facts in walk_files(area):
+            if path.endswith(TEMPORARY_SUFFIX):
+                continue
             if len(self.files) >= MAX_FILES:
                 self.complete = False
                 break
