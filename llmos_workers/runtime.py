@@ -196,12 +196,11 @@ class Runtime:
     # small services that need two of the above
 
     def drain_outbox(self) -> None:
-        """Bring the index up to date; one thread at a time, the others use what is there."""
-        if self._drain_lock.acquire(blocking=False):
-            try:
-                self.outbox.drain(self.index, self.embedder, self.traces)
-            finally:
-                self._drain_lock.release()
+        """Bring the index up to date. Whoever comes while another thread does it waits: a match
+        against half an index would pay for what is known.
+        """
+        with self._drain_lock:
+            self.outbox.drain(self.index, self.embedder, self.traces)
 
     def gate_context(
         self, run: Run, *, source: Literal["model", "trace"], agent: AgentDefinition | None = None
