@@ -65,7 +65,7 @@ class PlainLines(Quiet):
 
 
 class LivePanel(Quiet):
-    """The last lines, the words that stream in, and a clock; redrawn in place."""
+    """The last lines and the model's last words; redrawn in place."""
 
     def __init__(self, title: str) -> None:
         from rich.console import Console
@@ -81,11 +81,10 @@ class LivePanel(Quiet):
         )
 
     def show(self, event: GoalEvent) -> None:
-        """Add the event; streamed words are gathered until the next other event."""
+        """Add the event; what the model said last stays below the lines."""
         if event.kind == GoalEventKind.TEXT:
-            self._words = (self._words + str(event.data.get("text", "")))[-TEXT_TAIL:]
+            self._words = str(event.data.get("text", ""))[-TEXT_TAIL:]
         elif line := event_line(event):
-            self._words = ""
             self._lines.append(line)
 
     def __enter__(self) -> Self:

@@ -34,11 +34,22 @@ def event_line(event: GoalEvent) -> str | None:
 
 
 def _state(data: dict[str, Any]) -> str:
-    return _decision(data) if "mode" in data else f"state     {data.get('state', '?')}"
+    if data.get("mode") and data.get("reason"):
+        return _decision(data)
+    return f"state     {data.get('state', '?')}"
 
 
 def _decision(data: dict[str, Any]) -> str:
     return f"decision  {data.get('mode', '?')}: {short(str(data.get('reason', '')), 200)}"
+
+
+def _text(data: dict[str, Any]) -> str:
+    return f"says      {short(str(data.get('text', '')), 100)}"
+
+
+def _retry(data: dict[str, Any]) -> str:
+    wait, why = float(data.get("wait_s", 0)), short(str(data.get("why", "")), 120)
+    return f"model     again in {wait:.1f} s: {why}"
 
 
 def _model_call(data: dict[str, Any]) -> str:
@@ -70,6 +81,8 @@ _TELL: dict[str, Callable[[dict[str, Any]], str]] = {
     GoalEventKind.DECISION: _decision,
     GoalEventKind.MODEL_CALL: _model_call,
     GoalEventKind.MODEL_RESPONSE: _model_response,
+    GoalEventKind.MODEL_RETRY: _retry,
+    GoalEventKind.TEXT: _text,
     GoalEventKind.TOOL_CALL: _tool_call,
     GoalEventKind.TOOL_RESULT: _tool_result,
     GoalEventKind.NOTICE: _notice,
@@ -83,17 +96,19 @@ def summary(outcome: Outcome) -> list[str]:
         lines.append(f"why: {outcome.reason}")
     if outcome.slots:
         lines.append("with: " + ", ".join(f"{k}={v}" for k, v in outcome.slots.items()))
-    if outcome.text:
+    error = outcome.error
+    # A model that gives up says why in its words; they are told once, as the error.
+    if outcome.text and not (error and error.message[:SHORT_TEXT] in outcome.text):
         lines += ["", outcome.text.rstrip(), ""]
     lines += [f"file: {file.path}" for file in outcome.files[:MOST_FILES]]
     if len(outcome.files) > MOST_FILES:
         lines.append(f"… and {len(outcome.files) - MOST_FILES} more files")
     if outcome.dry_run is not None:
         lines += dry_run_lines(outcome.dry_run)
-    if outcome.error is not None:
-        lines.append(f"error: {outcome.error.message}")
-        if outcome.error.fix:
-            lines.append(f"fix: {outcome.error.fix}")
+    if error is not None:
+        lines.append(f"error: {error.message}")
+        if error.fix:
+            lines.append(f"fix: {error.fix}")
     return lines
 
 

@@ -8,7 +8,12 @@ from itertools import islice
 from typing import Any
 
 from llmos_workers.client_connect import RedisPlace, talking
-from llmos_workers.contracts.errors import InvalidOption, LLMOSError, UsageError
+from llmos_workers.contracts.errors import (
+    BrokerUnavailable,
+    InvalidOption,
+    LLMOSError,
+    UsageError,
+)
 from llmos_workers.contracts.goal import GoalRecord, GoalState
 from llmos_workers.contracts.payload import FIELDS
 from llmos_workers.kernel import wire
@@ -72,9 +77,16 @@ class Submitter:
     def queue(self, records: Iterable[GoalRecord]) -> None:
         """Send the messages of goals that are on record. Raises BrokerUnavailable."""
         distinct = {record.goal_id: record for record in records}
-        ids = ", ".join([*distinct][:3]) + (", …" if len(distinct) > 3 else "")
-        with talking(self.place, f"queueing what is on record already ({ids})"):
-            wire.publish(self.broker, distinct.values())
+        try:
+            with talking(self.place, "queueing a goal"):
+                wire.publish(self.broker, distinct.values())
+        except BrokerUnavailable as error:
+            ids = ", ".join([*distinct][:3]) + (", …" if len(distinct) > 3 else "")
+            raise BrokerUnavailable(
+                f"{error.message} On record, but perhaps not queued: {ids}.",
+                fix="When Redis answers again, submit it again under its idempotency key; without "
+                "one, cancel it (llmos cancel ID) and submit it anew.",
+            ) from error
 
     def send_each(
         self, items: Iterable[Item | LLMOSError], common: Mapping[str, Any], batch: int

@@ -13,6 +13,7 @@ from llmos_workers.contracts.errors import GoalNotFound
 from llmos_workers.contracts.goal import GoalState
 from llmos_workers.kernel.clock import SystemClock
 from llmos_workers.kernel.goals import GoalStore
+from llmos_workers.kernel.wire import list_name
 from tests.client.test_wait import Server
 from tests.conftest import free_port
 from tests.support.wait import wait_until
@@ -200,9 +201,8 @@ def test_a_server_that_dies_in_mid_wait_is_told_with_how_to_join_again(
     server = Server(tmp_path)
 
     def kill_when_submitted() -> None:
-        with redis.Redis(port=server.port, db=2) as client:
-            store = GoalStore(client, SystemClock())
-            wait_until(store.list, what="goal is submitted")
+        with redis.Redis(port=server.port, db=0) as broker:
+            wait_until(lambda: broker.llen(list_name("dispatch", 2)), what="goal is queued")
         server.kill()
 
     killer = threading.Thread(target=kill_when_submitted)

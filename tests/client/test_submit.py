@@ -5,8 +5,12 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from llmos_workers.contracts.errors import (
+    BrokerUnavailable,
     GoalNotFound,
     InvalidGoal,
     InvalidOption,
@@ -16,6 +20,7 @@ from llmos_workers.contracts.errors import (
 from llmos_workers.contracts.goal import GoalState
 from llmos_workers.contracts.modes import RequestedMode
 from llmos_workers.kernel.wire import queue_lists
+from tests.conftest import free_port
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -75,6 +80,20 @@ def test_a_goal_whose_message_was_never_sent_is_queued_by_the_next_equal_submiss
     llmos.broker.delete(*queue_lists("dispatch"))
     llmos.submit("x", idempotency_key="k")
     assert queued(llmos) == [first.id]
+
+
+def test_a_goal_on_record_that_could_not_be_queued_is_named_and_heals(llmos):
+    broken = redis.Redis(port=free_port(), retry=Retry(NoBackoff(), 0))
+    working, llmos.broker = llmos.broker, broken
+    with pytest.raises(BrokerUnavailable, match="perhaps not queued") as caught:
+        llmos.submit("x", idempotency_key="k")
+    (record,) = llmos.list()
+    assert record.goal_id in caught.value.message
+    assert "idempotency key" in caught.value.fix
+    llmos.__dict__.pop("_submitter")
+    llmos.broker = working
+    assert llmos.submit("x", idempotency_key="k").id == record.goal_id
+    assert queued(llmos) == [record.goal_id]
 
 
 def test_a_running_goal_is_not_queued_again(llmos):
