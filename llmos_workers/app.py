@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery, Task
+from celery._state import get_current_worker_task
 from celery.app.amqp import AMQP
 from celery.exceptions import Reject
 from celery.worker.request import Request
@@ -20,7 +21,10 @@ from llmos_workers.kernel import codec
 from llmos_workers.kernel.shorten import short_text
 from llmos_workers.kernel.wire import describe
 
+MAX_SHOWN = 160
 RESULT_REPR_CHARS = 120
+EVENT_TEXTS = {"result": RESULT_REPR_CHARS, "exception": 300}
+"""Fields of task events that may hold texts of a goal, and how many characters are shown."""
 
 codec.register()  # whoever imports the app can read what its tasks send
 
@@ -39,8 +43,12 @@ class QuietAMQP(AMQP):  # type: ignore[misc]
         kwargsrepr: str | None = None,
         **options: Any,
     ) -> Any:
-        """As Celery's; an ``argsrepr`` given by the sender is kept, shortened and redacted."""
-        shown = short_text(argsrepr) if argsrepr else _shown(task_id, kwargs)
+        """As Celery's; an ``argsrepr`` given by the sender is kept, shortened and redacted.
+
+        A task that replaces itself goes on under the words it came with.
+        """
+        given = argsrepr or _words_of_replaced(task_id)
+        shown = short_text(given, MAX_SHOWN) if given else _shown(task_id, kwargs)
         named = short_text(kwargsrepr) if kwargsrepr else "{}"
         return super().as_task_v2(
             task_id, name, args, kwargs, *rest, argsrepr=shown, kwargsrepr=named, **options
@@ -57,6 +65,13 @@ class QuietRequest(Request):  # type: ignore[misc]
             self._argsrepr, self._kwargsrepr = _shown(self.id, kwargs), "{}"
             self._request_dict |= {"argsrepr": self._argsrepr, "kwargsrepr": self._kwargsrepr}
 
+    def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002 - Celery's name
+        """As Celery's, with results and errors shortened and without secrets."""
+        for name, limit in EVENT_TEXTS.items():
+            if isinstance(fields.get(name), str):
+                fields[name] = short_text(fields[name], limit)
+        super().send_event(type, **fields)
+
 
 class LLMOSTask(Task):  # type: ignore[misc]
     """Base of all tasks: short representations, and no start once the worker drains."""
@@ -69,6 +84,13 @@ class LLMOSTask(Task):  # type: ignore[misc]
         """A task that was waiting in a thread pool goes back to its queue when the worker stops."""
         if drain.draining() and not self.request.is_eager:
             raise Reject("the worker is stopping", requeue=True)
+
+    def replace(self, sig: Any) -> Any:
+        """As Celery's; the next hop keeps the priority too."""
+        priority = (self.request.delivery_info or {}).get("priority")
+        if priority is not None:
+            sig.options.setdefault("priority", priority)
+        return super().replace(sig)
 
 
 def make_app(config: LLMOSConfig, *, redis_url: str | None = None) -> Celery:
@@ -111,6 +133,13 @@ def _shown(task_id: str, kwargs: Any) -> str:
     given = kwargs if isinstance(kwargs, dict) else {}
     goal_id, text = given.get("goal_id") or task_id, given.get("goal")
     return describe(goal_id, text) if isinstance(text, str) else f"({goal_id})"
+
+
+def _words_of_replaced(task_id: str) -> str | None:
+    """The argsrepr of the running task, when the message is its own next hop."""
+    task = get_current_worker_task()
+    request = task.request if task else None
+    return request.get("argsrepr") if request and request.id == task_id else None
 
 
 def __getattr__(name: str) -> Any:

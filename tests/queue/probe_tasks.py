@@ -94,3 +94,9 @@ def goal(self: Any, **kwargs: Any) -> dict[str, Any]:
     """What a goal's message says."""
     traceparent = (self.request.headers or {}).get("traceparent")
     return {"id": self.request.id, "kwargs": kwargs, "traceparent": traceparent}
+
+
+@shared_task(name="probe.hop_away", bind=True)
+def hop_away(self: Any, **_: Any) -> Any:
+    """Replace itself with a task of another queue."""
+    raise self.replace(echo.s(1).set(queue="llm"))

@@ -110,7 +110,7 @@ def test_flower_sees_id_and_short_text_only(app: Any) -> None:
 def test_a_senders_own_words_are_kept_but_shortened(app: Any) -> None:
     sent = message(app, kwargs={"goal_id": "g"}, argsrepr="g: api_key=hunter2xyz " + "x" * 200)
     assert sent.headers["argsrepr"].startswith("g: api_key=[redacted]")
-    assert len(sent.headers["argsrepr"]) == 80
+    assert len(sent.headers["argsrepr"]) == 160
 
 
 def test_messages_of_plain_apps_are_shown_the_same_way(app: Any) -> None:
@@ -128,6 +128,11 @@ def test_messages_of_plain_apps_are_shown_the_same_way(app: Any) -> None:
         """Registered so that the request finds its task."""
 
     request = QuietRequest(raw, app=app)
+    sent: dict[str, Any] = {}
+    request._eventer = SimpleNamespace(enabled=True, send=lambda _, **fields: sent.update(fields))
+    request.send_event("task-succeeded", result="password: hunter2xyz " + "x" * 500, runtime=1.0)
+    assert sent["result"].startswith("password: [redacted] x")
+    assert (len(sent["result"]), sent["runtime"]) == (120, 1.0)
     assert request.argsrepr == "(id-1: token: [redacted] and go)"
     assert "hunter2xyz" not in request.argsrepr + request.kwargsrepr
 

@@ -137,6 +137,23 @@ def test_a_goal_s_id_is_its_task_id_through_every_hop(lab: Lab) -> None:
     assert {task_id for _, task_id in trail} == {result.id}
 
 
+def test_a_hop_keeps_priority_and_what_people_see(lab: Lab) -> None:
+    """Flower shows goal and short text on every queue, and no secret on any."""
+    lab.worker("dispatch")
+    goal = GoalRecord(
+        goal_id=str(uuid4()), text="Rotate the key api_key=hunter2xyz now",
+        options=GoalOptions(priority=3), created_at=1, updated_at=1,
+    )  # fmt: skip
+    name, payload = wire.goal_message(goal, task="probe.hop_away")
+    lab.broker.lpush(name, payload)
+    waiting = wire.list_name("llm", 3)
+    wait_until(lambda: lab.broker.llen(waiting), what="the next hop waits at its priority")
+    hop_message = lab.broker.lindex(waiting, 0)
+    assert isinstance(hop_message, bytes)
+    shown = json.loads(hop_message)["headers"]["argsrepr"]
+    assert shown == f"({goal.goal_id}: Rotate the key api_key=[redacted] now)"
+
+
 def test_members_that_hop_still_join_their_chord(lab: Lab) -> None:
     for role in ("dispatch", "llm"):
         lab.worker(role, 4)
