@@ -93,7 +93,7 @@ def substitute(
     ``plain`` leaves generated content alone, ``everywhere`` does not. Digests are not touched.
     """
     outside = _replacer({**plain, **everywhere})
-    inside = _replacer(everywhere)
+    inside = _replacer(dict(everywhere))
 
     def change(value: Json, path: Path) -> Json:
         if isinstance(value, dict):
@@ -112,19 +112,22 @@ def _with_arguments(step: TraceStep, arguments: dict[str, Any]) -> TraceStep:
     return step.model_copy(update={"call": call})
 
 
-def _replacer(values: Mapping[str, str]) -> Callable[[Json], Json]:
+def _replacer(values: dict[str, str]) -> Callable[[Json], Json]:
     """Replaces in one scalar; a number stays a number."""
-    by_lower = {old.lower(): new for old, new in values.items()}
+    by_lower = {old.lower(): new for old, new in reversed(values.items())}
     longest_first = sorted(values, key=len, reverse=True)
     flags = re.IGNORECASE
     pattern = re.compile("|".join(f"(?:{delimited(v).pattern})" for v in longest_first), flags)
 
+    def new_for(found: str) -> str:
+        return values.get(found) or by_lower[found.lower()]
+
     def replace(value: Json) -> Json:
         if isinstance(value, str):
-            return pattern.sub(lambda m: by_lower[m[0].lower()], value) if values else value
+            return pattern.sub(lambda m: new_for(m[0]), value) if values else value
         if isinstance(value, bool) or not isinstance(value, int | float):
             return value
-        new = by_lower.get(str(value))
+        new = values.get(str(value))
         return value if new is None else _number(new, value)
 
     return replace

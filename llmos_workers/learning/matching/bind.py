@@ -12,7 +12,7 @@ from llmos_workers.learning.matching.compare import MAX_TOKENS, Comparison, comp
 from llmos_workers.learning.matching.embedder import Embedding
 from llmos_workers.learning.matching.lexicon import Lexicon, lexicon
 from llmos_workers.learning.matching.parse import Goal, parse, words_of
-from llmos_workers.learning.matching.tokens import Kind, Token
+from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Token
 from llmos_workers.learning.matching.values import (
     forms_of,
     may_name,
@@ -108,6 +108,7 @@ class _Matching:
     def __init__(self, trace: ExecutionTrace, goal: Goal, query: Goal, lex: Lexicon) -> None:
         self._trace, self._goal, self._query, self._lex = trace, goal, query, lex
         self._alignment: Alignment = align(goal.said, query.said, lex)
+        _part_traded(self._alignment)
         self._partner = self._alignment.partner()
         self._left_goal = set(self._alignment.left_reference)
         self._free = list(self._alignment.left_query)
@@ -285,6 +286,15 @@ class _Matching:
         while before and before[-1].word in self._lex.name_lead and start - before[-1].end == 1:
             start = before.pop().start
         return start
+
+
+def _part_traded(alignment: Alignment) -> None:
+    """Part values that trade places ("a to b", "b to a"): each may stand for the other's."""
+    traded = [(a, b) for a, b in alignment.pairs if a.kind in ANCHORS and a.role is not b.role]
+    if len(traded) > 1:
+        alignment.pairs = [pair for pair in alignment.pairs if pair not in traded]
+        alignment.left_reference += [one for one, _ in traded]
+        alignment.left_query += [other for _, other in traded]
 
 
 def _at(tokens: Sequence[Token], at: int) -> Token | None:

@@ -70,8 +70,8 @@ def count_changes(sides: Sides) -> int:
 
 
 def _phrase_ends(tokens: Sequence[Token]) -> set[Token]:
-    following = (*tokens[1:], None)
-    return {t for t, n in zip(tokens, following, strict=True) if n is None or n.kind is Kind.STOP}
+    inner = {token for token, after in pairwise(tokens) if after.kind is Kind.STOP}
+    return inner | set(tokens[-1:])
 
 
 def _quantified(tokens: Sequence[Token]) -> set[Token]:
