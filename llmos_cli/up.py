@@ -5,41 +5,41 @@ from __future__ import annotations
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.base import format_usd
-from llmos_workers.contracts.errors import ConfigError, InfrastructureError
+from llmos_workers.contracts.errors import ConfigError, InfrastructureError, WorkspaceUnwritable
 from llmos_workers.embedded import discovery
 from llmos_workers.kernel.redis import safe_url
 
 if TYPE_CHECKING:
-    from llmos_workers.embedded.stack import EmbeddedStack
+    from llmos_workers.embedded.local import LocalSystem
 
 REHEARSAL = "REHEARSAL MODEL: scripted answers from data files, NOT an LLM"
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def run(config: LLMOSConfig, roles: dict[str, int | None]) -> int:
-    """Run the stack until Ctrl-C or TERM. Raises InfrastructureError, ConfigError."""
-    _refuse_second(config)
-    with ExitStack() as cleanup:
-        config, model = with_model(config, cleanup)
-        from llmos_workers.embedded.stack import EmbeddedStack
+    """Run the system until Ctrl-C or TERM. Raises InfrastructureError, ConfigError."""
+    from llmos_workers.embedded.local import LocalSystem
 
-        print(f"starting the embedded stack on {config.workspace.absolute()} …", flush=True)
-        url = config.sdk.base_url if model == REHEARSAL else None
-        stack = EmbeddedStack(config, roles=roles, model_url=url)
-        with _stoppable():
-            try:
-                with stack:
-                    print("\n".join(screen(stack, model)), flush=True)
-                    while not stack.wait(3_600):
-                        pass
-            except KeyboardInterrupt:
-                print("\nstopped: server and workers are down; goals and traces are kept.")
+    _refuse_second(config)
+    state = _state_folder(config)
+    print(f"starting the embedded stack on {config.workspace.absolute()} …", flush=True)
+    with _stoppable():
+        try:
+            with LocalSystem(
+                config, roles=roles, rehearsal_log=state / "rehearsal.jsonl"
+            ) as system:
+                print("\n".join(screen(system)), flush=True)
+                while not system.stack.wait(3_600):
+                    pass
+        except KeyboardInterrupt:
+            print("\nstopped: server and workers are down; goals and traces are kept.")
     return 0
 
 
@@ -56,32 +56,30 @@ def _refuse_second(config: LLMOSConfig) -> None:
         )
 
 
-def with_model(config: LLMOSConfig, cleanup: ExitStack) -> tuple[LLMOSConfig, str]:
-    """The configuration with a model that answers, and what to call it: the configured one, or
-    a rehearsal server that ``cleanup`` stops.
-    """
-    if config.sdk.base_url:
-        return config, f"{config.sdk.model} at {config.sdk.base_url}"
-    if config.sdk.api_key is not None:
-        return config, f"{config.sdk.model} at Anthropic"
-    from llmos_workers.rehearsal.server import RehearsalServer
-
-    state = config.workspace / "state"
+def _state_folder(config: LLMOSConfig) -> Path:
+    """The workspace's folder for the stack's files. Raises WorkspaceUnwritable."""
+    folder = config.workspace / "state"
     try:
-        state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
-        raise InfrastructureError(
+        raise WorkspaceUnwritable(
             f"the workspace {config.workspace} cannot be written: {error.strerror}.",
             fix="Choose another with --workspace.",
         ) from error
-    server = cleanup.enter_context(RehearsalServer(log_path=state / "rehearsal.jsonl"))
-    sdk = config.sdk.model_copy(update={"base_url": server.url})
-    return config.model_copy(update={"sdk": sdk}), REHEARSAL
+    return folder
 
 
-def screen(stack: EmbeddedStack, model: str) -> list[str]:
+def model_of(system: LocalSystem) -> str:
+    """What answers the goals of this system."""
+    sdk = system.config.sdk
+    if system.rehearsal is not None:
+        return REHEARSAL
+    return f"{sdk.model} at {sdk.base_url or 'Anthropic'}"
+
+
+def screen(system: LocalSystem) -> list[str]:
     """What runs where, and what to do next."""
-    config = stack.config
+    stack, config, model = system.stack, system.config, model_of(system)
     lines = [
         "llmos is up.",
         f"  workspace  {stack.workspace}",

@@ -29,7 +29,7 @@ from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.redis import Client, connect
 
 if TYPE_CHECKING:
-    from llmos_workers.embedded.stack import EmbeddedStack
+    from llmos_workers.embedded.local import LocalSystem
     from llmos_workers.kernel.economy import TokenEconomy
     from llmos_workers.kernel.events import EventBus
     from llmos_workers.learning.traces import TraceManager
@@ -78,8 +78,8 @@ class LLMOS:
             config = LLMOSConfig.from_dict(merge(config.model_dump(), given))
         self.config = config
         self.clock: Clock = clock or SystemClock()
-        self.stack: EmbeddedStack | None = None
-        """The embedded stack that boot(embedded=True) started."""
+        self.system: LocalSystem | None = None
+        """What boot(embedded=True) started."""
         self._patience_s = DEFAULT_PATIENCE_S if patience_s is None else patience_s
         self._mine: list[Client] = []
         parts = {
@@ -203,14 +203,15 @@ class LLMOS:
     async def boot(self, *, embedded: bool = False) -> Self:
         """Connect, and fail now rather than at the first goal when that is not possible.
 
-        ``embedded``: when no Redis is configured and none is up for this workspace, start the
-        embedded stack (server and workers); shutdown then stops it.
+        ``embedded``: when no Redis is configured and none is up for this workspace, start a
+        whole system here: server, workers and, without key and base_url, the scripted rehearsal
+        model. shutdown then stops it.
         """
         await asyncio.to_thread(self._boot, embedded)
         return self
 
     async def shutdown(self) -> None:
-        """Close what this client opened, and stop the stack that boot started."""
+        """Close what this client opened, and stop the system that boot started."""
         await asyncio.to_thread(self.close)
 
     def ping(self) -> RedisPlace:
@@ -220,13 +221,13 @@ class LLMOS:
         return self.place
 
     def close(self) -> None:
-        """Close the connections this client made; goals go on."""
+        """Close the connections this client made, and the system that boot started."""
         for client in self._mine:
             client.close()
         self._mine.clear()
-        if self.stack is not None:
-            self.stack.stop()
-            self.stack = None
+        if self.system is not None:
+            self.system.__exit__(None, None, None)
+            self.system = None
 
     def __enter__(self) -> Self:
         return self
@@ -311,10 +312,9 @@ class LLMOS:
         except LLMOSError:
             if not embedded or self.config.redis.url:
                 raise
-            from llmos_workers.embedded.stack import EmbeddedStack
+            from llmos_workers.embedded.local import LocalSystem
 
-            self.stack = EmbeddedStack(self.config)
-            self.stack.start()
+            self.system = LocalSystem(self.config).__enter__()
             for part in ("place", "redis", "broker", "goals", "_line", "_submitter"):
                 self.__dict__.pop(part, None)
             self.ping()

@@ -31,6 +31,14 @@ def test_up_refuses_a_second_stack_on_one_workspace(bare_run, tmp_path):
     assert "is up already" in ran.err
 
 
+def test_up_on_a_workspace_that_cannot_be_written_says_so(bare_run, tmp_path):
+    (tmp_path / "file").write_text("x")
+    ran = bare_run("--workspace", "file/inside", "up")
+    assert ran.code == 6
+    assert "cannot be written" in ran.err
+    assert "--workspace" in ran.err
+
+
 @pytest.mark.parametrize("pair", ["llm=0", "llm=x", "llm", "nothing=2"])
 def test_up_refuses_concurrency_that_is_none(bare_run, pair):
     assert bare_run("up", "--concurrency", pair).code == 2

@@ -12,6 +12,7 @@ import redis as redis_py
 from llmos_workers import LLMOS, LLMOSConfig
 from llmos_workers.contracts.errors import BrokerUnavailable, NotFinished
 from llmos_workers.contracts.goal import GoalState
+from llmos_workers.embedded import discovery
 from llmos_workers.kernel.wire import queue_lists
 from tests.conftest import free_port
 from tests.support.stub_worker import StubWorker
@@ -201,3 +202,22 @@ def test_a_wait_whose_server_stays_away_says_that_the_goal_is_safe_and_how_to_jo
     server.start()
     with connected(server, tmp_path) as llmos:
         assert llmos.get(handle.id).status() is GoalState.ACCEPTED
+
+
+@pytest.mark.process
+def test_boot_starts_a_whole_system_and_shutdown_ends_it(tmp_path, monkeypatch):
+    for name in ("ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL", "LLMOS_REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+    async def live() -> None:
+        llmos = await LLMOS(workspace_path=tmp_path / "w", budget_usd=0.5).boot(embedded=True)
+        running = discovery.read(tmp_path / "w")
+        try:
+            outcome = await llmos.execute("Write a haiku about autumn", timeout=60)
+            assert (outcome.status, outcome.mode) == ("SUCCEEDED", "LEARNER")
+        finally:
+            await llmos.shutdown()
+        assert discovery.read(tmp_path / "w") is None
+        assert not discovery.process_started(running.server_pid)
+
+    asyncio.run(live())
