@@ -223,6 +223,25 @@ def test_the_whole_tree_ends_when_cancelled(sandbox: Sandbox, area: Path) -> Non
     assert _running(marker) == []
 
 
+def test_the_whole_tree_ends_when_the_caller_fails(sandbox: Sandbox, area: Path) -> None:
+    marker = f"4326.{os.getpid()}"
+
+    def fails() -> bool:
+        if _running(marker):
+            raise ConnectionError("the store is gone")
+        return False
+
+    sandbox.prepare(area)
+    with pytest.raises(ConnectionError):
+        sandbox.run(
+            ["/bin/bash", "-c", f"setsid sleep {marker} & sleep {marker}"],
+            cwd=area,
+            timeout_s=60,
+            cancelled=fails,
+        )
+    assert _running(marker) == []
+
+
 @pytest.mark.process
 def test_the_whole_tree_ends_when_the_worker_dies(area: Path) -> None:
     marker = f"4324.{os.getpid()}"

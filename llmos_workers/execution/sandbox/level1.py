@@ -185,15 +185,16 @@ def _launch(
             # The launcher ended early; its report, or the lack of one, says why.
             drain([output, report], until=time.monotonic() + GRACE_S, cancelled=_never)
         finally:
-            # Its tree dies with it (parent death signal); normally it has ended already.
-            if launcher.poll() is None and not _ended(launcher):
+            # Whatever went wrong here: at the end of its stdin the launcher ends the tree.
+            launcher.stdin.close()
+            if not _ended(launcher):
                 launcher.kill()
         return _result(output, report, reason)
 
 
 def _ended(launcher: subprocess.Popen[bytes]) -> bool:
     try:
-        launcher.wait(1.0)
+        launcher.wait(GRACE_S)
     except subprocess.TimeoutExpired:
         return False
     return True
