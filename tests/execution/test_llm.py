@@ -287,8 +287,9 @@ def test_a_reservation_is_marked_sent_before_the_request_arrives(bench):
         thread.join()
 
 
-def test_a_cancelled_goal_hangs_up_on_a_silent_stream(bench):
-    cancel = threading.Event()
+@pytest.mark.timeout(30)
+def test_a_cancelled_goal_hangs_up_on_a_silent_stream(server, economy):
+    bench, cancel = Bench(server, economy, stall_secs=60), threading.Event()
 
     def on_event(kind: str, data: dict) -> None:
         cancel.set()
@@ -300,6 +301,7 @@ def test_a_cancelled_goal_hangs_up_on_a_silent_stream(bench):
         bench.ask(context=context)
     assert len(bench.economy.doubts()) == 1
     wait_until(bench.server.log.entries, what="the server noticed the hang-up")
+    bench.gateway.close()
 
 
 def test_a_cancelled_goal_makes_no_call(bench):

@@ -20,7 +20,11 @@ def server() -> Iterator[RehearsalServer]:
 
 @pytest.fixture
 def client(server: RehearsalServer) -> Iterator[anthropic.Anthropic]:
-    with anthropic.Anthropic(base_url=server.url, api_key="rehearsal", max_retries=0) as made:
+    # No certificates to load: they would be most of the time of a test.
+    http = anthropic.DefaultHttpxClient(verify=False)
+    with anthropic.Anthropic(
+        base_url=server.url, api_key="rehearsal", max_retries=0, http_client=http
+    ) as made:
         yield made
 
 
