@@ -231,7 +231,7 @@ class ModelGateway:
                             event.type == "content_block_stop"
                             and event.content_block.type == "text"
                         ):
-                            ctx.on_event("model_text", {"text": event.content_block.text})
+                            ctx.on_event("text", {"text": event.content_block.text})
                         message = stream.current_message_snapshot
                         if self._clock.steady() - checked >= CHECK_SECONDS:
                             checked = self._clock.steady()
