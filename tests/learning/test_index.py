@@ -198,8 +198,11 @@ def test_a_forked_child_is_refused_instead_of_hanging(tmp_path: Path) -> None:
     answer = context.Queue()
     child = context.Process(target=_count_in_child, args=(index, answer))
     child.start()
-    assert "before this process was forked" in answer.get(timeout=20)
-    child.join(20)
+    try:
+        assert "before this process was forked" in answer.get(timeout=20)
+    finally:
+        child.kill()  # one that hangs in the shard would outlive the test
+        child.join(20)
     index.close()
 
 

@@ -120,6 +120,7 @@ def line_with(text: str, part: str) -> int:
         ("project: default", "project: 'open", "not YAML"),
         ("project: default", "project: {a", "not YAML"),
         ("project: default", "project: !!python/object/apply:os.system ['id']", "tag"),
+        ("project: default", "project: !!str default", "the tag"),
         ("project: default", "project: &a b", "anchors"),
         ("project: default", "project: a\nproject: b", "twice"),
         ("revision: 0", "revision: " + "[" * 50 + "]" * 50, "nested"),
