@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 
 from llmos_workers.learning.matching.align import align
 from llmos_workers.learning.matching.embedder import Embedding
-from llmos_workers.learning.matching.features import FEATURES, HARD, STRONG, evidence, sides_of
+from llmos_workers.learning.matching.features import (
+    FEATURES,
+    HARD,
+    STRONG,
+    Vectors,
+    evidence,
+    sides_of,
+)
 from llmos_workers.learning.matching.lexicon import lexicon
 from llmos_workers.learning.matching.model import Model, shipped_model
 from llmos_workers.learning.matching.parse import parse, words_of
@@ -40,8 +47,19 @@ class Comparison:
     """Whether the reference's way would lead a model astray: see _misleads."""
 
 
-def compare(reference: str, query: str, embed: Embed, *, model: Model | None = None) -> Comparison:
-    """Estimate whether ``query`` asks for exactly what ``reference`` asked."""
+def compare(
+    reference: str,
+    query: str,
+    embed: Embed,
+    *,
+    model: Model | None = None,
+    cosine: float | None = None,
+) -> Comparison:
+    """Estimate whether ``query`` asks for exactly what ``reference`` asked.
+
+    With a known ``cosine`` (of the index) nothing is embedded: whether words are left over
+    decides about following, and how near their vectors are only about how low the rest lies.
+    """
     if normalize_goal(reference) == normalize_goal(query):
         return Comparison(1.0, dict.fromkeys(FEATURES, 0.0), ("the same text",))
     lex = lexicon()
@@ -51,7 +69,12 @@ def compare(reference: str, query: str, embed: Embed, *, model: Model | None = N
         return Comparison(0.0, {}, (), ("too long to be compared safely",), ("anchor_added",))
     alignment = align(first.said, second.said, lex)
     sides = sides_of(first, second, alignment)
-    found = evidence(sides, embed(reference), embed(query), embed(second.respelled), lex)
+    if cosine is None:
+        known, asked = embed(reference), embed(query)
+        vectors = Vectors(float(known.vector @ embed(second.respelled).vector), known, asked)
+    else:
+        vectors = Vectors(cosine)
+    found = evidence(sides, vectors, lex)
     return Comparison(
         confidence=_confidence(found, model or shipped_model()),
         features=found,

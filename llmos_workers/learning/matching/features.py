@@ -105,12 +105,19 @@ def sides_of(reference: Goal, query: Goal, alignment: Alignment) -> Sides:
     )
 
 
-def evidence(
-    sides: Sides, reference: Embedding, query: Embedding, respelled: Embedding, lex: Lexicon
-) -> dict[str, float]:
-    """The value of every feature. ``respelled`` is the query's with slips put right."""
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """What vectors say about the two goals. Without embeddings, distances are estimated."""
+
+    cosine: float
+    reference: Embedding | None = None
+    query: Embedding | None = None
+
+
+def evidence(sides: Sides, vectors: Vectors, lex: Lexicon) -> dict[str, float]:
+    """The value of every feature."""
     found = dict.fromkeys(FEATURES, 0.0)
-    found["cosine"] = float(reference.vector @ respelled.vector)
+    found["cosine"] = vectors.cosine
     found["slips"] = float(sides.alignment.slips)
     _count_left(found, sides)
     reference_words, query_words = _spoken(sides.reference.tokens), _spoken(sides.query.tokens)
@@ -120,7 +127,7 @@ def evidence(
     if found["plural"] and _destroys(sides, lex):
         found["destructive"] = 1.0
     found.update(binding_evidence(sides, lex))
-    _weigh_open(found, sides, reference, query, lex)
+    _weigh_open(found, sides, vectors, lex)
     found["clause_added"] = _clauses(sides.left_query, sides.query.tokens, lex)
     found["clause_missing"] = _clauses(sides.left_reference, sides.reference.tokens, lex)
     limited = any(token.value == "only" for token in sides.left_reference)
@@ -171,15 +178,13 @@ def _spoken(tokens: Iterable[Token]) -> set[str]:
     return {form for token in tokens for form in (token.word, token.value)}
 
 
-def _weigh_open(
-    found: dict[str, float], sides: Sides, reference: Embedding, query: Embedding, lex: Lexicon
-) -> None:
+def _weigh_open(found: dict[str, float], sides: Sides, vectors: Vectors, lex: Lexicon) -> None:
     open_reference = [t for t in sides.left_reference if t.kind is Kind.WORD]
     open_query = [t for t in sides.left_query if t.kind is Kind.WORD]
     filler = _Filler(sides, lex)
     for side, mine, others, own, foreign in (
-        ("added", open_query, open_reference, query, reference),
-        ("missing", open_reference, open_query, reference, query),
+        ("added", open_query, open_reference, vectors.query, vectors.reference),
+        ("missing", open_reference, open_query, vectors.reference, vectors.query),
     ):
         counted = [t for t in mine if others or not filler.empty(t)]
         weights = [lex.rarity(t.word) if t.text.islower() else 1.0 for t in counted]
@@ -211,8 +216,14 @@ class _Filler:
         return not self._destroys
 
 
-def _distance(token: Token, own: Embedding, foreign: Embedding) -> float:
+_USUAL_DISTANCE = 0.5
+"""Of a word to the nearest of another goal, where nobody measured it."""
+
+
+def _distance(token: Token, own: Embedding | None, foreign: Embedding | None) -> float:
     """1 - best cosine of the token with any of the other goal's; 1 without token vectors."""
+    if own is None or foreign is None:
+        return _USUAL_DISTANCE
     mine = [vec for start, end, vec in own.tokens if start < token.end and end > token.start]
     if not mine or not foreign.tokens:
         return 1.0

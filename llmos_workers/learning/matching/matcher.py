@@ -97,7 +97,7 @@ class GoalMatcher:
             return _vetoed(trace, related)
         references = [hit.text for hit in hits]
         best = max(
-            (self._judge(trace, reference, asked.goal) for reference in references),
+            (self._judge(trace, hit.text, asked.goal, _cosine(hit.score)) for hit in hits),
             key=lambda held: held.confidence,
         )
         binding = None
@@ -105,11 +105,16 @@ class GoalMatcher:
             binding = self._bind(trace, references, asked.goal)
         return self._describe(trace, related, best, binding)
 
-    def _judge(self, trace: ExecutionTrace, reference: str, goal: str) -> Comparison:
+    def _judge(
+        self, trace: ExecutionTrace, reference: str, goal: str, cosine: float | None = None
+    ) -> Comparison:
         """Hold a goal against one reference of a trace. A rewording adds evidence, but does not
-        overrule a strong objection of the goal the trace was learned from.
+        overrule a strong objection of the goal the trace was learned from. Without a known
+        cosine, the best one is tried first: most pairs need no embedding to be refused.
         """
-        held = self._compare(reference, goal)
+        held = self._compare(reference, goal, 1.0 if cosine is None else cosine)
+        if cosine is None and held.confidence >= self._threshold:
+            held = self._compare(reference, goal)
         if held.confidence < self._threshold or reference == trace.goal_text:
             return held
         if normalize_goal(reference) == normalize_goal(goal):
@@ -134,8 +139,9 @@ class GoalMatcher:
                 return found
         return None
 
-    def _compare(self, reference: str, goal: str) -> Comparison:
-        return compare(reference, goal, self._embedder.embed, model=self._model)
+    def _compare(self, reference: str, goal: str, cosine: float | None = None) -> Comparison:
+        embed = self._embedder.embed
+        return compare(reference, goal, embed, model=self._model, cosine=cosine)
 
     def _describe(
         self, trace: ExecutionTrace, related: float, best: Comparison, binding: Binding | None
