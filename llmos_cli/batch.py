@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from llmos_cli.exits import Exit, as_data, exit_of, worst
-from llmos_cli.render import figures, to_json
+from llmos_cli.render import figures, printable, to_json
 from llmos_cli.waiting import remaining, told_waiting, waits_for_approval
 from llmos_workers.contracts.errors import (
     InfrastructureError,
@@ -74,7 +74,7 @@ def _tell_error(number: int, error: LLMOSError, *, as_json: bool) -> int:
     if as_json:
         print(to_json({"line": number} | as_data(error)), flush=True)
     else:
-        print(f"line {number}: error: {error}", file=sys.stderr, flush=True)
+        print(f"line {number}: error: {printable(str(error))}", file=sys.stderr, flush=True)
     return error.exit_code
 
 
@@ -123,6 +123,6 @@ def _wait_one(number: int, handle: GoalHandle, timeout: float | None, *, as_json
         print(f"{number}  {handle.id}  {figures(outcome)}", flush=True)
         if outcome.error is not None:
             error = outcome.error
-            words = f"{error.message} {error.fix}".strip()
+            words = printable(f"{error.message} {error.fix}".strip())
             print(f"line {number}: error: {words}", file=sys.stderr, flush=True)
     return exit_of(outcome)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any
 
+from llmos_cli.render import printable
 from llmos_workers.contracts import errors
 from llmos_workers.contracts.outcome import Outcome
 
@@ -93,9 +94,9 @@ def report(error: errors.LLMOSError, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(as_data(error), ensure_ascii=False))
     else:
-        print(f"error: {error.message}", file=sys.stderr)
+        print(f"error: {printable(error.message)}", file=sys.stderr)
         if error.fix:
-            print(f"fix: {error.fix}", file=sys.stderr)
+            print(f"fix: {printable(error.fix)}", file=sys.stderr)
     if os.environ.get("LLMOS_DEBUG"):
         traceback.print_exception(error)
     return error.exit_code

@@ -16,9 +16,14 @@ SHORT_TEXT = 60
 MOST_FILES = 20
 
 
+def printable(text: str) -> str:
+    """The text with what could steer a terminal (escapes, bidi marks) made spaces; lines stay."""
+    return "".join(c if c.isprintable() or c in "\n\t" else " " for c in text)
+
+
 def short(text: str, width: int = SHORT_TEXT) -> str:
     """The text on one line of at most ``width`` characters, without control characters."""
-    flat = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    flat = " ".join(printable(text).split())
     return flat if len(flat) <= width else flat[: width - 1] + "…"
 
 
@@ -109,7 +114,7 @@ def summary(outcome: Outcome) -> list[str]:
         lines.append(f"error: {error.message}")
         if error.fix:
             lines.append(f"fix: {error.fix}")
-    return lines
+    return [printable(line) for line in lines]
 
 
 def figures(outcome: Outcome) -> str:
@@ -164,7 +169,7 @@ def record_lines(record: GoalRecord) -> list[str]:
     if record.outcome is not None:
         facts["result"] = figures(record.outcome)
     width = max(map(len, facts)) + 1
-    return [f"{name + ':':<{width}} {value}" for name, value in facts.items()]
+    return [printable(f"{name + ':':<{width}} {value}") for name, value in facts.items()]
 
 
 def goals_table(records: Sequence[GoalRecord]) -> list[str]:

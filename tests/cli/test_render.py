@@ -65,6 +65,13 @@ def test_an_error_that_the_model_worded_is_told_once():
     assert told[-1] == "fix: Set a key."
 
 
+def test_what_a_model_says_cannot_steer_the_terminal():
+    evil = "first\n\x1b]0;owned\x07second\u202e"
+    told = "\n".join(summary(outcome(text=evil, reason=evil)))
+    assert "first\n" in told
+    assert not set(told) & set("\x1b\x07\u202e")
+
+
 def test_many_files_are_cut_short():
     files = tuple(FileDigest(path=f"f{n}", digest=None) for n in range(30))
     told = summary(outcome(files=files))
