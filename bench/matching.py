@@ -38,12 +38,12 @@ from llmos_workers.embedded.server import EmbeddedServer
 from llmos_workers.kernel.clock import SystemClock
 from llmos_workers.kernel.workspace import Workspace
 from llmos_workers.learning.index.edge import EdgeIndex
-from llmos_workers.learning.index_contract import IndexEntry
 from llmos_workers.learning.matching.arguments import delimited
 from llmos_workers.learning.matching.embedder import MiniLMEmbedder, bundled_embedder
 from llmos_workers.learning.matching.matcher import GoalMatcher
 from llmos_workers.learning.matching.model import Model, shipped_model
 from llmos_workers.learning.matching.values import forms_of
+from llmos_workers.learning.outbox import IndexOutbox
 from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.traces import TraceManager
 
@@ -121,8 +121,15 @@ def slots_for(goal: str, values: Sequence[str]) -> tuple[Slot, ...]:
 class Bench:
     """The stores, filled with one trace per distinct ``a``."""
 
-    def __init__(self, traces: TraceManager, index: EdgeIndex, embedder: MiniLMEmbedder) -> None:
-        self._traces, self._index, self._embedder = traces, index, embedder
+    def __init__(
+        self,
+        traces: TraceManager,
+        outbox: IndexOutbox,
+        index: EdgeIndex,
+        embedder: MiniLMEmbedder,
+    ) -> None:
+        self._traces, self._outbox = traces, outbox
+        self._index, self._embedder = index, embedder
         self._recorded: dict[str, dict[str, str]] = {}
 
     def store(self, pairs: Sequence[Pair]) -> None:
@@ -134,6 +141,7 @@ class Bench:
         for pair in pairs:
             if project_of(pair) not in self._recorded:
                 self._store_one(pair, slots_for(pair["a"], values[pair["family"]]))
+        self._outbox.drain(self._index, self._embedder, self._traces)
 
     def _store_one(self, pair: Pair, slots: tuple[Slot, ...]) -> None:
         project, goal = project_of(pair), pair["a"]
@@ -146,10 +154,7 @@ class Bench:
             slots=slots,
             steps=(TraceStep(call=call),),
         )
-        saved = self._traces.save_trace(trace)
-        vector = self._embedder.embed(goal).vector
-        entry = IndexEntry(project, saved.trace_id, saved.trace_id, goal, vector)
-        self._index.upsert([entry])
+        self._traces.save_trace(trace)
         self._recorded[project] = {slot.name: slot.value for slot in slots}
 
     def ask(self, pairs: Sequence[Pair], model_for: Callable[[str], Model]) -> list[Answer]:
@@ -282,7 +287,7 @@ def stores() -> Iterator[Bench]:
             workspace.ensure()
             traces = TraceManager(client, workspace, SystemClock())
             try:
-                yield Bench(traces, index, embedder)
+                yield Bench(traces, IndexOutbox(client), index, embedder)
             finally:
                 index.close()
                 client.close()
@@ -295,7 +300,7 @@ def show(answers: Sequence[Answer], found: dict[str, float | int]) -> None:
         if label == "different" and answer.replays:
             told = "bound" if answer.bound else "FOLLOWED"
             print(f"{told} {answer.pair['kind']}: {answer.pair['a']!r} / {answer.pair['b']!r}")
-        elif label == "template" and answer.replays and not answer.right:
+        elif label != "different" and answer.replays and not answer.right:
             slots = answer.best.slots if answer.best else {}
             print(f"WRONG VALUE {slots}: {answer.pair['a']!r} / {answer.pair['b']!r}")
     for name, value in found.items():
