@@ -11,8 +11,9 @@ from llmos_workers.learning.matching.arguments import delimited, places
 from llmos_workers.learning.matching.compare import MAX_TOKENS, Comparison, compare
 from llmos_workers.learning.matching.embedder import Embedding
 from llmos_workers.learning.matching.lexicon import Lexicon, lexicon
-from llmos_workers.learning.matching.parse import Goal, parse, words_of
+from llmos_workers.learning.matching.parse import Goal, parse, parse_beside
 from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Token
+from llmos_workers.learning.matching.typos import is_slip
 from llmos_workers.learning.matching.values import (
     forms_of,
     may_name,
@@ -68,7 +69,7 @@ def bind(
         return None
     lex = lexicon()
     goal = parse(reference)
-    other = parse(query, words_of(goal))
+    other = parse_beside(query, goal)
     if max(len(goal.tokens), len(other.tokens)) > MAX_TOKENS:
         return None
     changes = _Matching(trace, goal, other, lex).changes()
@@ -91,7 +92,7 @@ def _fits(changes: Sequence[_Change], trace: ExecutionTrace) -> bool:
     for change in changes:
         if by_old.setdefault(change.slot.value.lower(), change.new) != change.new:
             return False
-        if change.start in spans:
+        if change.start in spans or _is_misspelled(change.old, change.new):
             return False
         spans.add(change.start)
         where = [p for form in set(forms_of(change.slot.value)) for p in places(form, trace.steps)]
@@ -100,6 +101,14 @@ def _fits(changes: Sequence[_Change], trace: ExecutionTrace) -> bool:
         if not where or refuse_value(change.slot.value, change.new, where):
             return False
     return True
+
+
+def _is_misspelled(old: str, new: str) -> bool:
+    """Whether a new value looks like the old one with a slip, not like another one."""
+    words = new.lower().split()
+    if not all(word.isalpha() for word in words) or not is_slip(new.lower(), old.lower()):
+        return False
+    return any(not lexicon().speller.is_word(word) for word in words)
 
 
 class _Matching:

@@ -17,7 +17,7 @@ from llmos_workers.learning.matching.features import (
 )
 from llmos_workers.learning.matching.lexicon import lexicon
 from llmos_workers.learning.matching.model import Model, shipped_model
-from llmos_workers.learning.matching.parse import parse, words_of
+from llmos_workers.learning.matching.parse import parse, parse_beside
 from llmos_workers.learning.matching.tokens import Kind, Token
 from llmos_workers.learning.signature import normalize_goal
 
@@ -64,7 +64,7 @@ def compare(
         return Comparison(1.0, dict.fromkeys(FEATURES, 0.0), ("the same text",))
     lex = lexicon()
     first = parse(reference)
-    second = parse(query, words_of(first))
+    second = parse_beside(query, first)
     if max(len(first.tokens), len(second.tokens)) > MAX_TOKENS:
         return Comparison(0.0, {}, (), ("too long to be compared safely",), ("anchor_added",))
     alignment = align(first.said, second.said, lex)

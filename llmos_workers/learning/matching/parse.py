@@ -32,6 +32,8 @@ class Goal:
     tokens: tuple[Token, ...]
     respelled: str
     """The text with slips of the finger put right; this is what gets embedded."""
+    strange: bool = False
+    """Whether a plain word is no word, so that the other side may say what was meant."""
 
     @property
     def said(self) -> tuple[Token, ...]:
@@ -52,7 +54,14 @@ def parse(text: str, context: frozenset[str] = frozenset()) -> Goal:
     meant = [lex.speller.respell(w, context) if w != "\0" else w for w in words]
     reader = _Reader(plain, raw, meant, lex)
     tokens = mark_roles(reader.read(), owners, lex)
-    return Goal(text, tuple(tokens), _respelled(plain, context, lex))
+    strange = any(not lex.speller.is_word(word) for word in words if len(word) > 2)
+    return Goal(text, tuple(tokens), _respelled(plain, context, lex), strange)
+
+
+def parse_beside(text: str, reference: Goal) -> Goal:
+    """Read a goal with the reference's words as context, where that can make a difference."""
+    goal = parse(text)
+    return parse(text, words_of(reference)) if goal.strange else goal
 
 
 def words_of(goal: Goal) -> frozenset[str]:

@@ -165,6 +165,13 @@ def test_a_value_the_calls_do_not_hold_is_not_bound() -> None:
     assert ask(trace, "Get the weather in London") is None
 
 
+def test_a_misspelled_old_value_is_no_new_value() -> None:
+    call = step("Remind", what="call the bank")
+    trace = declared("Remind me to call the bank at noon", call, what="call the bank")
+    assert replayed(trace, "Remind me to buy milk at noon") == [{"what": "buy milk"}]
+    assert ask(trace, "Remind me to call the bnk at noon") is None
+
+
 FILE_NAMES = st.from_regex(r"[a-z]{2,8}(_[a-z]{2,5})?\.log", fullmatch=True)
 
 
