@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +19,7 @@ from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.evolution.agents import AgentLoader
 from llmos_workers.evolution.seed import install_seed_agents
 from llmos_workers.execution.gate import GateContext, ToolGate
+from llmos_workers.execution.hooks.budget import BudgetControlHook
 from llmos_workers.execution.hooks.chain import HookChain
 from llmos_workers.execution.tools.base import ToolContext
 from llmos_workers.execution.tools.registry import ToolRegistry
@@ -30,6 +30,7 @@ from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.prices import Prices
 from llmos_workers.kernel.redis import Client, connect
 from llmos_workers.kernel.workspace import Workspace
+from llmos_workers.learning.outbox import IndexOutbox, ensure_indexed
 from llmos_workers.learning.traces import TraceManager
 from llmos_workers.sentience.cognitive_kernel import CognitiveKernel
 from llmos_workers.sentience.manager import SentienceManager
@@ -42,7 +43,6 @@ if TYPE_CHECKING:
     from llmos_workers.learning.index_contract import TraceIndex
     from llmos_workers.learning.matching.embedder import Embedder
     from llmos_workers.learning.matching.matcher import GoalMatcher
-    from llmos_workers.learning.outbox import IndexOutbox
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,8 @@ class Runtime:
 
     def __init__(self, config: LLMOSConfig, **parts: Any) -> None:
         self.config = config
-        self._drain_lock = threading.Lock()
+        self._index_lock = threading.Lock()
+        self._index_ready = False
         for name, part in parts.items():
             if not isinstance(getattr(type(self), name, None), cached_property):
                 raise TypeError(f"Runtime has no part named {name!r}")
@@ -73,9 +74,7 @@ class Runtime:
     @cached_property
     def workspace(self) -> Workspace:
         """The Markdown memory and the projects."""
-        workspace = Workspace(self.config.workspace)
-        workspace.ensure()
-        return workspace
+        return Workspace(self.config.workspace).ensure()
 
     @cached_property
     def goals(self) -> GoalStore:
@@ -139,7 +138,8 @@ class Runtime:
     @cached_property
     def gate(self) -> ToolGate:
         """The one gate."""
-        return ToolGate(self.tools, HookChain.from_config(self.config), self.clock)
+        budget = BudgetControlHook(self.economy.remaining_share)
+        return ToolGate(self.tools, HookChain.from_config(self.config, budget), self.clock)
 
     @cached_property
     def agent_loop(self) -> AgentLoop:
@@ -155,7 +155,8 @@ class Runtime:
     @cached_property
     def traces(self) -> TraceManager:
         """Traces: Redis records with their Markdown."""
-        return TraceManager(self.redis, self.workspace, self.clock)
+        size = self.config.memory.cache_size
+        return TraceManager(self.redis, self.workspace, self.clock, cache_size=size)
 
     @cached_property
     def agents(self) -> AgentLoader:
@@ -175,15 +176,13 @@ class Runtime:
         """The vector index; only the dispatch role opens it."""
         from llmos_workers.learning.index import open_index
 
-        return open_index(
-            self.config.index, self.config.workspace / "state" / "index", self.embedder.dim
-        )
+        folder = self.config.workspace / "state" / "index"
+        embedder = self.embedder
+        return open_index(self.config.index, folder, embedder.dim, embedder=embedder.name)
 
     @cached_property
     def outbox(self) -> IndexOutbox:
         """Index writes of the other roles."""
-        from llmos_workers.learning.outbox import IndexOutbox
-
         return IndexOutbox(self.redis)
 
     @cached_property
@@ -191,15 +190,27 @@ class Runtime:
         """Goal to known traces."""
         from llmos_workers.learning.matching.matcher import GoalMatcher
 
-        return GoalMatcher(self.traces, self.index, self.embedder, self.config.dispatcher)
+        return GoalMatcher(
+            self.traces,
+            self.index,
+            self.embedder,
+            self.config.dispatcher,
+            before_search=self.refresh_index,
+        )
 
     # small services that need two of the above
 
-    def drain_outbox(self) -> None:
-        """Bring the index up to date. Whoever comes while another thread does it waits: a match
-        against half an index would pay for what is known.
+    def refresh_index(self) -> None:
+        """Bring the index up to date; at first also with what people changed on the disk.
+
+        Whoever comes while another thread does it waits: a match against half an index would
+        pay for what is known. Raises IndexUnavailable.
         """
-        with self._drain_lock:
+        with self._index_lock:
+            if not self._index_ready:
+                self.traces.scan()
+                ensure_indexed(self.traces, self.index, self.embedder)
+                self._index_ready = True
             self.outbox.drain(self.index, self.embedder, self.traces)
 
     def gate_context(
@@ -207,7 +218,7 @@ class Runtime:
     ) -> GateContext:
         """What the gate has to know about a run. A replay runs under its agent's grants."""
         record = run.record
-        folder = self.workspace.project(record.project).ensure()
+        folder = self.workspace.project(record.project)
         agent = agent or self.agents.get(self._agent_of(run))
         return GateContext(
             grants=frozenset(agent.tools),
@@ -245,13 +256,9 @@ class Runtime:
             return None
         return self.clock.steady() + (record.options.deadline - self.clock.now())
 
-    def progress(self, goal_id: str) -> Callable[[str, dict[str, Any]], None]:
-        """A sink for progress events of a goal."""
-
-        def emit(kind: str, data: dict[str, Any]) -> None:
-            self.goals.emit(goal_id, kind, data)
-
-        return emit
+    def spent_on(self, goal_id: str) -> int:
+        """Micro-dollars that the ledger holds for a goal, all its runs together."""
+        return self.economy.scope(f"goal:{goal_id}")["spent"] or 0
 
     def notice(self, goal_id: str, message: str) -> None:
         """Tell whoever watches the goal something in words."""

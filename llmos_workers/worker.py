@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 
 from llmos_workers.contracts.errors import ConfigError, LLMOSError
 

@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.embedded.stack import EmbeddedStack
+from llmos_workers.evolution.seed import install_seed_agents
 from llmos_workers.worker import ROLES
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class LocalSystem:
     def __enter__(self) -> Self:
         with ExitStack() as parts:
             config = self._given
+            install_seed_agents(config.workspace)
             if not has_model(config):
                 config = self._with_rehearsal(parts)
             self._stack = parts.enter_context(

@@ -11,8 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmos_workers.contracts.agents import AgentDefinition
-from llmos_workers.contracts.errors import ModelError
+from llmos_workers.contracts.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    LLMOSError,
+    ModelError,
+    Refused,
+    ToolDenied,
+    WorkspaceUnwritable,
+)
 from llmos_workers.contracts.outcome import ErrorInfo, Usage
+from llmos_workers.contracts.rehearsal import is_rehearsal_failure
 from llmos_workers.contracts.tools import ToolCall, ToolResult
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.gate import GateContext, ToolGate
@@ -26,8 +35,8 @@ from llmos_workers.execution.prompts import (
 from llmos_workers.execution.recording import record_step, summarize
 from llmos_workers.execution.tools.registry import ToolRegistry
 
-NO_SKILL = "REHEARSAL_NO_SKILL:"
-"""Prefix by which the scripted rehearsal model says that it does not know this kind of goal."""
+ENDINGS = (ModelError, Refused, ToolDenied, Cancelled, DeadlineExceeded)
+"""What ends a run with a result instead of a crash."""
 
 MAX_CONTINUATIONS = 3
 """How often an answer cut off at max_tokens is continued."""
@@ -79,34 +88,30 @@ class AgentLoop:
     ) -> AgentResult:
         """Take turns until the model ends, a limit is met or the endpoint fails.
 
-        ``before_turn`` may raise to stop the run (cancelled, deadline, lease lost); what was
-        spent so far is in the result attached to ModelError only, because the ledger has it
-        in any case.
+        ``before_turn`` may raise to stop the run. A cancel, a passed deadline, a spent budget
+        and a failing endpoint end in a result with what was done so far; LeaseLost is raised,
+        and so is a refusal (BudgetExceeded, ToolDenied) before the first call.
         """
         result = AgentResult(steps=list(task.done))
-        contexts = gate_context, call_context
         conversation = _Conversation(task)
         request_parts = self._fixed_parts(task, gate_context)
+        contexts = gate_context, call_context
         for turn in range(task.max_turns):
-            before_turn()
-            request = ModelRequest(
-                messages=with_cache_breakpoint(conversation.messages), **request_parts
-            )
-            call_context.on_event("model_call", {"turn": turn, "model": task.model})
             try:
-                response = self._gateway.complete(request, call_context)
-            except ModelError as error:
+                before_turn()
+                conversation.tell(self._gate.prompt(task.goal, gate_context))
+                response = self._ask(conversation, request_parts, turn, call_context)
+            except ENDINGS as error:
+                if isinstance(error, Refused | ToolDenied) and not result.llm_calls:
+                    raise
                 result.error = describe(error)
                 return result
             self._account(result, response, turn, call_context)
             if response.stop_reason == "tool_use":
                 conversation.assistant(response)
-                conversation.user(
-                    [
-                        tool_result_block(call, self._use_tool(call, turn, result, contexts))
-                        for call in response.tool_uses
-                    ]
-                )
+                self._use_tools(response, conversation, result, turn, contexts)
+                if result.error is not None:
+                    return result
             elif self._ended(response, conversation, result):
                 return result
         result.error = ErrorInfo(
@@ -115,6 +120,17 @@ class AgentLoop:
             fix="Raise sdk.max_turns or the agent's max_turns, or split the goal.",
         )
         return result
+
+    def _ask(
+        self,
+        conversation: _Conversation,
+        parts: dict[str, Any],
+        turn: int,
+        context: CallContext,
+    ) -> ModelResponse:
+        messages = with_cache_breakpoint(conversation.messages)
+        context.on_event("model_call", {"turn": turn, "model": parts["model"]})
+        return self._gateway.complete(ModelRequest(messages=messages, turn=turn, **parts), context)
 
     def _fixed_parts(self, task: AgentTask, gate_context: GateContext) -> dict[str, Any]:
         specs = self._registry.specs(sorted(gate_context.grants))
@@ -204,6 +220,31 @@ class AgentLoop:
             conversation.user([_text("Your answer was cut off. Go on exactly where you stopped.")])
         return False
 
+    def _use_tools(
+        self,
+        response: ModelResponse,
+        conversation: _Conversation,
+        result: AgentResult,
+        turn: int,
+        contexts: tuple[GateContext, CallContext],
+    ) -> None:
+        """Run the calls of one response in order; their results are one user message."""
+        blocks = []
+        for call in response.tool_uses:
+            outcome = self._use_tool(call, turn, result, contexts)
+            blocks.append(tool_result_block(call, outcome))
+            if outcome.error_kind == WorkspaceUnwritable.__name__:
+                # No other call can help where nothing can be written.
+                result.error = ErrorInfo(
+                    kind=outcome.error_kind,
+                    message=outcome.error or "the workspace cannot be written.",
+                    fix="Make the workspace writable and give it room, then submit again.",
+                )
+        gate_context = contexts[0]
+        blocks += [_text(words) for words in gate_context.injected]
+        gate_context.injected.clear()
+        conversation.user(blocks)
+
     def _use_tool(
         self,
         call: ToolCall,
@@ -245,6 +286,14 @@ class _Conversation:
     def user(self, blocks: list[dict[str, Any]]) -> None:
         self.messages.append({"role": "user", "content": blocks})
 
+    def tell(self, context: tuple[str, ...]) -> None:
+        """Add what hooks want said to the message that is about to be sent."""
+        if context:
+            blocks = self.messages[-1]["content"]
+            self.messages[-1] = self.messages[-1] | {
+                "content": [*blocks, *(_text(words) for words in context)]
+            }
+
     def finish(self, text: str) -> str:
         return (self.partial + text).strip()
 
@@ -254,9 +303,11 @@ def _text(text: str) -> dict[str, Any]:
 
 
 def _no_skill(text: str) -> ErrorInfo | None:
-    if not text.startswith(NO_SKILL):
+    """The scripted rehearsal model says in its text that it could not do the job."""
+    if not is_rehearsal_failure(text):
         return None
-    return ErrorInfo(kind="NoRehearsalSkill", message=text.removeprefix(NO_SKILL).strip())
+    _, _, words = text.partition(":")
+    return ErrorInfo(kind="RehearsalFailure", message=words.strip())
 
 
 def tool_result_block(call: ToolCall, result: ToolResult) -> dict[str, Any]:
@@ -270,6 +321,6 @@ def tool_result_block(call: ToolCall, result: ToolResult) -> dict[str, Any]:
     }
 
 
-def describe(error: ModelError) -> ErrorInfo:
+def describe(error: LLMOSError) -> ErrorInfo:
     """An error as an outcome tells it."""
     return ErrorInfo(kind=type(error).__name__, message=error.message, fix=error.fix)

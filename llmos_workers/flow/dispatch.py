@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmos_workers.contracts.base import format_usd
-from llmos_workers.contracts.decision import MatchCandidate, MatchResult, ModeDecision
+from llmos_workers.contracts.decision import MatchResult, ModeDecision
 from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.trace import ExecutionTrace
@@ -26,58 +26,57 @@ class Dispatcher:
         self._decided: dict[str, int] = {}
 
     def decide(self, record: GoalRecord) -> ModeDecision:
-        """Match the goal and let the strategy choose. Raises Refused or UnknownAgent."""
+        """Match the goal and let the strategy choose.
+
+        Raises Refused, UnknownAgent; IndexUnavailable when the goal is no exact repeat and the
+        index does not answer: learning what may be known already would be paid for nothing.
+        """
         runtime = self._runtime
         if record.options.agent is not None:
             runtime.agents.get(record.options.agent)
-        policy = runtime.policy(record.project)
-        match = self._match(record)
+        match = runtime.matcher.match(record.text, record.project)
+        known = self._known(record, match)
         context = ModeContext(
             goal=record.text,
             options=record.options,
             match=match,
-            policy=policy,
+            policy=runtime.policy(record.project),
             config=runtime.config.dispatcher,
+            blockers=self._blockers(record, match, known),
+            versions={trace_id: trace.version for trace_id, trace in known.items()},
         )
         decision = strategy_for(runtime.config).determine_mode(context)
-        decision = self._with_trace_facts(record, decision)
         self._decided[decision.mode] = self._decided.get(decision.mode, 0) + 1
-        return decision
+        return _with_estimate(decision, known)
 
-    def _match(self, record: GoalRecord) -> MatchResult:
-        """Candidates with what stands against replaying each of them, here and now."""
+    def _known(self, record: GoalRecord, match: MatchResult) -> dict[str, ExecutionTrace]:
+        """The candidates' traces; one that is gone meanwhile is missing."""
+        found = {c.trace_id: None for c in match.candidates}
+        traces = {key: self._runtime.traces.get(record.project, key) for key in found}
+        return {key: trace for key, trace in traces.items() if trace is not None}
+
+    def _blockers(
+        self, record: GoalRecord, match: MatchResult, known: dict[str, ExecutionTrace]
+    ) -> dict[str, tuple[str, ...]]:
+        """What stands against replaying each candidate, here and now. Only what is sure enough
+        to be followed is looked at: its inputs are read from the disk.
+        """
         runtime = self._runtime
-        runtime.drain_outbox()
-        match = runtime.matcher.match(record.text, record.project)
-        candidates = tuple(self._checked(record, c) for c in match.candidates)
-        return match.model_copy(update={"candidates": candidates})
-
-    def _checked(self, record: GoalRecord, candidate: MatchCandidate) -> MatchCandidate:
-        trace = self._runtime.traces.get(record.project, candidate.trace_id)
-        if trace is None:
-            return candidate.model_copy(update={"blockers": ("its trace is gone",)})
-        blockers = replay_blockers(
-            trace,
-            candidate.slots,
-            self._runtime.workspace.project(record.project).output,
-            self._runtime.tools.versions(),
-            stage=candidate.stage,
-        )
-        return candidate.model_copy(update={"blockers": tuple(blockers)})
-
-    def _with_trace_facts(self, record: GoalRecord, decision: ModeDecision) -> ModeDecision:
-        """Pin the trace's version, and estimate the cost from what it cost to learn."""
-        if decision.trace_id is None:
-            return decision
-        trace = self._runtime.traces.get(record.project, decision.trace_id)
-        if trace is None:
-            return decision
-        estimate = decision.estimated_micro
-        if decision.mode.calls_model and trace.learn_cost_micro:
-            estimate = max(estimate, trace.learn_cost_micro)
-        return decision.model_copy(
-            update={"trace_version": trace.version, "estimated_micro": estimate}
-        )
+        area = runtime.workspace.peek(record.project).output
+        found: dict[str, tuple[str, ...]] = {}
+        for candidate in match.candidates:
+            trace = known.get(candidate.trace_id)
+            if trace is None:
+                found[candidate.trace_id] = ("its trace is gone",)
+            elif candidate.confidence >= runtime.config.dispatcher.follower_threshold:
+                found[candidate.trace_id] = replay_blockers(
+                    trace,
+                    candidate.slots,
+                    area,
+                    runtime.tools.versions(),
+                    stage=candidate.stage,
+                )
+        return found
 
     def preview(self, record: GoalRecord, decision: ModeDecision) -> dict[str, Any]:
         """What a dry run tells: mode, trace, slots, worst cost and the files it would touch."""
@@ -127,3 +126,12 @@ class Dispatcher:
             "ptc": execution.enable_ptc,
             "indexed": self._runtime.index.count(),
         }
+
+
+def _with_estimate(decision: ModeDecision, known: dict[str, ExecutionTrace]) -> ModeDecision:
+    """What the trace cost to learn says more about the cost than the mode's usual estimate."""
+    trace = known.get(decision.trace_id or "")
+    if trace is None or not decision.mode.calls_model or not trace.learn_cost_micro:
+        return decision
+    estimate = max(decision.estimated_micro, trace.learn_cost_micro)
+    return decision.model_copy(update={"estimated_micro": estimate})

@@ -18,7 +18,7 @@ from llmos_workers.execution.ptc import PTCExecutor, SequenceResult, ToolSequenc
 from llmos_workers.execution.recording import record_step
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.run import Run
-from llmos_workers.learning.answers import replay_answer
+from llmos_workers.learning.answers import needs_model, replay_answer
 from llmos_workers.learning.followable import replay_blockers
 from llmos_workers.learning.matching.slots import fill
 
@@ -54,6 +54,9 @@ def replay(run: Run) -> Outcome | Handover:
     if not result.completed:
         where = (result.diverged_at or 0) + 1
         return _hand_over(decision, done, f"step {where} of the replay differed: {result.reason}")
+    stale = needs_model(trace, decision.slots, result.results)
+    if stale:
+        return _hand_over(decision, done, stale)
     return make_outcome(
         run.record,
         GoalState.SUCCEEDED,
@@ -73,10 +76,10 @@ def _refusal(run: Run, trace: ExecutionTrace | None) -> str:
         return f"trace {decision.trace_id} is gone"
     if decision.trace_version is not None and trace.version != decision.trace_version:
         return f"the trace became version {trace.version} after the decision"
-    area = run.runtime.workspace.project(run.project).output
+    area = run.runtime.workspace.peek(run.project).output
     versions = run.runtime.tools.versions()
-    best = decision.match.best
-    stage = best.stage if best else "exact"
+    followed = (c for c in decision.match.candidates if c.trace_id == decision.trace_id)
+    stage = next((candidate.stage for candidate in followed), "exact")
     return "; ".join(replay_blockers(trace, decision.slots, area, versions, stage=stage))
 
 
@@ -108,6 +111,7 @@ def _count(run: Run, trace: ExecutionTrace, *, success: bool, latency_ms: float)
         cost_micro=0,
         saved_micro=saved,
         latency_ms=latency_ms,
+        outcome_id=run.record.goal_id,
     )
     if saved:
         runtime.economy.record_saved(

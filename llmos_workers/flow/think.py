@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from llmos_workers.contracts.errors import Cancelled, DeadlineExceeded
 from llmos_workers.contracts.goal import GoalState
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
@@ -11,6 +12,7 @@ from llmos_workers.execution.agent import AgentResult, AgentTask
 from llmos_workers.execution.llm import CallContext
 from llmos_workers.flow.learn import learn
 from llmos_workers.flow.outcomes import make_outcome
+from llmos_workers.flow.progress import Progress
 from llmos_workers.flow.run import Run
 
 DEFAULT_AGENT = "system-agent"
@@ -29,13 +31,15 @@ def think(run: Run, done: tuple[TraceStep, ...] = ()) -> Outcome:
     experience = _experience(run)
     task = _task(run, experience, done)
     started = runtime.clock.steady()
+    progress = Progress(runtime.goals, run.record.goal_id)
     result = runtime.agent_loop.run(
         task,
         runtime.gate_context(run, source="model", agent=task.agent),
-        _call_context(run),
+        _call_context(run, progress),
         before_turn=run.guards.check,
     )
-    run.guards.check()
+    progress.flush()
+    run.guards.keeper.check()
     _feel(run, result)
     saved_micro, learned = 0, None
     if result.error is None:
@@ -43,18 +47,25 @@ def think(run: Run, done: tuple[TraceStep, ...] = ()) -> Outcome:
         learned = learn(run, task, result, duration_s=runtime.clock.steady() - started)
     return make_outcome(
         run.record,
-        GoalState.SUCCEEDED if result.error is None else GoalState.FAILED,
+        _state(result),
         now=runtime.clock.now(),
         decision=decision,
         text=result.text,
         steps=result.steps,
         usage=result.usage,
         llm_calls=result.llm_calls,
-        cost_micro=result.cost_micro,
+        cost_micro=runtime.spent_on(run.record.goal_id),
         saved_micro=saved_micro,
         learned_trace_id=learned.trace_id if learned else None,
         error=result.error,
     )
+
+
+def _state(result: AgentResult) -> GoalState:
+    if result.error is None:
+        return GoalState.SUCCEEDED
+    cancelled = result.error.kind == Cancelled.__name__
+    return GoalState.CANCELLED if cancelled else GoalState.FAILED
 
 
 def _experience(run: Run) -> ExecutionTrace | None:
@@ -80,7 +91,7 @@ def _task(run: Run, experience: ExecutionTrace | None, done: tuple[TraceStep, ..
     )
 
 
-def _call_context(run: Run) -> CallContext:
+def _call_context(run: Run, progress: Progress) -> CallContext:
     return CallContext(
         goal_id=run.record.goal_id,
         project=run.project,
@@ -88,7 +99,7 @@ def _call_context(run: Run) -> CallContext:
         goal_budget_micro=run.record.options.budget_micro,
         cancelled=run.guards.cancelled,
         deadline=run.record.options.deadline,
-        on_event=run.runtime.progress(run.record.goal_id),
+        on_event=progress,
     )
 
 
@@ -110,6 +121,10 @@ def _feel(run: Run, result: AgentResult) -> None:
         feel(TriggerType.NOVEL_TASK, "a new kind of goal", project=project)
     if result.error is None:
         feel(TriggerType.TASK_SUCCESS, "solved by the model", project=project, cost_usd=cost_usd)
+    elif result.error.kind == Cancelled.__name__:
+        feel(TriggerType.EXTERNAL_INTERRUPTION, "cancelled", project=project)
+    elif result.error.kind == DeadlineExceeded.__name__:
+        feel(TriggerType.TIMEOUT, "past its deadline", project=project)
     else:
         feel(TriggerType.TASK_FAILURE, result.error.kind, project=project)
     if result.cost_micro >= HIGH_COST_MICRO:

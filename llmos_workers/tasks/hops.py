@@ -35,6 +35,7 @@ from llmos_workers.flow.outcomes import error_info, failed_state, make_outcome
 from llmos_workers.flow.replay import Handover
 from llmos_workers.flow.run import Run, RunGuards
 from llmos_workers.kernel.lease import LeaseKeeper
+from llmos_workers.kernel.redact import shared
 from llmos_workers.kernel.redis import connect
 from llmos_workers.runtime import Runtime
 
@@ -74,6 +75,9 @@ def process_of(app: Celery) -> Process:
         kept: Process | None = getattr(app, "llmos_process", None)
         if kept is None or kept.pid != os.getpid():
             config: LLMOSConfig = app.llmos_config
+            for secret in (config.sdk.api_key, config.index.qdrant_api_key):
+                if secret is not None:
+                    shared().add(secret.get_secret_value())
             runtime = Runtime(config, redis=connect(config.redis, url=app.conf.broker_url))
             kept = Process(os.getpid(), runtime, Dispatcher(runtime))
             app.llmos_process = kept
@@ -292,7 +296,13 @@ def _end_badly(
     runtime: Runtime, record: GoalRecord, error: LLMOSError, *, fence: int | None
 ) -> Outcome:
     state = GoalState.CANCELLED if isinstance(error, Cancelled) else failed_state(error)
-    outcome = make_outcome(record, state, now=runtime.clock.now(), error=error_info(error))
+    outcome = make_outcome(
+        record,
+        state,
+        now=runtime.clock.now(),
+        cost_micro=runtime.spent_on(record.goal_id),
+        error=error_info(error),
+    )
     if state is not GoalState.CANCELLED:
         log.info("goal %s %s: %s", record.goal_id, state.value, error.message)
     return _end(runtime, outcome, fence)
@@ -306,7 +316,13 @@ def _end_by_fault(
         message=f"llmos itself failed ({type(error).__name__}); the worker's log has the details.",
         fix="Report it with the log of the worker.",
     )
-    outcome = make_outcome(record, GoalState.FAILED, now=runtime.clock.now(), error=info)
+    outcome = make_outcome(
+        record,
+        GoalState.FAILED,
+        now=runtime.clock.now(),
+        cost_micro=runtime.spent_on(record.goal_id),
+        error=info,
+    )
     return _end(runtime, outcome, fence)
 
 

@@ -6,7 +6,7 @@ index, each verified by structure, then the same with the trace's slots bound to
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from llmos_workers.config import DispatcherConfig
@@ -47,7 +47,12 @@ class GoalMatcher:
         config: DispatcherConfig | None = None,
         *,
         model: Model | None = None,
+        before_search: Callable[[], None] | None = None,
     ) -> None:
+        """``before_search`` is called before the index is asked: what is not known by its exact
+        wording is worth bringing the index up to date.
+        """
+        self._before_search = before_search or (lambda: None)
         self._traces, self._index, self._embedder = traces, index, embedder
         self._threshold = (config or DispatcherConfig()).follower_threshold
         self._model = model
@@ -61,6 +66,7 @@ class GoalMatcher:
         exact = self._exact(asked)
         if exact is not None:
             return MatchResult(candidates=(exact,), relatedness=1.0)
+        self._before_search()
         vector = self._embedder.embed(parse(goal).respelled).vector
         hits = self._index.search(vector, project, top_k * REFERENCES_PER_TRACE)
         candidates = [
