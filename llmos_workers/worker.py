@@ -123,8 +123,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = worker_arguments(
             given.role, given.concurrency, name=given.name, log_level=given.log_level
         )
-        from llmos_workers.app import app
-
+        # By name: the app is made when the module is asked for it.
+        app = import_module("llmos_workers.app").app
         return int(app.worker_main(arguments) or 0)
     except LLMOSError as error:
         sys.stderr.write(f"llmos: {error}\n")
