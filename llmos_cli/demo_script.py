@@ -103,10 +103,15 @@ def _summary_says(total: int) -> Check:
     return check
 
 
-def _nothing_made(folder: Path) -> str:
-    """Counting changes nothing: the inputs are as they were."""
-    changed = [name for name, text in INPUTS.items() if (folder / name).read_text() != text]
-    return f"{', '.join(changed)} changed" if changed else ""
+def _same(source: str, copy: str) -> Check:
+    def check(folder: Path) -> str:
+        made = folder / copy
+        if not made.is_file():
+            return f"{copy} is missing"
+        same = made.read_bytes() == (folder / source).read_bytes()
+        return "" if same else f"{copy} is not what {source} is"
+
+    return check
 
 
 def _change_sales(folder: Path) -> None:
@@ -148,14 +153,15 @@ SCENES: tuple[Scene, ...] = (
         follows=0,
     ),
     Scene("another language", "Create a JavaScript calculator", NEW, _exists("calculator.js")),
-    Scene("a new goal", "Convert sales.csv to JSON", MODEL, _json_of("sales.csv", "sales.json")),
+    Scene("a new goal", "Copy sales.csv to backup.csv", MODEL, _same("sales.csv", "backup.csv")),
     Scene(
-        "another value",
-        "Convert prices.csv to JSON",
+        "other values",
+        "Copy prices.csv to saved.csv",
         KNOWN,
-        _json_of("prices.csv", "prices.json"),
+        _same("prices.csv", "saved.csv"),
         follows=5,
     ),
+    Scene("a new goal", "Convert sales.csv to JSON", MODEL, _json_of("sales.csv", "sales.json")),
     Scene("the other direction", "Convert customers.json to CSV", NEW, _csv_of_customers),
     Scene("a new goal", "Summarize sales.csv into summary.md", MODEL, _summary_says(230)),
     Scene(
