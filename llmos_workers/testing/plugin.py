@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -39,17 +38,10 @@ def llmos_stack(llmos_config: LLMOSConfig) -> Iterator[EmbeddedStack]:
     The rehearsal model follows scripts; it is no LLM. A base_url or an API key in
     ``llmos_config`` replaces it.
     """
-    from llmos_workers.embedded.stack import EmbeddedStack
+    from llmos_workers.embedded.local import LocalSystem
 
-    with ExitStack() as parts:
-        config, model_url = llmos_config, None
-        if config.sdk.base_url is None and config.sdk.api_key is None:
-            from llmos_workers.rehearsal.server import RehearsalServer
-
-            model_url = parts.enter_context(RehearsalServer()).url
-            sdk = config.sdk.model_copy(update={"base_url": model_url})
-            config = config.model_copy(update={"sdk": sdk})
-        yield parts.enter_context(EmbeddedStack(config, roles=CONCURRENCY, model_url=model_url))
+    with LocalSystem(llmos_config, roles=CONCURRENCY) as system:
+        yield system.stack
 
 
 @pytest.fixture
@@ -57,6 +49,5 @@ def llmos(llmos_stack: EmbeddedStack) -> Iterator[LLMOS]:
     """A client of the session's stack; ``llmos.submit("…").result(timeout=10)``."""
     from llmos_workers.client import LLMOS
 
-    client = LLMOS(llmos_stack.config)
-    yield client
-    client.close()
+    with LLMOS(llmos_stack.config) as client:
+        yield client
