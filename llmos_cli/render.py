@@ -83,7 +83,6 @@ def _notice(data: dict[str, Any]) -> str:
 
 _TELL: dict[str, Callable[[dict[str, Any]], str]] = {
     GoalEventKind.STATE: _state,
-    GoalEventKind.DECISION: _decision,
     GoalEventKind.MODEL_CALL: _model_call,
     GoalEventKind.MODEL_RESPONSE: _model_response,
     GoalEventKind.MODEL_RETRY: _retry,

@@ -27,8 +27,6 @@ class GoalEventKind(StrEnum):
 
     STATE = "state"
     """data: state; where a mode was chosen also mode, reason and maybe confidence"""
-    DECISION = "decision"
-    """data: mode, confidence, reason"""
     MODEL_CALL = "model_call"
     """data: turn, model"""
     MODEL_RESPONSE = "model_response"

@@ -18,7 +18,7 @@ from tests.conftest import free_port
 from tests.support.stub_worker import StubWorker
 from tests.support.wait import wait_until
 
-KINDS = ["decision", "model_call", "model_response", "tool_call", "tool_result"]
+KINDS = ["model_call", "model_response", "tool_call", "tool_result"]
 
 
 def test_the_result_is_the_outcome_also_of_a_failure(llmos, worker):

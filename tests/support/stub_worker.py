@@ -77,7 +77,7 @@ class StubWorker:
             return
         kind = record.text.split()[0]
         emit = self._goals.emit
-        emit(goal_id, "decision", {"mode": "LEARNER", "confidence": 0.1, "reason": "it is new"})
+        emit(goal_id, "state", {"state": "DISPATCHED", "mode": "LEARNER", "reason": "it is new"})
         emit(goal_id, "model_call", {"turn": 0, "model": "claude-sonnet-5-5"})
         emit(goal_id, "model_response", {"turn": 0, "stop_reason": "end_turn", "tokens": 42,
                                          "cost_micro": 1200})  # fmt: skip
