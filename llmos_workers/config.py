@@ -34,6 +34,7 @@ class KernelConfig(Contract):
     """Limit of the global scope for its lifetime, in dollars."""
     enable_scheduling: bool = True
     enable_watchdog: bool = True
+    """Whether a stuck model call is given up after watchdog_timeout_secs."""
     watchdog_timeout_secs: float = Field(default=300.0, gt=0)
     lease_secs: float = Field(default=30.0, ge=1)
     """How long a run owns its goal without renewing; renewed every third of it."""
@@ -78,13 +79,14 @@ class SDKConfig(Contract):
     max_tokens: int = Field(default=8_192, ge=1)
     """Upper bound of one response, in tokens."""
     timeout_secs: float = Field(default=300.0, gt=0)
-    """Of one model call, and of one run's wall time times max_turns."""
+    """Of one model call; a whole run may take max_turns times as long."""
     stall_secs: float = Field(default=60.0, gt=0)
     """A stream silent for so long is given up."""
     max_attempts: int = Field(default=3, ge=1)
     """Tries of one model call on short faults; each is its own reservation."""
     enable_streaming: bool = True
     enable_hooks: bool = True
+    """Whether the user's hooks of security.hooks are asked; llmos's own always are."""
 
 
 class DispatcherConfig(Contract):
@@ -106,11 +108,13 @@ class ExecutionLayerConfig(Contract):
     """Replay and tool use."""
 
     enable_ptc: bool = True
+    """False: nothing is replayed; known traces only help a model."""
     enable_tool_search: bool = True
     enable_tool_examples: bool = True
     crystallization_threshold: int = Field(default=5, ge=1)
     crystallization_success_rate: float = Field(default=0.95, ge=0, le=1)
     ptc_timeout_secs: float = Field(default=120.0, gt=0)
+    """Of a whole replay; past it the rest goes to a model."""
     top_k: int = Field(default=5, ge=1)
     max_examples_per_tool: int = Field(default=3, ge=0)
     defer_tools_by_default: bool = True

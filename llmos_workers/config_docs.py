@@ -14,7 +14,13 @@ from pydantic import SecretStr
 
 from llmos_workers import config as models
 from llmos_workers.config import LLMOSConfig
-from llmos_workers.config_keys import OTHER_VARIABLES, SHORT_VARIABLES, all_keys, variable_of
+from llmos_workers.config_keys import (
+    NOT_YET,
+    OTHER_VARIABLES,
+    SHORT_VARIABLES,
+    all_keys,
+    variable_of,
+)
 from llmos_workers.contracts.base import Contract
 
 MARKERS = "<!-- {}: begin -->", "<!-- {}: end -->"
@@ -33,6 +39,8 @@ def settings_table() -> str:
         if group and key in shorts:
             variable += f" or `{shorts[key]}`"
         meaning = meanings.get((owner.__name__, field), "")
+        if key in NOT_YET:
+            meaning = f"{meaning} *Not used yet: {NOT_YET[key]}.*".strip()
         row = f"| `{field}` | {_default(default)} | {_type(annotation)} | {variable} | {meaning} |"
         groups.setdefault(group, []).append(row)
     return "\n".join(_section(group, rows) for group, rows in groups.items())

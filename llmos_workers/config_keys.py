@@ -41,6 +41,24 @@ OTHER_VARIABLES: dict[str, str] = {
 }
 """Variables that are no settings. Names that start with LLMOS_TEST_ belong to the tests."""
 
+NOT_YET: dict[str, str] = {
+    "kernel.enable_scheduling": "schedules",
+    "memory.enable_llm_matching": "the judge of rewordings",
+    "memory.enable_cross_project_learning": "learning across projects",
+    "sdk.permission_mode": "approvals",
+    "dispatcher.max_replay_error": "thresholds that move with outcomes",
+    "dispatcher.auto_crystallization": "crystallization",
+    "execution.enable_tool_search": "tool search",
+    "execution.enable_tool_examples": "tool examples",
+    "execution.crystallization_threshold": "crystallization",
+    "execution.crystallization_success_rate": "crystallization",
+    "execution.top_k": "tool search",
+    "execution.max_examples_per_tool": "tool examples",
+    "execution.defer_tools_by_default": "tool search",
+    "security.allowed_hosts": "tools that use the network",
+}
+"""Settings that are accepted and kept, and change nothing before that part of llmos is there."""
+
 
 @cache
 def all_keys() -> dict[str, Any]:

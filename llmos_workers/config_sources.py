@@ -27,7 +27,7 @@ from llmos_workers.config import (
 )
 from llmos_workers.config_builder import ConfigBuilder
 from llmos_workers.config_env import read_environment, read_fallbacks
-from llmos_workers.config_keys import all_keys, near_miss
+from llmos_workers.config_keys import NOT_YET, all_keys, near_miss
 from llmos_workers.contracts.base import Contract
 from llmos_workers.contracts.errors import ConfigError
 
@@ -116,13 +116,16 @@ def describe_config(
 ) -> list[tuple[str, str, str]]:
     """(key, value, source) of every setting, secrets masked, in the models' order.
 
-    Without ``sources`` (see load_with_sources) a key is just ``default`` or ``set``.
+    A setting that changes nothing yet says so. Without ``sources`` (see load_with_sources) a
+    key is just ``default`` or ``set``.
     """
     rows = []
     defaults = dict(_settings(LLMOSConfig()))
     for key, value in _settings(config):
         changed = "set" if value != defaults[key] else "default"
         origin = changed if sources is None else sources.get(key, changed)
+        if key in NOT_YET and origin != "default":
+            origin = f"{origin}; not used yet: {NOT_YET[key]}"
         rows.append((key, _shown(value), origin))
     return rows
 

@@ -147,7 +147,11 @@ class Runtime:
         from llmos_workers.execution.agent import AgentLoop
         from llmos_workers.execution.llm import ModelGateway
 
-        gateway = ModelGateway(self.config.sdk, self.economy, self.clock)
+        sdk, kernel = self.config.sdk, self.config.kernel
+        if kernel.enable_watchdog:
+            longest = min(sdk.timeout_secs, kernel.watchdog_timeout_secs)
+            sdk = sdk.model_copy(update={"timeout_secs": longest})
+        gateway = ModelGateway(sdk, self.economy, self.clock)
         return AgentLoop(gateway, self.gate, self.tools)
 
     # learning
@@ -233,7 +237,7 @@ class Runtime:
                 area=folder.output,
                 goal_id=record.goal_id,
                 sandbox=self.sandbox,
-                deadline=self._steady_deadline(record),
+                deadline=self._steady_deadline(record, source),
                 cancelled=run.guards.cancelled,
                 dry_run=record.options.dry_run,
             ),
@@ -251,10 +255,14 @@ class Runtime:
             return CognitivePolicy()
         return self.cognitive_kernel.derive_policy(self.sentience.get_state(project))
 
-    def _steady_deadline(self, record: GoalRecord) -> float | None:
-        if record.options.deadline is None:
-            return None
-        return self.clock.steady() + (record.options.deadline - self.clock.now())
+    def _steady_deadline(self, record: GoalRecord, source: str) -> float | None:
+        """The goal's deadline on the steady clock; a whole replay also has its own limit."""
+        limits = []
+        if record.options.deadline is not None:
+            limits.append(record.options.deadline - self.clock.now())
+        if source == "trace":
+            limits.append(self.config.execution.ptc_timeout_secs)
+        return self.clock.steady() + min(limits) if limits else None
 
     def spent_on(self, goal_id: str) -> int:
         """Micro-dollars that the ledger holds for a goal, all its runs together."""

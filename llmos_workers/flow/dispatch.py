@@ -68,6 +68,8 @@ class Dispatcher:
             trace = known.get(candidate.trace_id)
             if trace is None:
                 found[candidate.trace_id] = ("its trace is gone",)
+            elif not runtime.config.execution.enable_ptc:
+                found[candidate.trace_id] = ("replay is switched off (execution.enable_ptc)",)
             elif candidate.confidence >= runtime.config.dispatcher.follower_threshold:
                 found[candidate.trace_id] = replay_blockers(
                     trace,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from llmos_workers.contracts.errors import Cancelled, DeadlineExceeded
 from llmos_workers.contracts.goal import GoalState
 from llmos_workers.contracts.modes import Mode
@@ -36,7 +38,7 @@ def think(run: Run, done: tuple[TraceStep, ...] = ()) -> Outcome:
         task,
         runtime.gate_context(run, source="model", agent=task.agent),
         _call_context(run, progress),
-        before_turn=run.guards.check,
+        before_turn=_limits(run),
     )
     progress.flush()
     run.guards.keeper.check()
@@ -59,6 +61,23 @@ def think(run: Run, done: tuple[TraceStep, ...] = ()) -> Outcome:
         learned_trace_id=learned.trace_id if learned else None,
         error=result.error,
     )
+
+
+def _limits(run: Run) -> Callable[[], None]:
+    """What is asked before each turn: may the run go on, and has it time left?"""
+    clock, sdk = run.runtime.clock, run.runtime.config.sdk
+    longest = sdk.timeout_secs * sdk.max_turns
+    end = clock.steady() + longest
+
+    def check() -> None:
+        run.guards.check()
+        if clock.steady() >= end:
+            raise DeadlineExceeded(
+                f"the run took longer than {longest:g} s.",
+                fix="Raise sdk.timeout_secs or sdk.max_turns, or split the goal.",
+            )
+
+    return check
 
 
 def _state(result: AgentResult) -> GoalState:

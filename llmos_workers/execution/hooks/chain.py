@@ -68,9 +68,11 @@ class HookChain:
     def from_config(cls, config: LLMOSConfig, *more: Hook) -> HookChain:
         """SecurityHook, then ``more``, then the user's hooks.
 
-        A user hook that cannot be loaded is replaced by one that denies every call.
+        A user hook that cannot be loaded is replaced by one that denies every call. With
+        ``sdk.enable_hooks`` off the user's hooks are left out; ours always stay.
         """
-        user = [load_hook(where) for where in config.security.hooks]
+        wanted = config.security.hooks if config.sdk.enable_hooks else ()
+        user = [load_hook(where) for where in wanted]
         return cls.of([SecurityHook(config.security.protected_paths), *more, *user])
 
     def ask(self, event: HookEvent) -> Verdict:
