@@ -218,12 +218,11 @@ class Runtime:
             self.outbox.drain(self.index, self.embedder, self.traces)
 
     def gate_context(
-        self, run: Run, *, source: Literal["model", "trace"], agent: AgentDefinition | None = None
+        self, run: Run, *, source: Literal["model", "trace"], agent: AgentDefinition
     ) -> GateContext:
-        """What the gate has to know about a run. A replay runs under its agent's grants."""
+        """What the gate has to know about a run under ``agent``'s grants."""
         record = run.record
         folder = self.workspace.project(record.project)
-        agent = agent or self.agents.get(self._agent_of(run))
         return GateContext(
             grants=frozenset(agent.tools),
             mode=run.decision.mode,
@@ -242,12 +241,6 @@ class Runtime:
                 dry_run=record.options.dry_run,
             ),
         )
-
-    def _agent_of(self, run: Run) -> str:
-        if run.record.options.agent:
-            return run.record.options.agent
-        trace = self.traces.get(run.project, run.decision.trace_id or "")
-        return trace.agent if trace else "system-agent"
 
     def policy(self, project: str) -> CognitivePolicy:
         """What the project's internal state demands; the default when sentience is off."""

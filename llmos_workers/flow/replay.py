@@ -44,8 +44,10 @@ def replay(run: Run) -> Outcome | Handover:
     started = runtime.clock.steady()
     steps = tuple(fill(trace.steps, trace.slots, decision.slots))
     sequence = ToolSequence(steps, decision.slots, recorded=trace.steps)
+    # A replay runs under the grants that its agent has today.
+    agent = runtime.agents.get(run.record.options.agent or trace.agent)
     result = PTCExecutor(runtime.gate, runtime.clock).execute_sequence(
-        sequence, runtime.gate_context(run, source="trace")
+        sequence, runtime.gate_context(run, source="trace", agent=agent)
     )
     run.guards.check()
     done = _done_steps(runtime, steps, result)
