@@ -1,9 +1,10 @@
 """Level 1: Landlock, seccomp, limits, another user where possible, and a whole-tree kill.
 
-Each command is started by a launcher process of its own (see confined.jail), so that nothing is
-forked from a worker with threads. Known to stay open: a process of the same user may change
-modes and times of that user's files outside (only when the worker is not root), sizes and names
-of files can be seen, and the disk can be filled up to the limits.
+Each command is started by a launcher process of its own (see confined.jail), forked by a small
+zygote process (see confined.zygote): nothing is forked from a worker with threads. Known to stay
+open: a process of the same user may change modes and times of that user's files outside (only
+when the worker is not root), sizes and names of files can be seen, and the disk can be filled up
+to the limits.
 """
 
 from __future__ import annotations
@@ -13,10 +14,8 @@ import logging
 import os
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -29,16 +28,12 @@ from llmos_workers.execution.sandbox.identity import (
     give_away,
     identity_of,
 )
-from llmos_workers.execution.sandbox.process import Stream, drain
+from llmos_workers.execution.sandbox.launch import carry_out
 
 logger = logging.getLogger(__name__)
 
-LAUNCHER = Path(__file__).parent / "confined" / "launcher.py"
 MIN_LANDLOCK_ABI = 2
 """The first version with which files can be renamed across folders of the area."""
-
-GRACE_S = 10.0
-"""How long the launcher may take to end a tree of processes before it is killed itself."""
 
 _SYSTEM = """
 /usr /bin /sbin /lib /lib32 /lib64
@@ -91,7 +86,7 @@ class ConfinedSandbox:
             order = self._order(argv, area, scratch, limits, identity)
             order += [("env", f"{name}={value}") for name, value in (env or {}).items()]
             order.append(("timeout", repr(timeout_s)))
-            return _launch(order, limits.output, timeout_s, cancelled or _never)
+            return carry_out(order, limits.output, timeout_s, cancelled or _never)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -119,6 +114,8 @@ class ConfinedSandbox:
             ("env", f"HOME={scratch}"),
             ("env", f"TMPDIR={scratch}"),
             ("env", "LANG=C.UTF-8"),
+            # Without it bash loads the name service to look it up at each start.
+            ("env", "SHELL=/bin/bash"),
             ("env", "PYTHONDONTWRITEBYTECODE=1"),
             ("limit", "CORE:0"),
             ("limit", f"CPU:{limits.cpu}"),
@@ -151,85 +148,6 @@ def _own_threads() -> int:
             except OSError:
                 continue
     return total
-
-
-def _launch(
-    order: list[tuple[str, str]], kept: int, timeout_s: float, cancelled: Callable[[], bool]
-) -> SandboxResult:
-    """Start the launcher, pass the order on, read until the end."""
-    body = "\0".join(f"{key}={value}" for key, value in order).encode("utf-8", "surrogateescape")
-    python = getattr(sys, "_base_executable", None) or sys.executable
-    with subprocess.Popen(
-        [python, "-I", "-S", str(LAUNCHER)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={"LANG": "C.UTF-8"},
-        cwd="/",
-        bufsize=0,
-        start_new_session=True,
-    ) as launcher:
-        if launcher.stdin is None or launcher.stdout is None or launcher.stderr is None:
-            raise SandboxUnavailable("the sandbox's launcher has no pipes.")
-        output = Stream(launcher.stdout.fileno(), kept)
-        report = Stream(launcher.stderr.fileno(), 65_536)
-        reason = ""
-        try:
-            _write_all(launcher.stdin.fileno(), b"%08d" % len(body) + body)
-            until = time.monotonic() + timeout_s + GRACE_S
-            reason = drain([output, report], until=until, cancelled=cancelled)
-            if reason:
-                _write_all(launcher.stdin.fileno(), b"c")
-                drain([output, report], until=time.monotonic() + GRACE_S, cancelled=_never)
-        except BrokenPipeError:
-            # The launcher ended early; its report, or the lack of one, says why.
-            drain([output, report], until=time.monotonic() + GRACE_S, cancelled=_never)
-        finally:
-            # Whatever went wrong here: at the end of its stdin the launcher ends the tree.
-            launcher.stdin.close()
-            if not _ended(launcher):
-                launcher.kill()
-        return _result(output, report, reason)
-
-
-def _ended(launcher: subprocess.Popen[bytes]) -> bool:
-    try:
-        launcher.wait(GRACE_S)
-    except subprocess.TimeoutExpired:
-        return False
-    return True
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def _result(output: Stream, report: Stream, reason: str) -> SandboxResult:
-    """Read the launcher's report. Raises SandboxUnavailable when the command never ran."""
-    items = dict(item.partition("=")[::2] for item in report.text.split("\0"))
-    if items.get("fault"):
-        raise SandboxUnavailable(
-            f"the command could not be confined: {items['fault']}.", fix="See llmos doctor."
-        )
-    if "exit" not in items and not reason:
-        raise SandboxUnavailable(
-            f"the sandbox's launcher failed: {report.text[-500:].strip() or 'no report'}.",
-            fix="See llmos doctor.",
-        )
-    code = int(items.get("exit", "-9"))
-    killed = reason if reason == "output" else items.get("killed") or reason or None
-    by_signal = {-24: "cpu", -25: "file_size"}
-    return SandboxResult(
-        exit_code=code,
-        output=output.text,
-        timed_out=killed == "timeout",
-        cancelled=killed == "cancelled",
-        killed_for=killed or by_signal.get(code),
-        output_bytes=output.seen,
-        truncated=output.cut,
-    )
 
 
 @functools.cache

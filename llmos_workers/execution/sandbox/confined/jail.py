@@ -1,7 +1,10 @@
 """The launcher: starts one confined command, watches it, leaves nothing of it running.
 
+A fork of the zygote, in a session of its own.
+
 stdin   8 digits: length of the order; the order; then silence. Its end means that the worker
-        is gone, a byte that the run is cancelled: in both cases everything is ended.
+        is gone or gave up, a byte that the run is cancelled: everything is ended then. The
+        worker's pidfd says that it is gone too, when a fork of it holds the pipe open.
 stdout  the command's output (and its stderr).
 stderr  one report at the end: ``key=value`` items separated by NUL.
 
@@ -15,7 +18,6 @@ from __future__ import annotations
 import _signal as signal  # type: ignore[import-not-found]
 import os
 import select
-import sys
 import time
 
 import landlock  # type: ignore[import-not-found]
@@ -28,49 +30,51 @@ FIRST_LOOK_S, LAST_LOOK_S = 0.01, 0.1
 SETUP_FAILED = 126
 
 
-def read_order(fd: int) -> Order:
-    """The order on stdin. Raises EOFError when the worker died while writing it."""
-    size = int(_exactly(fd, 8))
+FILTER = seccomp.program()
+
+
+def read_order(worker: int) -> Order:
+    """The order on stdin. Raises EOFError when the worker died or gave up while writing it."""
+    size = int(_exactly(8, worker))
     order: Order = {}
-    for item in _exactly(fd, size).decode("utf-8", "surrogateescape").split("\0"):
+    for item in _exactly(size, worker).decode("utf-8", "surrogateescape").split("\0"):
         key, _, value = item.partition("=")
         order.setdefault(key, []).append(value)
     return order
 
 
-def _exactly(fd: int, size: int) -> bytes:
+def _exactly(size: int, worker: int) -> bytes:
+    poll = select.poll()
+    poll.register(0, select.POLLIN)
+    poll.register(worker, select.POLLIN)
     data = b""
     while len(data) < size:
-        piece = os.read(fd, size - len(data))
+        ready = {fd for fd, _ in poll.poll()}
+        piece = os.read(0, size - len(data)) if 0 in ready else b""
         if not piece:
             raise EOFError
         data += piece
     return data
 
 
-def main() -> None:
-    """Carry out one order and report."""
-    # Not even an interrupt from the terminal may end the launcher before its children.
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    report_fd = os.dup(2)
-    order = read_order(0)
+def main(worker: int) -> None:
+    """Carry out one order and report. ``worker`` is the worker's pidfd. Never returns."""
+    order = read_order(worker)
     privileges.become_subreaper()
     fault_read, fault_write = os.pipe()
     child = os.fork()
     if not child:
         _confine_and_run(order, fault_write)
     os.close(fault_write)
-    reason, status = _watch(order, child)
+    reason, status = _watch(order, child, worker)
     tree.end_all(os.getpid())
-    with os.fdopen(fault_read, "rb") as file:
-        fault = file.read(4_096).decode("utf-8", "replace")
+    fault = os.read(fault_read, 4_096).decode("utf-8", "replace")
     if reason == "worker":
         _remove(order["scratch"][0])
         os._exit(1)
     code = os.waitstatus_to_exitcode(status)
     report = f"exit={code}\0killed={reason}\0fault={fault}"
-    os.write(report_fd, report.encode("utf-8", "replace"))
+    os.write(2, report.encode("utf-8", "replace"))
     os._exit(0)
 
 
@@ -81,7 +85,7 @@ def _remove(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _watch(order: Order, child: int) -> tuple[str, int]:
+def _watch(order: Order, child: int, worker: int) -> tuple[str, int]:
     """Wait for the command's end; end it when it goes past its bounds.
 
     Returns why it was ended (empty: by itself) and its wait status.
@@ -92,6 +96,7 @@ def _watch(order: Order, child: int) -> tuple[str, int]:
     poll = select.poll()
     poll.register(0, select.POLLIN)
     poll.register(pidfd, select.POLLIN)
+    poll.register(worker, select.POLLIN)
     pause, reason = FIRST_LOOK_S, ""
     while not reason:
         left = until - time.monotonic()
@@ -101,6 +106,8 @@ def _watch(order: Order, child: int) -> tuple[str, int]:
             return "", os.waitpid(child, 0)[1]
         if 0 in ready:
             reason = "cancelled" if os.read(0, 1) else "worker"
+        elif worker in ready:
+            reason = "worker"
         elif time.monotonic() >= until:
             reason = "timeout"
         else:
@@ -144,7 +151,7 @@ def _confine_and_run(order: Order, fault_fd: int) -> None:
         privileges.no_new_privileges()
         privileges.die_with_parent(signal.SIGKILL)
         landlock.restrict(ruleset)
-        seccomp.install()
+        seccomp.install(FILTER)
         env = dict(item.split("=", 1) for item in order.get("env", []))
         os.execve(order["argv"][0], order["argv"], env)  # noqa: S606
     # Whatever it is, the command must not run; the launcher passes the words on.
@@ -156,11 +163,8 @@ def _confine_and_run(order: Order, fault_fd: int) -> None:
 def _prefer_for_oom() -> None:
     """When memory runs out, the kernel should end the command, not the worker."""
     try:
-        with open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:  # noqa: PTH123
-            file.write("1000")
+        fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(fd, b"1000")
+        os.close(fd)
     except OSError:
         return
-
-
-if __name__ == "__main__":
-    sys.exit("this is the launcher's module; see launcher.py")

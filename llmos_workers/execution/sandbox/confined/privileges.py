@@ -7,6 +7,7 @@ import os
 import resource
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 _PR_SET_PDEATHSIG, _PR_SET_KEEPCAPS, _PR_CAPBSET_DROP = 1, 8, 24
 _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 36, 38, 47
 _AMBIENT_RAISE = 2
@@ -16,8 +17,7 @@ _CAPABILITY_V3 = 0x20080522
 
 
 def _prctl(option: int, *values: int) -> bool:
-    arguments = [ctypes.c_ulong(value) for value in (*values, 0, 0, 0, 0)[:4]]
-    return bool(_libc.prctl(option, *arguments) == 0)
+    return bool(_libc.prctl(option, *(*values, 0, 0, 0, 0)[:4]) == 0)
 
 
 def _must(done: bool, what: str) -> None:
@@ -71,8 +71,10 @@ def drop_capabilities() -> None:
 
 def _drop_bounding(keep_search: bool) -> None:
     for capability in range(_LAST_CAPABILITY + 1):
-        if not (keep_search and capability == _DAC_READ_SEARCH):
-            _prctl(_PR_CAPBSET_DROP, capability)  # refused to users without CAP_SETPCAP
+        if keep_search and capability == _DAC_READ_SEARCH:
+            continue
+        if not _prctl(_PR_CAPBSET_DROP, capability):
+            break  # the kernel knows no more, or we lack CAP_SETPCAP for any of them
 
 
 def _set_capabilities(mask: int) -> None:

@@ -120,9 +120,8 @@ class _Program(ctypes.Structure):
     _fields_ = (("count", ctypes.c_ushort), ("code", ctypes.c_void_p))
 
 
-def install() -> None:
-    """Filter this process and all it will start. Needs no_new_privs."""
-    code = program()
+def install(code: bytes) -> None:
+    """Filter this process and all it will start by a program. Needs no_new_privs."""
     buffer = ctypes.create_string_buffer(code, len(code))
     argument = _Program(len(code) // 8, ctypes.cast(buffer, ctypes.c_void_p))
     if _libc.prctl(_PR_SET_SECCOMP, _MODE_FILTER, ctypes.byref(argument), 0, 0):
