@@ -103,7 +103,8 @@ def test_a_failed_run_is_not_learned(llmos, system, project):
     assert run(llmos, CALCULATOR, project).mode is Mode.LEARNER
 
 
-def test_cancel_stops_a_run_that_waits_for_its_model(llmos, system, project, output):
+def test_cancel_stops_a_run_that_waits_for_its_model(llmos, system, project, output, served):
+    before = served()
     system.rehearsal.faults.next("stall:2")
     handle = llmos.submit(CALCULATOR, project=project)
     wait_until(lambda: handle.status() is GoalState.RUNNING, what="the goal runs")
@@ -111,6 +112,8 @@ def test_cancel_stops_a_run_that_waits_for_its_model(llmos, system, project, out
     outcome = handle.result(TIMEOUT)
     assert outcome.status == "CANCELLED"
     assert not list(output.iterdir())
+    # The server logs a stalled answer when its client has hung up; later tests count the log.
+    wait_until(lambda: served() > before, what="the stalled call ends")
 
 
 def test_a_trace_file_that_was_deleted_is_forgotten(llmos, system, project):
@@ -179,3 +182,55 @@ def test_an_index_that_is_away_stops_what_needs_it_and_nothing_else(system, proj
         outcome = run(client, CALCULATOR, project)
         assert (outcome.status, outcome.error.kind) == ("FAILED", "IndexUnavailable")
         assert "127.0.0.1:1" in outcome.error.message
+
+
+AGENT = """---
+name: {name}
+description: An agent of the tests.
+tools: [{tools}]
+{more}
+---
+
+You do what the goal says.
+"""
+
+
+def write_agent(system, name, tools="Read, Write, Bash", more=""):
+    path = system.config.workspace / "agents" / f"{name}.md"
+    path.write_text(AGENT.format(name=name, tools=tools, more=more))
+    return path
+
+
+def test_an_unknown_model_is_an_error_and_never_free(llmos, system, project, served):
+    write_agent(system, "odd-model", more="model: no-such-model-1")
+    before = served()
+    outcome = run(llmos, CALCULATOR, project, agent="odd-model")
+    assert (outcome.status, outcome.error.kind) == ("FAILED", "UnknownModel")
+    assert "no-such-model-1" in outcome.error.message
+    assert "prices.toml" in f"{outcome.error.message} {outcome.error.fix}"
+    assert served() == before
+
+
+def test_a_malformed_agent_is_refused_and_the_others_work(llmos, system, project):
+    path = system.config.workspace / "agents" / "broken.md"
+    path.write_text("---\nname: broken\ntools: {not a list\n---\nx\n")
+    try:
+        assert run(llmos, CALCULATOR, project).ok
+    finally:
+        path.unlink()
+
+
+def test_an_agent_without_a_grant_cannot_use_the_tool(llmos, system, project, output):
+    write_agent(system, "no-write", tools="Read")
+    outcome = run(llmos, CALCULATOR, project, agent="no-write")
+    assert not list(output.iterdir())
+    assert all(not call.ok for call in outcome.tool_calls if call.name == "Write")
+
+
+def test_a_replay_runs_under_todays_grants(llmos, system, project, output):
+    write_agent(system, "shrinking")
+    assert run(llmos, CALCULATOR, project, agent="shrinking").mode is Mode.LEARNER
+    write_agent(system, "shrinking", tools="Read, Write")
+    outcome = run(llmos, CALCULATOR, project, agent="shrinking")
+    assert outcome.mode is not Mode.FOLLOWER
+    assert "grant" in outcome.reason
