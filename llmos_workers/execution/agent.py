@@ -38,6 +38,14 @@ from llmos_workers.execution.tools.registry import ToolRegistry
 ENDINGS = (ModelError, Refused, ToolDenied, Cancelled, DeadlineExceeded)
 """What ends a run with a result instead of a crash."""
 
+WHOLE = frozenset({"tool_use", "end_turn", "stop_sequence", "pause_turn"})
+"""Stop reasons with which the calls of a response are whole. Only ``tool_use`` announces them,
+but endpoints that speak the API loosely end a turn beside a call, and that is no finished goal.
+"""
+
+SPOKEN = frozenset({"text", "thinking", "redacted_thinking"})
+"""Blocks of the model's own; all others come from tools."""
+
 MAX_CONTINUATIONS = 3
 """How often an answer cut off at max_tokens is continued."""
 
@@ -107,7 +115,7 @@ class AgentLoop:
                 result.error = describe(error)
                 return result
             self._account(result, response, turn, call_context)
-            if response.stop_reason == "tool_use":
+            if response.tool_uses and response.stop_reason in WHOLE:
                 conversation.assistant(response)
                 self._use_tools(response, conversation, result, turn, contexts)
                 if result.error is not None:
@@ -171,8 +179,14 @@ class AgentLoop:
             case "max_tokens":
                 return self._continue_cut_off(response, conversation, result)
             case "pause_turn":
-                conversation.assistant(response)
+                conversation.resume(response)
                 return False
+            case "tool_use":
+                result.error = ErrorInfo(
+                    kind="UnknownStop",
+                    message="the endpoint said that the model calls a tool, but sent no call.",
+                    fix="Check the endpoint: its tool calling does not work with this model.",
+                )
             case "refusal":
                 result.error = ErrorInfo(
                     kind="Refusal",
@@ -230,6 +244,7 @@ class AgentLoop:
     ) -> None:
         """Run the calls of one response in order; their results are one user message."""
         blocks = []
+        conversation.partial = ""
         for call in response.tool_uses:
             outcome = self._use_tool(call, turn, result, contexts)
             blocks.append(tool_result_block(call, outcome))
@@ -240,6 +255,7 @@ class AgentLoop:
                     message=outcome.error or "the workspace cannot be written.",
                     fix="Make the workspace writable and give it room, then submit again.",
                 )
+                return
         gate_context = contexts[0]
         blocks += [_text(words) for words in gate_context.injected]
         gate_context.injected.clear()
@@ -282,6 +298,13 @@ class _Conversation:
         # An assistant turn without blocks is refused by the API.
         if response.content:
             self.messages.append({"role": "assistant", "content": response.content})
+
+    def resume(self, response: ModelResponse) -> None:
+        """A paused turn goes back as it is, and goes on."""
+        self.assistant(response)
+        if not response.content or response.content[-1].get("type") in SPOKEN:
+            # Words of the assistant at the end would be a prefill, which models refuse.
+            self.user([_text("Go on.")])
 
     def user(self, blocks: list[dict[str, Any]]) -> None:
         self.messages.append({"role": "user", "content": blocks})

@@ -1,0 +1,508 @@
+"""The agent loop: the real SDK over HTTP against a server that answers what a test wrote down,
+real tools behind the real gate, the real ledger.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import anthropic
+import pytest
+import redis
+
+from llmos_workers.config import SDKConfig
+from llmos_workers.contracts.agents import AgentDefinition
+from llmos_workers.contracts.errors import (
+    BudgetExceeded,
+    Cancelled,
+    DeadlineExceeded,
+    LeaseLost,
+    ToolDenied,
+    WorkspaceUnwritable,
+)
+from llmos_workers.contracts.tools import Effect, ToolSpec
+from llmos_workers.execution.agent import MAX_CONTINUATIONS, AgentLoop, AgentResult, AgentTask
+from llmos_workers.execution.hooks.base import ALLOW, Hook, HookAction, HookDecision, deny
+from llmos_workers.execution.llm import CallContext, ModelGateway
+from llmos_workers.kernel.clock import SystemClock
+from llmos_workers.kernel.economy import TokenEconomy
+from llmos_workers.kernel.prices import Prices
+from llmos_workers.kernel.redact import shared
+from llmos_workers.rehearsal.brain import Brain, Reply
+from llmos_workers.rehearsal.protocol import PromptCache
+from llmos_workers.rehearsal.server import RehearsalServer
+from tests.rehearsal.conftest import MODEL
+
+CLOCK = SystemClock()
+AGENT = AgentDefinition(
+    name="tester", description="d", prompt="You are a tester.", tools=("Write",)
+)
+
+
+def text(words: str) -> dict[str, Any]:
+    return {"type": "text", "text": words}
+
+
+def use(name: str, number: int = 1, **arguments: Any) -> dict[str, Any]:
+    return {"type": "tool_use", "id": f"toolu_{number}", "name": name, "input": arguments}
+
+
+def says(*blocks: dict[str, Any], stop: str = "end_turn") -> Reply:
+    return Reply(list(blocks), stop)
+
+
+def calls(*blocks: dict[str, Any]) -> Reply:
+    return Reply(list(blocks), "tool_use")
+
+
+WRITE = calls(text("I write."), use("Write", path="a.txt", content="one\n"))
+DONE = says(text("Done."))
+
+
+class Script(Brain):
+    """Gives the replies of one test in order and keeps what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+        self.replies: list[Reply] = []
+        self.requests: list[dict[str, Any]] = []
+
+    def reply(self, request: dict[str, Any]) -> Reply:
+        self.requests.append(request)
+        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
+
+
+@pytest.fixture(scope="module")
+def served() -> Iterator[RehearsalServer]:
+    with RehearsalServer() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def http() -> Iterator[Any]:
+    # No certificates to load: they would be most of the time of a test.
+    with anthropic.DefaultHttpxClient(verify=False) as client:
+        yield client
+
+
+class Bench:
+    """One loop with all that surrounds it."""
+
+    def __init__(self, server, economy, http, tools) -> None:
+        server.log.clear()
+        server.faults.clear()
+        server.cache = PromptCache()
+        self.server, self.economy = server, economy
+        self.script = server.brain = Script()
+        self.make_gate, self.make_context, self.registry = tools
+        self._http = http
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.on_event: Callable[[str, dict[str, Any]], None] = lambda _kind, _data: None
+
+    def run(self, *replies: Reply, **options: Any) -> AgentResult:
+        """Run a goal whose model gives these replies, the last one as often as it is asked."""
+        self.script.replies = list(replies)
+        sdk = SDKConfig(base_url=self.server.url, enable_streaming=options.pop("stream", True))
+        gateway = ModelGateway(sdk, self.economy, CLOCK, http_client=self._http)
+        hooks, grants = options.pop("hooks", ()), options.pop("grants", None)
+        changes = {} if grants is None else {"grants": frozenset(grants)}
+        self.context = self.make_context(**changes)
+        before_turn = options.pop("before_turn", lambda: None)
+        call = {k: options.pop(k) for k in ("goal_budget_micro", "cancelled") if k in options}
+        task = {"goal": "do it", "agent": AGENT, "model": MODEL, "max_turns": 6, "max_tokens": 500}
+        return AgentLoop(gateway, self.make_gate(*hooks), self.registry).run(
+            AgentTask(**(task | options)),
+            self.context,
+            CallContext(goal_id="g1", project="demo", on_event=self._event, **call),
+            before_turn=before_turn,
+        )
+
+    def _event(self, kind: str, data: dict[str, Any]) -> None:
+        self.events.append((kind, data))
+        self.on_event(kind, data)
+
+    def last_message(self, request: int = -1) -> list[dict[str, Any]]:
+        """Blocks of the newest message of a request, without cache marks."""
+        return [plain(block) for block in self.script.requests[request]["messages"][-1]["content"]]
+
+    @property
+    def spent(self) -> int:
+        return self.economy.scope("global")["spent"] or 0
+
+
+def plain(block: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in block.items() if key != "cache_control"}
+
+
+@pytest.fixture
+def tools(make_gate, gate_context, registry) -> tuple[Any, Any, Any]:
+    return make_gate, gate_context, registry
+
+
+@pytest.fixture
+def bench(served, http, state: redis.Redis, tools) -> Iterator[Bench]:
+    economy = TokenEconomy(state, CLOCK, Prices.load(), limit_micro=50_000_000)
+    real = served.brain
+    made = Bench(served, economy, http, tools)
+    yield made
+    served.brain = real
+    assert economy.scope("global")["reserved"] == 0
+
+
+# --- every stop reason has its end -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop", ["end_turn", "stop_sequence"])
+def test_an_answer_ends_the_run(bench, stop):
+    result = bench.run(says(text(" It is done. "), stop=stop))
+    assert (result.error, result.text, result.llm_calls) == (None, "It is done.", 1)
+    assert result.cost_micro == bench.spent == bench.server.log.charged_micro > 0
+
+
+def test_tools_and_model_take_turns_until_the_answer(bench, area):
+    result = bench.run(
+        WRITE,
+        calls(use("Read", 2, path="a.txt"), use("Bash", 3, command="wc -l < a.txt")),
+        says(text("One line.")),
+    )
+    assert result.error is None, result.error
+    assert (result.text, result.llm_calls) == ("One line.", 3)
+    assert (area / "a.txt").read_text() == "one\n"
+    assert [(s.call.name, s.turn, s.ok) for s in result.steps] == [
+        ("Write", 0, True),
+        ("Read", 1, True),
+        ("Bash", 1, True),
+    ]
+    first, second = bench.last_message()
+    assert (first["tool_use_id"], second["tool_use_id"]) == ("toolu_2", "toolu_3")
+    assert "one" in first["content"]
+    assert second["content"].strip() == "1"
+
+
+def test_a_text_cut_off_at_the_token_limit_is_gone_on_with(bench):
+    result = bench.run(says(text("The first half, "), stop="max_tokens"), says(text("the rest.")))
+    assert (result.error, result.text) == (None, "The first half, the rest.")
+    assert "Go on" in bench.last_message()[0]["text"]
+
+
+def test_half_a_sentence_before_a_call_is_no_part_of_the_answer(bench):
+    result = bench.run(says(text("I will now"), stop="max_tokens"), WRITE, says(text("Done.")))
+    assert (result.error, result.text) == (None, "Done.")
+
+
+def test_a_call_cut_off_at_the_token_limit_is_not_run(bench, area):
+    cut_off = says(
+        text("I write."), use("Write", 7, path="half.txt", content="half"), stop="max_tokens"
+    )
+    result = bench.run(cut_off, WRITE, DONE)
+    assert result.error is None
+    assert not (area / "half.txt").exists()
+    assert [s.call.arguments["path"] for s in result.steps] == ["a.txt"]
+    told = bench.script.requests[1]["messages"][-1]["content"][0]
+    assert (told["tool_use_id"], told["is_error"]) == ("toolu_7", True)
+    assert "cut off" in told["content"]
+
+
+def test_answers_that_are_cut_off_again_and_again_end_the_run(bench):
+    result = bench.run(says(text("and then "), stop="max_tokens"), max_turns=20)
+    assert result.error is not None
+    assert result.error.kind == "TokenLimit"
+    assert "max_tokens" in result.error.fix
+    assert result.llm_calls == MAX_CONTINUATIONS + 1
+
+
+def test_an_empty_answer_at_the_token_limit_does_not_break_the_conversation(bench):
+    result = bench.run(says(stop="max_tokens"), DONE)
+    assert (result.error, result.text) == (None, "Done.")
+
+
+def test_a_paused_turn_is_gone_on_with(bench):
+    result = bench.run(says(text("Thinking."), stop="pause_turn"), DONE)
+    assert (result.error, result.text) == (None, "Done.")
+    assert bench.script.requests[1]["messages"][1]["content"] == [text("Thinking.")]
+
+
+def test_a_paused_turn_with_calls_runs_them(bench, area):
+    result = bench.run(Reply(WRITE.content, "pause_turn"), DONE)
+    assert result.error is None
+    assert (area / "a.txt").exists()
+
+
+@pytest.mark.parametrize(
+    ("stop", "kind"),
+    [
+        ("refusal", "Refusal"),
+        ("model_context_window_exceeded", "ContextExceeded"),
+        ("brand_new_reason", "UnknownStop"),
+    ],
+)
+def test_other_stops_end_the_run_with_what_was_done(bench, stop, kind):
+    result = bench.run(WRITE, says(text("No more."), stop=stop))
+    assert result.error is not None
+    assert (result.error.kind, bool(result.error.message), bool(result.error.fix)) == (
+        kind, True, True,
+    )  # fmt: skip
+    assert (len(result.steps), result.llm_calls) == (1, 2)
+    assert result.cost_micro == bench.spent
+
+
+def test_a_fault_of_the_server_s_own_making_is_handled_alike(bench):
+    bench.server.faults.next("stop_reason:refusal")
+    result = bench.run(DONE)
+    assert result.error is not None
+    assert "refused" in result.error.message
+
+
+def test_a_stop_for_tools_without_a_call_is_an_unknown_stop(bench):
+    result = bench.run(says(text("Hm."), stop="tool_use"))
+    assert result.error is not None
+    assert (result.error.kind, result.llm_calls) == ("UnknownStop", 1)
+
+
+def test_calls_beside_an_end_of_turn_are_run_and_not_taken_as_done(bench, area):
+    """Endpoints that speak the API loosely do not always say ``tool_use``."""
+    result = bench.run(says(*WRITE.content, stop="end_turn"), DONE)
+    assert (result.error, result.text) == (None, "Done.")
+    assert (area / "a.txt").exists()
+
+
+# --- limits ----------------------------------------------------------------------------------
+
+
+def test_the_turn_limit_ends_the_run(bench):
+    result = bench.run(WRITE, max_turns=3)
+    assert result.error is not None
+    assert (result.error.kind, result.llm_calls, len(result.steps)) == ("TurnLimit", 3, 3)
+
+
+def test_a_budget_spent_in_mid_run_keeps_cost_and_steps(bench):
+    def shut(kind: str, _data: dict[str, Any]) -> None:
+        if kind == "tool_result":
+            bench.economy.set_limit("global", bench.spent)
+
+    bench.on_event = shut
+    result = bench.run(WRITE, DONE)
+    assert result.error is not None
+    assert result.error.kind == "BudgetExceeded"
+    assert len(result.steps) == 1
+    assert result.cost_micro == bench.spent > 0
+    assert len(bench.script.requests) == 1
+
+
+def test_a_budget_too_small_from_the_start_is_a_refusal(bench):
+    with pytest.raises(BudgetExceeded):
+        bench.run(DONE, goal_budget_micro=1)
+    assert (bench.script.requests, bench.spent) == ([], 0)
+
+
+@pytest.mark.parametrize("error", [Cancelled("stop."), DeadlineExceeded("late.")])
+def test_a_cancel_or_deadline_between_turns_ends_the_run(bench, error):
+    turns = iter([None, error])
+
+    def before_turn() -> None:
+        reason = next(turns)
+        if reason is not None:
+            raise reason
+
+    result = bench.run(WRITE, DONE, before_turn=before_turn)
+    assert result.error is not None
+    assert result.error.kind == type(error).__name__
+    assert (len(result.steps), result.llm_calls) == (1, 1)
+
+
+def test_a_cancel_seen_by_the_gateway_sends_nothing(bench):
+    result = bench.run(DONE, cancelled=lambda: True)
+    assert result.error is not None
+    assert result.error.kind == "Cancelled"
+    assert bench.script.requests == []
+
+
+def test_a_lost_lease_is_raised_not_reported(bench):
+    def before_turn() -> None:
+        raise LeaseLost("gone.")
+
+    with pytest.raises(LeaseLost):
+        bench.run(DONE, before_turn=before_turn)
+
+
+# --- tools -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("call", "grants", "words"),
+    [
+        (use("Fly", to="Rome"), None, "no tool 'Fly'"),
+        (use("Bash", command="touch b"), {"Write"}, "no grant for Bash"),
+        (use("Write", content="no path"), None, "path"),
+        (use("Read", path="nothing.txt"), None, "nothing.txt"),
+        (use("Bash", command="echo out; exit 3"), None, "exit code 3"),
+    ],
+    ids=["unknown", "ungranted", "malformed", "failed", "exit code"],
+)
+def test_a_call_that_fails_is_shown_to_the_model(bench, area, call, grants, words):
+    result = bench.run(calls(call), DONE, grants=grants)
+    assert result.error is None
+    assert [step.ok for step in result.steps] == [False]
+    (told,) = bench.last_message()
+    assert told["is_error"]
+    assert words in told["content"]
+    assert not (area / "b").exists()
+
+
+def test_only_granted_tools_are_offered(bench):
+    bench.run(DONE, grants={"Write", "Read", "NoSuch"})
+    assert [tool["name"] for tool in bench.script.requests[0]["tools"]] == ["Read", "Write"]
+
+
+class Full:
+    """A tool on a disk that is full."""
+
+    spec = ToolSpec(
+        name="Save",
+        description="Save.",
+        input_schema={"type": "object"},
+        effect=Effect.IDEMPOTENT,
+        informative=False,
+    )
+
+    def run(self, arguments, ctx):
+        raise WorkspaceUnwritable("no space is left.")
+
+
+def test_a_workspace_that_cannot_be_written_ends_the_run(bench, area):
+    bench.registry.register(Full())
+    grants = {"Save", "Write"}
+    result = bench.run(calls(use("Save"), *WRITE.content[1:]), DONE, grants=grants)
+    assert result.error is not None
+    assert result.error.kind == "WorkspaceUnwritable"
+    assert [step.call.name for step in result.steps] == ["Save"]
+    assert (len(bench.script.requests), list(area.iterdir())) == (1, [])
+
+
+# --- hooks -----------------------------------------------------------------------------------
+
+
+class Tells(Hook):
+    """Wants something said before a model call."""
+
+    def prompt(self, event):
+        assert event.prompt == "do it"
+        return HookDecision(HookAction.INJECT, context="Be brief.")
+
+
+class Stops(Hook):
+    """Denies model calls once a call was made."""
+
+    def __init__(self, free: int) -> None:
+        self.free = free
+
+    def prompt(self, event):
+        self.free -= 1
+        return ALLOW if self.free >= 0 else deny("quota", "no more calls today")
+
+
+class Comments(Hook):
+    """Has a word on every result."""
+
+    def post_tool(self, event):
+        return HookDecision(HookAction.INJECT, context=f"{event.call.name} was slow.")
+
+
+def test_what_a_hook_injects_is_said_with_the_next_call(bench):
+    bench.run(WRITE, DONE, hooks=[Tells()])
+    first, second = bench.script.requests
+    assert plain(first["messages"][-1]["content"][-1]) == text("Be brief.")
+    assert plain(second["messages"][-1]["content"][-1]) == text("Be brief.")
+    assert first["messages"][0]["content"][0]["text"].endswith("</goal>")
+
+
+def test_a_hook_s_refusal_before_the_first_call_is_a_refusal(bench):
+    with pytest.raises(ToolDenied, match="no more calls"):
+        bench.run(DONE, hooks=[Stops(0)])
+    assert bench.script.requests == []
+
+
+def test_a_hook_s_refusal_in_mid_run_keeps_what_was_done(bench):
+    result = bench.run(WRITE, DONE, hooks=[Stops(1)])
+    assert result.error is not None
+    assert result.error.kind == "ToolDenied"
+    assert (len(result.steps), result.cost_micro) == (1, bench.spent)
+
+
+def test_a_hook_s_word_on_a_result_reaches_the_model_once(bench):
+    bench.run(WRITE, calls(use("Read", 2, path="a.txt")), DONE, hooks=[Comments()])
+    said = json.dumps(bench.script.requests[-1]["messages"])
+    assert (said.count("Write was slow."), said.count("Read was slow.")) == (1, 1)
+    assert bench.context.injected == []
+
+
+# --- the conversation ------------------------------------------------------------------------
+
+
+def test_the_prefix_is_read_from_the_cache_from_the_second_turn_on(bench):
+    result = bench.run(WRITE, calls(use("Read", 2, path="a.txt")), DONE)
+    read = [e.usage["cache_read_input_tokens"] for e in bench.server.log.entries()]
+    assert 0 < read[1] < read[2]
+    assert result.usage.cache_read_tokens == sum(read)
+
+
+def test_a_request_has_at_most_the_allowed_cache_marks(bench):
+    bench.run(WRITE, calls(use("Read", 2, path="a.txt")), DONE)
+    for request in bench.script.requests:
+        assert json.dumps(request).count('"cache_control"') <= 4
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_the_assistant_s_blocks_go_back_unmodified(bench, stream):
+    bench.run(WRITE, DONE, stream=stream)
+    assert bench.script.requests[1]["messages"][1] == {
+        "role": "assistant",
+        "content": WRITE.content,
+    }
+
+
+def test_blocks_of_kinds_the_loop_does_not_know_go_back_unmodified(bench):
+    thought = {"type": "thinking", "thinking": "Hm.", "signature": "c2ln"}
+    hidden = {"type": "redacted_thinking", "data": "eHl6"}
+    reply = calls(thought, hidden, use("Write", path="a.txt", content="one"))
+    result = bench.run(reply, DONE, stream=False)
+    assert result.text == "Done."
+    assert bench.script.requests[1]["messages"][1]["content"] == reply.content
+
+
+def test_secrets_that_tools_find_do_not_reach_the_prompt(bench, area):
+    key, known = "sk-ant-" + "a1" * 20, "correct-horse-battery"
+    shared().add(known)
+    (area / "env").write_text(f"KEY={key}\nURL=redis://u:hunter22@h/0\nOTHER={known}\n")
+    result = bench.run(calls(use("Read", path="env"), use("Bash", 2, command="cat env")), DONE)
+    sent = json.dumps(bench.script.requests)
+    assert [step.ok for step in result.steps] == [True, True]
+    assert "OTHER=" in sent
+    for secret in (key, known, "hunter22"):
+        assert secret not in sent
+        assert secret not in "".join(step.output for step in result.steps)
+
+
+def test_a_real_script_of_the_rehearsal_model_runs_to_its_end(bench, served, area):
+    served.brain = Brain(served.families())
+    result = bench.run(goal="Create a Python calculator")
+    assert result.error is None, result.error
+    assert "def multiply" in (area / "calculator.py").read_text()
+
+
+def test_a_goal_without_a_script_is_an_error_that_says_what_to_do(bench, served):
+    served.brain = Brain(served.families())
+    result = bench.run(goal="Negotiate peace between two planets")
+    assert result.error is not None
+    assert result.error.kind == "RehearsalFailure"
+    assert "ANTHROPIC_API_KEY" in result.error.message
+
+
+def test_events_tell_each_turn(bench):
+    bench.run(WRITE, DONE)
+    kinds = [kind for kind, _ in bench.events if kind != "text"]
+    assert kinds == [
+        "model_call", "model_response", "tool_call", "tool_result", "model_call", "model_response",
+    ]  # fmt: skip
