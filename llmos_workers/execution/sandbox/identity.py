@@ -8,6 +8,7 @@ owner, and commands run as that one.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import zlib
@@ -34,6 +35,12 @@ class Identity:
 
 def capabilities() -> int:
     """The worker's effective capabilities as a bit mask; 0 when that cannot be told."""
+    return _capabilities(os.getpid(), os.geteuid())
+
+
+@functools.lru_cache(maxsize=1)
+def _capabilities(_pid: int, _euid: int) -> int:
+    """Read once for each process and user: they change with the user."""
     try:
         status = Path("/proc/self/status").read_text(encoding="ascii")
     except OSError:

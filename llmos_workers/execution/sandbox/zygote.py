@@ -75,7 +75,7 @@ class Zygote:
                 yield launcher
                 return
         raise SandboxUnavailable(
-            f"the sandbox's zygote starts no launcher: {fault}.", fix="See llmos doctor."
+            f"the command could not be confined: {fault}.", fix="See llmos doctor."
         )
 
     def _attempt(self, opened: contextlib.ExitStack) -> Launcher:

@@ -1,6 +1,7 @@
 """The launcher: starts one confined command, watches it, leaves nothing of it running.
 
-A fork of the zygote, in a session of its own.
+A fork of the zygote, in a session of its own, with two more descriptors: WORKER, the worker's
+pidfd, and RULESET, Landlock rules for what every command may do, made for this one alone.
 
 stdin   8 digits: length of the order; the order; then silence. Its end means that the worker
         is gone or gave up, a byte that the run is cancelled: everything is ended then. The
@@ -8,7 +9,7 @@ stdin   8 digits: length of the order; the order; then silence. Its end means th
 stdout  the command's output (and its stderr).
 stderr  one report at the end: ``key=value`` items separated by NUL.
 
-The order has the same form; keys may repeat: argv, env, cwd, readable, writable, device, limit
+The order has the same form; keys may repeat: argv, env, cwd, readable, writable, limit
 (``NAME:value``), uid, gid, search, timeout, memory, processes, scratch.
 """
 
@@ -26,6 +27,7 @@ import seccomp  # type: ignore[import-not-found]
 import tree  # type: ignore[import-not-found]
 
 Order = dict[str, list[str]]
+WORKER, RULESET = 3, 4
 FIRST_LOOK_S, LAST_LOOK_S = 0.01, 0.1
 SETUP_FAILED = 126
 
@@ -33,20 +35,20 @@ SETUP_FAILED = 126
 FILTER = seccomp.program()
 
 
-def read_order(worker: int) -> Order:
+def read_order() -> Order:
     """The order on stdin. Raises EOFError when the worker died or gave up while writing it."""
-    size = int(_exactly(8, worker))
+    size = int(_exactly(8))
     order: Order = {}
-    for item in _exactly(size, worker).decode("utf-8", "surrogateescape").split("\0"):
+    for item in _exactly(size).decode("utf-8", "surrogateescape").split("\0"):
         key, _, value = item.partition("=")
         order.setdefault(key, []).append(value)
     return order
 
 
-def _exactly(size: int, worker: int) -> bytes:
+def _exactly(size: int) -> bytes:
     poll = select.poll()
     poll.register(0, select.POLLIN)
-    poll.register(worker, select.POLLIN)
+    poll.register(WORKER, select.POLLIN)
     data = b""
     while len(data) < size:
         ready = {fd for fd, _ in poll.poll()}
@@ -57,16 +59,16 @@ def _exactly(size: int, worker: int) -> bytes:
     return data
 
 
-def main(worker: int) -> None:
-    """Carry out one order and report. ``worker`` is the worker's pidfd. Never returns."""
-    order = read_order(worker)
+def main() -> None:
+    """Carry out one order and report. Never returns."""
+    order = read_order()
     privileges.become_subreaper()
     fault_read, fault_write = os.pipe()
     child = os.fork()
     if not child:
         _confine_and_run(order, fault_write)
     os.close(fault_write)
-    reason, status = _watch(order, child, worker)
+    reason, status = _watch(order, child)
     tree.end_all(os.getpid())
     fault = os.read(fault_read, 4_096).decode("utf-8", "replace")
     if reason == "worker":
@@ -85,7 +87,7 @@ def _remove(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _watch(order: Order, child: int, worker: int) -> tuple[str, int]:
+def _watch(order: Order, child: int) -> tuple[str, int]:
     """Wait for the command's end; end it when it goes past its bounds.
 
     Returns why it was ended (empty: by itself) and its wait status.
@@ -96,7 +98,7 @@ def _watch(order: Order, child: int, worker: int) -> tuple[str, int]:
     poll = select.poll()
     poll.register(0, select.POLLIN)
     poll.register(pidfd, select.POLLIN)
-    poll.register(worker, select.POLLIN)
+    poll.register(WORKER, select.POLLIN)
     pause, reason = FIRST_LOOK_S, ""
     while not reason:
         left = until - time.monotonic()
@@ -106,7 +108,7 @@ def _watch(order: Order, child: int, worker: int) -> tuple[str, int]:
             return "", os.waitpid(child, 0)[1]
         if 0 in ready:
             reason = "cancelled" if os.read(0, 1) else "worker"
-        elif worker in ready:
+        elif WORKER in ready:
             reason = "worker"
         elif time.monotonic() >= until:
             reason = "timeout"
@@ -128,16 +130,16 @@ def _confine_and_run(order: Order, fault_fd: int) -> None:
         os.dup2(null, 0)
         os.dup2(1, 2)
         os.dup2(fault_fd, 3, inheritable=False)
-        os.closerange(4, 65_536)
+        os.closerange(RULESET + 1, 65_536)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
         os.umask(0o022)
         _prefer_for_oom()
         os.chdir(order["cwd"][0])
-        # As long as we may still open the paths: the rules hold on to what they name now.
-        ruleset = landlock.make_ruleset(
-            [*order.get("readable", []), "/proc/self"], order["writable"], order.get("device", [])
-        )
+        # As long as we may still open the paths.
+        own = [*order.get("readable", []), "/proc/self"]
+        landlock.allow(RULESET, own, landlock.READ, missing_ok=True)
+        landlock.allow(RULESET, order["writable"], landlock.FULL)
         privileges.set_limits(
             {name: int(value) for name, value in (i.split(":") for i in order["limit"])}
         )
@@ -150,7 +152,7 @@ def _confine_and_run(order: Order, fault_fd: int) -> None:
             privileges.drop_capabilities()
         privileges.no_new_privileges()
         privileges.die_with_parent(signal.SIGKILL)
-        landlock.restrict(ruleset)
+        landlock.restrict(RULESET)
         seccomp.install(FILTER)
         env = dict(item.split("=", 1) for item in order.get("env", []))
         os.execve(order["argv"][0], order["argv"], env)  # noqa: S606

@@ -49,40 +49,45 @@ def _check(result: int) -> int:
     return result
 
 
-def make_ruleset(readable: list[str], writable: list[str], devices: list[str]) -> int:
-    """Descriptor of a ruleset that allows just these paths and, where known, no TCP, no
-    signals and no abstract sockets to the outside. Missing readable paths are left out.
+def make_ruleset() -> int:
+    """Descriptor of a ruleset that allows nothing yet: no file and, where the kernel knows how
+    to forbid them, no TCP, no signals and no abstract sockets to the outside.
     """
     version = abi()
     if version < 1:
         raise OSError(errno.EOPNOTSUPP, "Landlock is not available")
+    attr = _RulesetAttr(_handled(version), 3 if version >= 4 else 0, 3 if version >= 6 else 0)
+    size = 8 if version < 4 else (16 if version < 6 else 24)
+    return _check(_libc.syscall(_CREATE, ctypes.byref(attr), ctypes.c_size_t(size), 0))
+
+
+def allow(ruleset: int, paths: list[str], rights: int, *, missing_ok: bool = False) -> None:
+    """Add rules for ``paths`` and all below them: READ, FULL or DEVICE. Raises OSError.
+
+    A rule holds on to what its path names now, whatever is moved later.
+    """
+    rights &= _handled(abi())
+    for path in paths:
+        try:
+            fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        except FileNotFoundError:
+            if missing_ok:
+                continue
+            raise
+        try:
+            folder = os.fstat(fd).st_mode & _KIND == _FOLDER
+            attr = _PathAttr(rights if folder else rights & _OF_FILES, fd)
+            _check(_libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.byref(attr), 0))
+        finally:
+            os.close(fd)
+
+
+def _handled(version: int) -> int:
+    """The rights to files that a version of Landlock can forbid."""
     handled = (1 << 13) - 1
     handled |= REFER if version >= 2 else 0
     handled |= TRUNCATE if version >= 3 else 0
-    handled |= IOCTL_DEV if version >= 5 else 0
-    attr = _RulesetAttr(handled, 3 if version >= 4 else 0, 3 if version >= 6 else 0)
-    size = 8 if version < 4 else (16 if version < 6 else 24)
-    ruleset = _check(_libc.syscall(_CREATE, ctypes.byref(attr), ctypes.c_size_t(size), 0))
-    for paths, rights in ((readable, READ), (devices, DEVICE)):
-        for path in paths:
-            try:
-                _allow(ruleset, path, rights & handled)
-            except FileNotFoundError:
-                continue
-    for path in writable:
-        _allow(ruleset, path, FULL & handled)
-    return ruleset
-
-
-def _allow(ruleset: int, path: str, rights: int) -> None:
-    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        if os.fstat(fd).st_mode & _KIND != _FOLDER:
-            rights &= _OF_FILES
-        attr = _PathAttr(rights, fd)
-        _check(_libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.byref(attr), 0))
-    finally:
-        os.close(fd)
+    return handled | (IOCTL_DEV if version >= 5 else 0)
 
 
 def restrict(ruleset: int) -> None:

@@ -53,9 +53,10 @@ def set_limits(limits: dict[str, int]) -> None:
 def change_user(uid: int, gid: int, *, keep_search: bool) -> None:
     """Become ``uid``; with ``keep_search`` folders on the way to the area may be passed."""
     os.setgroups([])
-    _drop_bounding(keep_search)
     if keep_search:
         _must(_prctl(_PR_SET_KEEPCAPS, 1), "keep capabilities")
+    else:
+        _prctl(_PR_CAPBSET_DROP, _DAC_READ_SEARCH)
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
     _set_capabilities(1 << _DAC_READ_SEARCH if keep_search else 0)
@@ -65,15 +66,14 @@ def change_user(uid: int, gid: int, *, keep_search: bool) -> None:
 
 def drop_capabilities() -> None:
     """Stay the same user, without any capability."""
-    _drop_bounding(keep_search=False)
+    _prctl(_PR_CAPBSET_DROP, _DAC_READ_SEARCH)
     _set_capabilities(0)
 
 
-def _drop_bounding(keep_search: bool) -> None:
+def drop_bounding() -> None:
+    """No program started from here gains a capability, but the one that change_user can keep."""
     for capability in range(_LAST_CAPABILITY + 1):
-        if keep_search and capability == _DAC_READ_SEARCH:
-            continue
-        if not _prctl(_PR_CAPBSET_DROP, capability):
+        if capability != _DAC_READ_SEARCH and not _prctl(_PR_CAPBSET_DROP, capability):
             break  # the kernel knows no more, or we lack CAP_SETPCAP for any of them
 
 

@@ -24,7 +24,9 @@ import _signal as signal  # type: ignore[import-not-found]
 import _socket as socket
 
 import jail  # type: ignore[import-not-found]
+import landlock  # type: ignore[import-not-found]
 import privileges  # type: ignore[import-not-found]
+import system  # type: ignore[import-not-found]
 import tree  # type: ignore[import-not-found]
 
 LAST_WORDS_S = 10.0
@@ -35,10 +37,10 @@ _HIGHEST_FD = 1 << 20
 
 
 class Zygote:
-    """``worker``: pidfd of the worker; ``channel``: the socket to it."""
+    """``channel``: the socket to the worker."""
 
-    def __init__(self, channel: socket.socket, worker: int) -> None:
-        self.channel, self.worker = channel, worker
+    def __init__(self, channel: socket.socket) -> None:
+        self.channel = channel
         self.launchers: dict[int, int] = {}
         """Process ids by pidfd."""
         self.poll = select.poll()
@@ -46,16 +48,16 @@ class Zygote:
     def serve(self) -> None:
         """Work until the worker is gone, then see its launchers out."""
         self.poll.register(self.channel.fileno(), select.POLLIN)
-        self.poll.register(self.worker, select.POLLIN)
+        self.poll.register(jail.WORKER, select.POLLIN)
         wanted = True
         while wanted:
             for fd, _ in self.poll.poll():
                 if fd in self.launchers:
                     self._collect(fd)
-                elif fd == self.worker or not self._start():
+                elif fd == jail.WORKER or not self._start():
                     wanted = False
         self.poll.unregister(self.channel.fileno())
-        self.poll.unregister(self.worker)
+        self.poll.unregister(jail.WORKER)
         until = time.monotonic() + LAST_WORDS_S
         while self.launchers and time.monotonic() < until:
             for fd, _ in self.poll.poll(LAST_WORDS_S * 1000):
@@ -69,9 +71,10 @@ class Zygote:
             data, fds = _receive(self.channel)
             if not data:
                 return False
+            fds.append(_rules())
             pid = os.fork()
             if not pid:
-                _launch(fds, self.worker)
+                _launch(fds)
             pidfd = os.pidfd_open(pid)
             self.launchers[pidfd] = pid
             self.poll.register(pidfd, select.POLLIN)
@@ -111,15 +114,24 @@ def _receive(channel: socket.socket) -> tuple[bytes, list[int]]:
     return data, found
 
 
-def _launch(fds: list[int], worker: int) -> None:
-    """In the fork: keep the three pipes and the worker's pidfd, be the launcher. No return."""
+def _rules() -> int:
+    """A fresh ruleset: its command adds rules of its own. Made here, where no page is copied."""
+    ruleset: int = landlock.make_ruleset()
+    landlock.allow(ruleset, system.READABLE, landlock.READ, missing_ok=True)
+    landlock.allow(ruleset, system.DEVICES, landlock.DEVICE, missing_ok=True)
+    return ruleset
+
+
+def _launch(fds: list[int]) -> None:
+    """In the fork: keep the three pipes, the worker and the ruleset, be the launcher."""
     try:
         os.setsid()
-        for number, fd in enumerate(fds):
+        *pipes, ruleset = fds
+        for number, fd in enumerate(pipes):
             os.dup2(fd, number)
-        os.closerange(3, worker)
-        os.closerange(worker + 1, _HIGHEST_FD)
-        jail.main(worker)
+        os.dup2(ruleset, jail.RULESET)
+        os.closerange(jail.RULESET + 1, _HIGHEST_FD)
+        jail.main()
     except EOFError:
         os._exit(0)  # the worker went away before it ordered anything: nothing was started
     # Whatever it is, it must not get back into the zygote's loop; the worker passes it on.
@@ -133,16 +145,17 @@ def main() -> None:
     # Not even an interrupt from the terminal may end this before the launchers.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    os.closerange(3, _HIGHEST_FD)
+    os.closerange(jail.WORKER, _HIGHEST_FD)
     os.chdir("/")
-    privileges.become_subreaper()
     parent = int(sys.argv[1])
     worker = os.pidfd_open(parent)
-    if os.getppid() != parent:
+    if os.getppid() != parent or worker != jail.WORKER:
         return  # it died while we started; the number may be another process's by now
+    privileges.become_subreaper()
+    privileges.drop_bounding()
     gc.disable()
     gc.freeze()
-    Zygote(socket.socket(fileno=0), worker).serve()
+    Zygote(socket.socket(fileno=0)).serve()
 
 
 main()
