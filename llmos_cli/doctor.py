@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -24,12 +26,12 @@ def doctor(session: Session, online: bool, as_json: bool) -> int:
 
     Each finding that is not ok names its fix. Exits with 6 when one fails.
     """
-    logging.getLogger("llmos_workers").setLevel(logging.ERROR)  # the findings say it all
     findings = []
-    for finding in examine(Patient(session, online=online)):
-        findings.append(finding)
-        if not as_json:
-            tell(finding)
+    with _quiet():
+        for finding in examine(Patient(session, online=online)):
+            findings.append(finding)
+            if not as_json:
+                tell(finding)
     failed = sum(finding.verdict is Verdict.FAIL for finding in findings)
     warned = sum(finding.verdict is Verdict.WARN for finding in findings)
     if as_json:
@@ -38,6 +40,18 @@ def doctor(session: Session, online: bool, as_json: bool) -> int:
     else:
         print(f"{len(findings)} checks: {failed} failed, {warned} warnings.")
     return Exit.INFRASTRUCTURE if failed else Exit.SUCCEEDED
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """The findings say what warnings would say again."""
+    logger = logging.getLogger("llmos_workers")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def tell(finding: Finding) -> None:

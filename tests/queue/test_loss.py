@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 
 import pytest
 
@@ -17,10 +16,9 @@ pytestmark = pytest.mark.process
 
 def test_a_killed_child_gives_its_task_back_at_once(lab: Lab) -> None:
     """kill -9 of a prefork child; the same worker runs the task again."""
-    worker = lab.worker("replay")
-    began = time.monotonic()
-    assert lab.send("probe.die_once", "deaths", queue="replay").get(timeout=10) == "survived"
-    assert time.monotonic() - began < VISIBILITY_SECS + 2
+    # With an hour's visibility timeout only the worker itself can give the task back.
+    worker = lab.worker("replay", LLMOS_REDIS__VISIBILITY_TIMEOUT_SECS="3600")
+    assert lab.send("probe.die_once", "deaths", queue="replay").get(timeout=30) == "survived"
     assert lab.state.get("deaths") == b"2"
     assert worker.pid is not None
 
