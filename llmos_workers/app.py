@@ -11,8 +11,10 @@ from typing import Any
 from celery import Celery, Task
 from celery._state import get_current_worker_task
 from celery.app.amqp import AMQP
+from celery.app.routes import Router
 from celery.exceptions import Reject
 from celery.worker.request import Request
+from kombu.entity import Exchange, Queue
 
 from llmos_workers import compat, drain
 from llmos_workers.app_settings import celery_settings
@@ -20,6 +22,10 @@ from llmos_workers.config import LLMOSConfig
 from llmos_workers.kernel import codec
 from llmos_workers.kernel.shorten import short_text
 from llmos_workers.kernel.wire import describe
+
+OUR_PREFIX = "llmos."
+CELERYS_QUEUE = "celery"
+"""Where a task of an app that configures nothing goes."""
 
 MAX_SHOWN = 160
 RESULT_REPR_CHARS = 120
@@ -29,8 +35,34 @@ EVENT_TEXTS = {"result": RESULT_REPR_CHARS, "exception": 300}
 codec.register()  # whoever imports the app can read what its tasks send
 
 
+class HostRouter(Router):  # type: ignore[misc]
+    """Our tasks go to our queues in our codec; callbacks of other apps to theirs, in JSON.
+
+    A chord's body and links come with the goals of a plain app and are sent by our workers:
+    their queues are nowhere configured here, and our codec is not known there.
+    """
+
+    def route(
+        self, options: dict[str, Any], name: str, args: Any = (), kwargs: Any = None,
+        task_type: Any = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """As Celery's for tasks of this app. Raises QueueNotFound for them only."""
+        if name.startswith(OUR_PREFIX) or name in self.app.tasks:
+            routed: dict[str, Any] = super().route(options, name, args, kwargs, task_type)
+            return routed
+        queue = options.get("queue") or CELERYS_QUEUE
+        if isinstance(queue, str):
+            queue = Queue(queue, Exchange(queue), routing_key=queue)
+        return {"serializer": "json", **options, "queue": queue}
+
+
 class QuietAMQP(AMQP):  # type: ignore[misc]
     """Producer side of "no prompts in Redis, logs and Flower": writes the arguments' short form."""
+
+    def Router(self, queues: Any = None, create_missing: Any = None) -> Any:  # noqa: N802
+        """As Celery's, with a HostRouter."""
+        missing = self.app.either("task_create_missing_queues", create_missing)
+        return HostRouter(self.routes, queues or self.queues, missing, app=self.app)
 
     def as_task_v2(
         self,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from llmos_workers.contracts.base import usd_to_micro
@@ -98,11 +99,20 @@ def _check_deadline(deadline: object) -> float | None:
     return float(deadline)
 
 
-def parse_payload(payload: dict[str, Any]) -> tuple[str, GoalOptions, str | None]:
+def parse_payload(
+    payload: dict[str, Any], args: Sequence[object] = ()
+) -> tuple[str, GoalOptions, str | None]:
     """Read the kwargs of a plain app's ``llmos.goal``: (text, options, traceparent).
 
-    Raises PayloadError, InvalidGoal or InvalidOption with words for the sender.
+    Raises PayloadError, InvalidGoal or InvalidOption with words for the sender; also for any
+    positional ``args``, which a chain or chord puts before the kwargs.
     """
+    if args:
+        raise PayloadError(
+            "llmos.goal takes its fields by name, not as positional arguments.",
+            fix="Send kwargs={'goal': '...'}; in a chain or as a chord's body, make the "
+            "signature immutable.",
+        )
     unknown = sorted(set(payload) - FIELDS)
     if unknown:
         raise PayloadError(

@@ -37,9 +37,9 @@ def hop_to(task: Task, step: Next) -> Any:
 
 
 @shared_task(bind=True, name="llmos.goal", max_retries=None)
-def goal(self: Task, **payload: Any) -> Any:
+def goal(self: Task, *args: Any, **payload: Any) -> Any:
     """Dispatch a goal: match, choose a mode, go on to its queue."""
-    result = receive(self, process_of(self.app), payload)
+    result = receive(self, process_of(self.app), payload, args)
     return hop_to(self, result) if isinstance(result, Next) else result
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,11 +89,13 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     return outcome.model_dump(mode="json")
 
 
-def receive(task: Task, process: Process, payload: dict[str, Any]) -> dict[str, Any] | Next:
+def receive(
+    task: Task, process: Process, payload: dict[str, Any], args: Sequence[object] = ()
+) -> dict[str, Any] | Next:
     """The dispatch hop: record, decision, and where to go on (or the outcome)."""
     runtime = process.runtime
     try:
-        record = _record(task, runtime, payload)
+        record = _record(task, runtime, payload, args)
         if record.outcome is not None:
             return as_json(record.outcome)
         if record.goal_id != task.request.id:  # the same idempotency key: that goal's outcome
@@ -130,19 +132,24 @@ def _dispatch(task: Task, process: Process, record: GoalRecord) -> dict[str, Any
         )
     except GoalFinished:
         return as_json(_stored(runtime, record.goal_id))
-    except LeaseHeld:
+    except (LeaseHeld, *LOST_REDIS):
         raise
     except LLMOSError as error:
         return as_json(_end_badly(runtime, record, error, fence=None))
+    except Exception as error:  # the process boundary, as in _work
+        log.exception("goal %s was not dispatched by a fault of llmos itself", record.goal_id)
+        return as_json(_end_by_fault(runtime, record, error, None))
     return Next(decision)
 
 
-def _record(task: Task, runtime: Runtime, payload: dict[str, Any]) -> GoalRecord:
+def _record(
+    task: Task, runtime: Runtime, payload: dict[str, Any], args: Sequence[object]
+) -> GoalRecord:
     """The stored record of our own client, or one made from a plain app's message."""
     goal_id = task.request.id
     if payload.get("stored") is True:
         return runtime.goals.get(goal_id)
-    text, options, traceparent = parse_payload(payload)
+    text, options, traceparent = parse_payload(payload, args)
     now = runtime.clock.now()
     record = GoalRecord(
         goal_id=goal_id,

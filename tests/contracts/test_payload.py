@@ -48,6 +48,12 @@ def test_bad_options_are_refused(field):
         parse_payload({"goal": "x", **field})
 
 
+def test_positional_arguments_are_refused_with_what_to_send():
+    with pytest.raises(PayloadError, match="by name") as refused:
+        parse_payload({"goal": "x"}, [["results", "of", "a", "chord"]])
+    assert "immutable" in refused.value.fix
+
+
 def test_a_newer_version_is_refused_with_what_to_do():
     with pytest.raises(PayloadError, match="upgrade"):
         parse_payload({"v": 99, "goal": "x"})

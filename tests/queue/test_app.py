@@ -63,11 +63,18 @@ def test_nothing_is_lost_by_setting(app: Any) -> None:
     [
         ("llmos.goal", "dispatch"), ("llmos.explain", "dispatch"), ("llmos.think", "llm"),
         ("llmos.orchestrate", "llm"), ("llmos.replay", "replay"), ("llmos.upkeep", "upkeep"),
-        ("llmos.upkeep.decay", "upkeep"), ("another.task", "dispatch"),
+        ("llmos.upkeep.decay", "upkeep"), ("another.task", "celery"),
     ],
 )  # fmt: skip
 def test_tasks_are_routed_by_name(app: Any, task: str, queue: str) -> None:
     assert app.amqp.router.route({}, task)["queue"].name == queue
+
+
+def test_callbacks_of_other_apps_go_to_their_queues_in_json(app: Any) -> None:
+    route = app.amqp.router.route({"queue": "theirs"}, "another.task")
+    assert (route["queue"].name, route["serializer"]) == ("theirs", "json")
+    assert "serializer" not in app.amqp.router.route({}, "llmos.think")
+    assert "theirs" not in app.amqp.queues  # nothing of ours consumes it
 
 
 def test_a_misspelt_queue_is_an_error(app: Any) -> None:
@@ -123,10 +130,7 @@ def test_messages_of_plain_apps_are_shown_the_same_way(app: Any) -> None:
         content_encoding="utf-8", delivery_info={}, properties={},
     )  # fmt: skip
 
-    @app.task(name="llmos.goal")
-    def goal() -> None:
-        """Registered so that the request finds its task."""
-
+    app.loader.import_default_modules()  # so that the request finds its task
     request = QuietRequest(raw, app=app)
     sent: dict[str, Any] = {}
     request._eventer = SimpleNamespace(enabled=True, send=lambda _, **fields: sent.update(fields))
