@@ -156,25 +156,31 @@ def _fault(scene: Scene, outcome: Outcome, played: list[Played], output: Path) -
 
 def _verdict(outcome: Outcome, fault: str) -> str:
     colour = COLOURS.get(outcome.mode, "white") if outcome.mode else "white"
-    head = f"   [{colour}]{outcome.mode or outcome.status}[/] {outcome.reason}"
+    figures = f"{outcome.llm_calls} model calls, {format_usd(outcome.cost_micro)}"
+    if outcome.saved_micro:
+        figures += f", saved {format_usd(outcome.saved_micro)}"
+    head = f"   [{colour}]{outcome.mode or outcome.status}[/]  {figures}"
     return f"{head}\n   [red]NOT AS IT SHOULD BE: {fault}[/]" if fault else head
 
 
 def _table(console: Console, played: list[Played]) -> None:
+    from rich.box import SIMPLE
+    from rich.markup import escape
     from rich.table import Table
 
-    columns = ("goal", "mode", "conf", "why", "LLM calls", "tokens", "cost", "time", "saved", "")
-    table = Table(title="What the goals cost", title_justify="left")
-    for name in columns:
-        table.add_column(name, overflow="fold")
+    from llmos_cli.render import short
+
+    table = Table(title="What the goals cost", title_justify="left", box=SIMPLE)
+    table.add_column("goal, and why it ran so", overflow="fold", ratio=1)
+    for name in ("mode", "conf", "LLM calls", "tokens", "cost", "time", "saved", ""):
+        table.add_column(name, no_wrap=True, justify="left" if name == "mode" else "right")
     for p in played:
         o = p.outcome
         colour = COLOURS.get(o.mode, "white") if o.mode else "white"
         table.add_row(
-            p.scene.goal,
+            f"[bold]{escape(p.scene.goal)}[/]\n[dim]{escape(short(o.reason, 120))}[/]",
             f"[{colour}]{o.mode or o.status}[/]",
             f"{o.confidence:.2f}",
-            o.reason,
             str(o.llm_calls),
             f"{o.usage.total_tokens:,}",
             format_usd(o.cost_micro),
