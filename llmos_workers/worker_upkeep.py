@@ -14,7 +14,7 @@ from celery import bootsteps
 
 from llmos_workers.kernel import keys
 from llmos_workers.kernel.redis import connect
-from llmos_workers.worker import ROLE_VARIABLE
+from llmos_workers.worker_heartbeat import ROLE
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class UpkeepClock(bootsteps.StartStopStep):  # type: ignore[misc]
 
     def __init__(self, parent: Any, **options: Any) -> None:
         super().__init__(parent, **options)
-        self.enabled = os.environ.get(ROLE_VARIABLE) == "upkeep"
+        self.enabled = os.environ.get(ROLE) == "upkeep"
         self._entry: Any = None
 
     def start(self, consumer: Any) -> None:

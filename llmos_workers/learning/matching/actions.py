@@ -9,7 +9,7 @@ from llmos_workers.learning.matching.lexicon import Lexicon
 from llmos_workers.learning.matching.tokens import Kind, Role, Token
 
 if TYPE_CHECKING:
-    from llmos_workers.learning.matching.features import Sides
+    from llmos_workers.learning.matching.sides import Sides
 
 _SOFT_HEADS = frozenset({"add", "send", "show", "get"})
 """Beside the light ones: verbs that leave the deed to their object ("send a reminder")."""

@@ -11,7 +11,7 @@ from llmos_workers.learning.matching.lexicon import Lexicon
 from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Role, Token
 
 if TYPE_CHECKING:
-    from llmos_workers.learning.matching.features import Sides
+    from llmos_workers.learning.matching.sides import Sides
 
 _MODIFIERS = frozenset({Kind.NUMBER, Kind.ORDER, Kind.NEGATION, Kind.COMPARISON})
 _THINGS = ANCHORS | {Kind.FORMAT, Kind.SPEECH, Kind.LANGUAGE, Kind.WORD, Kind.DATE}

@@ -13,11 +13,11 @@ from llmos_workers.learning.matching.features import (
     STRONG,
     Vectors,
     evidence,
-    sides_of,
 )
 from llmos_workers.learning.matching.lexicon import lexicon
 from llmos_workers.learning.matching.model import Model, shipped_model
 from llmos_workers.learning.matching.parse import parse, parse_beside
+from llmos_workers.learning.matching.sides import sides_of
 from llmos_workers.learning.matching.tokens import Kind, Token
 from llmos_workers.learning.signature import normalize_goal
 

@@ -13,11 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmos_workers.learning.matching.actions import action_evidence
-from llmos_workers.learning.matching.align import Alignment
 from llmos_workers.learning.matching.binding import binding_evidence, count_changes
 from llmos_workers.learning.matching.embedder import Embedding
 from llmos_workers.learning.matching.lexicon import Lexicon
-from llmos_workers.learning.matching.parse import Goal
+from llmos_workers.learning.matching.sides import Sides
 from llmos_workers.learning.matching.tokens import ANCHORS, CLOSED, Kind, Token
 
 FEATURES: dict[str, str] = {
@@ -83,29 +82,6 @@ _MAX_SLIPS = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Sides:
-    """Both goals with their pairs and vectors: all that evidence is drawn from."""
-
-    reference: Goal
-    query: Goal
-    alignment: Alignment
-    left_reference: tuple[Token, ...]
-    """Unpaired, without second mentions of what the other side says too."""
-    left_query: tuple[Token, ...]
-
-
-def sides_of(reference: Goal, query: Goal, alignment: Alignment) -> Sides:
-    """Drop second mentions from what is left on both sides."""
-    return Sides(
-        reference,
-        query,
-        alignment,
-        _unsaid(alignment.left_reference, query.said),
-        _unsaid(alignment.left_query, reference.said),
-    )
-
-
-@dataclass(frozen=True, slots=True)
 class Vectors:
     """What vectors say about the two goals. Without embeddings, distances are estimated."""
 
@@ -140,28 +116,6 @@ def evidence(sides: Sides, vectors: Vectors, lex: Lexicon) -> dict[str, float]:
 def as_vector(found: dict[str, float]) -> NDArray[np.float64]:
     """The features in their fixed order."""
     return np.array([found[name] for name in FEATURES], dtype=np.float64)
-
-
-_COUNTED_EACH = frozenset({Kind.NEGATION, Kind.NUMBER})
-"""Saying these twice is not saying them once."""
-
-
-def _unsaid(left: Iterable[Token], other: Sequence[Token]) -> tuple[Token, ...]:
-    values = {(token.kind, token.value) for token in other if token.kind in ANCHORS | CLOSED}
-    stems: dict[str, set[Kind]] = {}
-    for token in other:
-        for key in token.keys:
-            if key.startswith("s:"):
-                stems.setdefault(key, set()).add(token.kind)
-
-    def said(token: Token) -> bool:
-        if token.kind in _COUNTED_EACH:
-            return False
-        if (token.kind, token.value) in values:
-            return True
-        return any(stems.get(key, set()) - {token.kind} for key in token.keys if key[0] == "s")
-
-    return tuple(token for token in left if not said(token))
 
 
 def _count_left(found: dict[str, float], sides: Sides) -> None:
