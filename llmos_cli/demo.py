@@ -170,9 +170,12 @@ def _table(console: Console, played: list[Played]) -> None:
 
     from llmos_cli.render import short
 
-    table = Table(title="What the goals cost", title_justify="left", box=SIMPLE)
+    table = Table(
+        title="What the goals cost", title_justify="left",
+        box=None, pad_edge=False, collapse_padding=True, leading=1,
+    )  # fmt: skip
     table.add_column("goal, and why it ran so", overflow="fold", ratio=1)
-    for name in ("mode", "conf", "LLM calls", "tokens", "cost", "time", "saved", ""):
+    for name in ("mode", "conf", "calls", "tokens", "cost", "time", "saved", ""):
         table.add_column(name, no_wrap=True, justify="left" if name == "mode" else "right")
     for p in played:
         o = p.outcome
@@ -197,7 +200,12 @@ def _table(console: Console, played: list[Played]) -> None:
 
 def _chart(played: list[Played]) -> str:
     bars = [
-        Bar(p.scene.goal, p.outcome.mode.value if p.outcome.mode else "", p.outcome.cost_micro)
+        Bar(
+            p.scene.goal,
+            p.outcome.mode.value if p.outcome.mode else "",
+            p.outcome.cost_micro,
+            note=p.scene.title,
+        )
         for p in played
     ]
     return cost_chart(
@@ -216,5 +224,5 @@ def _say_what_next(console: Console, folder: Path) -> None:
         "  llmos up                                     start a stack of your own\n"
         '  llmos submit "Create a Python calculator"    in another terminal\n'
         "  llmos doctor                                 what is missing on this machine\n"
-        "  export ANTHROPIC_API_KEY=...                 to use Claude instead of the script"
+        "  export ANTHROPIC_API_KEY=...                 use Claude instead"
     )

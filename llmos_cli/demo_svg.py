@@ -1,4 +1,4 @@
-"""The cost of each goal as a small SVG: bars that fall to nothing. Pure."""
+"""The cost of each goal as a small SVG: paid once as a bar, free from then on. Pure."""
 
 from __future__ import annotations
 
@@ -6,48 +6,89 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-COLOURS = {"LEARNER": "#c2410c", "MIXED": "#d97706", "FOLLOWER": "#15803d"}
-OTHER = "#475569"
-WIDTH, BAR, GAP, LEFT, TOP, PLOT = 860, 34, 12, 330, 74, 430
+COLOURS = {"LEARNER": "#c2410c", "MIXED": "#a16207", "FOLLOWER": "#15803d"}
+OTHER, INK, GREY, FREE = "#475569", "#0f172a", "#64748b", "#dcfce7"
+LEGEND = {
+    "LEARNER": "a model solves it, paid",
+    "MIXED": "a model, helped by a trace, paid",
+    "FOLLOWER": "a replay, no model",
+}
+WIDTH, ROW, BAR, LEFT, TOP, PLOT = 860, 44, 28, 290, 118, 400
+LABEL_CHARS, FREE_WIDTH = 38, 132
 
 
 @dataclass(frozen=True)
 class Bar:
-    """One goal: its words, the mode it ran in, its cost in micro-dollars."""
+    """One goal: its words, the mode it ran in, its cost in micro-dollars, and what it shows."""
 
     label: str
     mode: str
     cost_micro: int
+    note: str = ""
 
 
 def cost_chart(bars: Sequence[Bar], *, title: str, note: str) -> str:
     """An SVG that reads from top to bottom in the order of the goals."""
-    height = TOP + len(bars) * (BAR + GAP) + 40
+    height = TOP + len(bars) * ROW + 14
     most = max((bar.cost_micro for bar in bars), default=0) or 1
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
         f'font-family="system-ui, sans-serif" role="img" aria-label="{escape(title)}">',
         f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
-        f'<text x="20" y="32" font-size="19" font-weight="600" fill="#0f172a">{escape(title)}'
-        "</text>",
-        f'<text x="20" y="54" font-size="13" fill="#475569">{escape(note)}</text>',
+        _text(20, 32, title, size=19, colour=INK, weight=600),
+        _text(20, 54, note, size=13, colour=OTHER),
+        *_legend(),
+        f'<line x1="{LEFT}" y1="{TOP - 8}" x2="{LEFT}" y2="{height - 12}" stroke="#cbd5e1"/>',
     ]
     for row, bar in enumerate(bars):
-        parts += _row(bar, TOP + row * (BAR + GAP), most)
+        parts += _row(bar, TOP + row * ROW, most)
     parts.append("</svg>\n")
     return "\n".join(parts)
 
 
+def _legend() -> list[str]:
+    parts, x = [], 20
+    for mode, meaning in LEGEND.items():
+        parts.append(f'<rect x="{x}" y="74" width="12" height="12" rx="2" fill="{COLOURS[mode]}"/>')
+        words = f"{mode}: {meaning}"
+        parts.append(_text(x + 18, 85, words, size=12, colour=OTHER))
+        x += 30 + round(6.8 * len(words))
+    return parts
+
+
 def _row(bar: Bar, y: int, most: int) -> list[str]:
+    label = bar.label if len(bar.label) <= LABEL_CHARS else bar.label[: LABEL_CHARS - 1] + "…"
+    parts = [_text(LEFT - 12, y + (13 if bar.note else 19), label, size=13, colour=INK, end=True)]
+    if bar.note:
+        parts.append(_text(LEFT - 12, y + 28, bar.note, size=11, colour=GREY, end=True))
+    return [*parts, *(_paid(bar, y, most) if bar.cost_micro else _free(bar, y))]
+
+
+def _paid(bar: Bar, y: int, most: int) -> list[str]:
     colour = COLOURS.get(bar.mode, OTHER)
-    width = max(3, round(PLOT * bar.cost_micro / most))
-    middle = y + BAR // 2 + 5
-    label = bar.label if len(bar.label) <= 44 else bar.label[:43] + "…"
-    cost = f"${bar.cost_micro / 1e6:.4f}" if bar.cost_micro else "$0"
+    width = max(4, round(PLOT * bar.cost_micro / most))
+    cost = f"${bar.cost_micro / 1e6:.4f}  {bar.mode}"
     return [
-        f'<text x="{LEFT - 12}" y="{middle}" font-size="13" text-anchor="end" fill="#0f172a">'
-        f"{escape(label)}</text>",
-        f'<rect x="{LEFT}" y="{y}" width="{width}" height="{BAR}" rx="3" fill="{colour}"/>',
-        f'<text x="{LEFT + width + 8}" y="{middle}" font-size="12" fill="{colour}">'
-        f"{escape(bar.mode)} {cost}</text>",
+        f'<rect x="{LEFT}" y="{y}" width="{width}" height="{BAR}" fill="{colour}"/>',
+        _text(LEFT + width + 10, y + 19, cost, size=13, colour=colour, weight=600),
     ]
+
+
+def _free(bar: Bar, y: int) -> list[str]:
+    """No bar has a length of nothing: a tag says it."""
+    colour = COLOURS.get(bar.mode, OTHER)
+    return [
+        f'<rect x="{LEFT + 8}" y="{y + 1}" width="{FREE_WIDTH}" height="{BAR - 2}" rx="13" '
+        f'fill="{FREE}" stroke="{colour}"/>',
+        _text(LEFT + 22, y + 19, f"$0  {bar.mode}", size=13, colour=colour, weight=600),
+    ]
+
+
+def _text(
+    x: int, y: int, words: str, *, size: int, colour: str, weight: int = 400, end: bool = False
+) -> str:
+    anchor = ' text-anchor="end"' if end else ""
+    return (
+        f'<text x="{x}" y="{y}" font-size="{size}" font-weight="{weight}" fill="{colour}"'
+        f'{anchor} xml:space="preserve">{escape(words)}</text>'
+    )

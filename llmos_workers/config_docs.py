@@ -85,6 +85,8 @@ def _type(annotation: Any) -> str:
         ("tuple[str, ...]", "list"),
         (" | None", ""),
         ("SandboxDemand", "require or prefer"),
+        ("pathlib._local.", ""),  # how Python 3.13 names it
+        ("pathlib.", ""),
     ):
         text = text.replace(long, short)
     return text
