@@ -164,7 +164,6 @@ def _verdict(outcome: Outcome, fault: str) -> str:
 
 
 def _table(console: Console, played: list[Played]) -> None:
-    from rich.box import SIMPLE
     from rich.markup import escape
     from rich.table import Table
 
@@ -172,10 +171,10 @@ def _table(console: Console, played: list[Played]) -> None:
 
     table = Table(
         title="What the goals cost", title_justify="left",
-        box=None, pad_edge=False, collapse_padding=True, leading=1,
+        box=None, pad_edge=False, padding=(0, 1, 1, 0),
     )  # fmt: skip
     table.add_column("goal, and why it ran so", overflow="fold", ratio=1)
-    for name in ("mode", "conf", "calls", "tokens", "cost", "time", "saved", ""):
+    for name in ("mode", "conf", "LLM\ncalls", "tokens", "cost", "time", "saved", ""):
         table.add_column(name, no_wrap=True, justify="left" if name == "mode" else "right")
     for p in played:
         o = p.outcome
