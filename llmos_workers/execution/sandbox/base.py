@@ -55,7 +55,7 @@ class SandboxReport:
 
 
 class Sandbox(Protocol):
-    """Runs commands; see sandbox.landlock for level 1 and sandbox.unconfined for level 0."""
+    """Runs commands; see sandbox.level1 for level 1 and sandbox.unconfined for level 0."""
 
     @property
     def level(self) -> int:

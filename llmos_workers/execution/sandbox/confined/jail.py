@@ -30,8 +30,6 @@ Order = dict[str, list[str]]
 WORKER, RULESET = 3, 4
 FIRST_LOOK_S, LAST_LOOK_S = 0.01, 0.1
 SETUP_FAILED = 126
-
-
 FILTER = seccomp.program()
 
 

@@ -11,6 +11,7 @@ stdin   a SEQPACKET socket to the worker. A request is one byte with three descr
 What a killed launcher leaves behind comes to us (a subreaper), and we end it.
 """
 
+import contextlib
 import gc
 import os
 import select
@@ -83,7 +84,8 @@ class Zygote:
         except (BrokenPipeError, ConnectionError):
             return False
         except OSError as error:
-            self.channel.sendmsg([f"{type(error).__name__}: {error}".encode()])
+            with contextlib.suppress(OSError):  # the worker has gone: the loop will see it
+                self.channel.sendmsg([f"{type(error).__name__}: {error}".encode()])
         finally:
             for fd in fds:
                 os.close(fd)
@@ -145,6 +147,8 @@ def main() -> None:
     # Not even an interrupt from the terminal may end this before the launchers.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # a worker that ignores it would pass that on
+    os.open(os.devnull, os.O_WRONLY)  # takes the place of stderr when the worker has none
     os.closerange(jail.WORKER, _HIGHEST_FD)
     os.chdir("/")
     parent = int(sys.argv[1])
