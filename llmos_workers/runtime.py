@@ -15,7 +15,6 @@ from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.agents import AgentDefinition
 from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.contracts.state import CognitivePolicy, TriggerType
-from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.evolution.agents import AgentLoader
 from llmos_workers.evolution.seed import install_seed_agents
 from llmos_workers.execution.gate import GateContext, ToolGate
@@ -278,14 +277,3 @@ class Runtime:
     def feel(self, trigger: TriggerType, reason: str, *, project: str, **facts: Any) -> None:
         """Move the project's internal state."""
         self.sentience.trigger(trigger, reason, project=project, **facts)
-
-    def slotted_paths(self, trace: ExecutionTrace, slots: dict[str, str]) -> list[str]:
-        """Paths that a replay with these slots would write."""
-        from llmos_workers.learning.matching.slots import fill
-
-        paths = []
-        for step in fill(trace.steps, trace.slots, slots):
-            path = step.call.arguments.get("path")
-            if step.writes and isinstance(path, str):
-                paths.append(path)
-        return paths

@@ -11,7 +11,7 @@ from llmos_workers.contracts.decision import MatchResult, ModeDecision
 from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.trace import ExecutionTrace
-from llmos_workers.learning.followable import replay_blockers
+from llmos_workers.learning.followable import path_with_slots, replay_blockers
 from llmos_workers.learning.strategies import ModeContext, strategy_for
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ class Dispatcher:
     def preview(self, record: GoalRecord, decision: ModeDecision) -> dict[str, Any]:
         """What a dry run tells: mode, trace, slots, worst cost and the files it would touch."""
         trace = self._trace_of(record, decision)
-        files = [f.path for f in trace.outputs] if trace and not decision.slots else []
-        if trace and decision.slots:
-            files = self._runtime.slotted_paths(trace, decision.slots)
+        files = []
+        if trace is not None:
+            files = [path_with_slots(trace, decision.slots, f.path) for f in trace.outputs]
         worst = self._worst_cost_micro(record, decision)
         return {
             "mode": decision.mode.value,

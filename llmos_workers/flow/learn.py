@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from llmos_workers.contracts.errors import WorkspaceUnwritable
+from llmos_workers.contracts.errors import BrokerUnavailable, GoalStateError, LLMOSError
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.execution.agent import AgentResult, AgentTask
@@ -21,12 +21,14 @@ def learn(
     """Distil and save the run; returns the trace, or None when there is nothing to keep.
 
     A run that did the very same calls as the trace that helped it adds its goal as an alias
-    of that trace. Failing to write the Markdown never fails the goal: its work is done.
+    of that trace. Failing to save never fails the goal: its work is done, and paid. Raises
+    LeaseLost, GoalFinished, BrokerUnavailable.
     """
     runtime, goal_id = run.runtime, run.record.goal_id
     if result.steps and not result.steps[-1].ok:
         runtime.notice(goal_id, "not learned: the last step of the run failed.")
         return None
+    healed = _same_job(run)
     facts = RunFacts(
         project=run.project,
         goal_id=goal_id,
@@ -39,22 +41,40 @@ def learn(
         duration_s=duration_s,
     )
     trace = distill(
-        run.record.text,
+        healed.goal_text if healed else run.record.text,
         result.steps,
         answer=result.text,
         specs=runtime.tools.all_specs(),
         facts=facts,
     )
+    if healed is not None:
+        trace = trace.model_copy(update={"trace_id": healed.trace_id})
     run.guards.check()
     try:
-        if _same_calls(run, trace):
+        if healed is None and _same_calls(run, trace):
             runtime.traces.add_alias(run.project, run.decision.trace_id or "", run.record.text)
             return None
         return runtime.traces.save_trace(trace, lease=run.guards.keeper.lease)
-    except WorkspaceUnwritable as error:
+    except (GoalStateError, BrokerUnavailable):
+        raise
+    except LLMOSError as error:
         log.warning("goal %s: its trace could not be saved: %s", goal_id, error)
         runtime.notice(goal_id, f"done, but not learned: {error}")
         return None
+
+
+def _same_job(run: Run) -> ExecutionTrace | None:
+    """The trace that a run heals: its goal is the trace's own or a known wording of it, but the
+    trace could not be followed to its end. What was learned is that trace's next version; under
+    the wording of this goal it would leave the old one in the way of all others.
+    """
+    decision = run.decision
+    if decision.mode is not Mode.MIXED or decision.trace_id is None:
+        return None
+    helped = (c for c in decision.match.candidates if c.trace_id == decision.trace_id)
+    if next((c.stage for c in helped), "") not in ("exact", "alias"):
+        return None
+    return run.runtime.traces.get(run.project, decision.trace_id)
 
 
 def _same_calls(run: Run, trace: ExecutionTrace) -> bool:

@@ -52,13 +52,10 @@ def replay(run: Run) -> Outcome | Handover:
     run.guards.check()
     done = _done_steps(runtime, steps, result)
     latency_ms = (runtime.clock.steady() - started) * 1000
-    _count(run, trace, success=result.completed, latency_ms=latency_ms)
-    if not result.completed:
-        where = (result.diverged_at or 0) + 1
-        return _hand_over(decision, done, f"step {where} of the replay differed: {result.reason}")
-    stale = needs_model(trace, decision.slots, result.results)
-    if stale:
-        return _hand_over(decision, done, stale)
+    open_end = _open_end(trace, decision, result)
+    _count(run, trace, success=not open_end, latency_ms=latency_ms)
+    if open_end:
+        return _hand_over(decision, done, open_end)
     return make_outcome(
         run.record,
         GoalState.SUCCEEDED,
@@ -85,6 +82,14 @@ def _refusal(run: Run, trace: ExecutionTrace | None) -> str:
     return "; ".join(replay_blockers(trace, decision.slots, area, versions, stage=stage))
 
 
+def _open_end(trace: ExecutionTrace, decision: ModeDecision, result: SequenceResult) -> str:
+    """Why the replay did not do the goal, so that a model has to go on; "" when it did."""
+    if not result.completed:
+        where = (result.diverged_at or 0) + 1
+        return f"step {where} of the replay differed: {result.reason}"
+    return needs_model(trace, decision.slots, result.results)
+
+
 def _hand_over(decision: ModeDecision, done: tuple[TraceStep, ...], reason: str) -> Handover:
     mixed = decision.model_copy(
         update={"mode": Mode.MIXED, "reason": f"{decision.reason}; then {reason}"}
@@ -104,9 +109,11 @@ def _done_steps(
 
 
 def _count(run: Run, trace: ExecutionTrace, *, success: bool, latency_ms: float) -> None:
-    """Statistics, savings and the internal state learn how the replay went."""
+    """Statistics, savings and the internal state learn how the replay went: once a goal, also
+    when its run was broken off and is repeated.
+    """
     runtime, saved = run.runtime, trace.learn_cost_micro if success else 0
-    runtime.traces.update_trace_stats(
+    counted = runtime.traces.update_trace_stats(
         run.project,
         trace.trace_id,
         success=success,
@@ -115,6 +122,8 @@ def _count(run: Run, trace: ExecutionTrace, *, success: bool, latency_ms: float)
         latency_ms=latency_ms,
         outcome_id=run.record.goal_id,
     )
+    if not counted:
+        return
     if saved:
         runtime.economy.record_saved(
             goal_id=run.record.goal_id, project=run.project, mode="FOLLOWER", micro=saved

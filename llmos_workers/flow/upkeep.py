@@ -10,7 +10,11 @@ from llmos_workers.runtime import Runtime
 
 def scan_traces(runtime: Runtime) -> str:
     """Pick up traces that people edited, added or removed."""
-    return f"{runtime.traces.scan()} changed"
+    found = runtime.traces.scan()
+    return (
+        f"{found.added} added, {found.changed} changed, {found.removed} removed, "
+        f"{found.problems} unreadable"
+    )
 
 
 def flush_counters(runtime: Runtime) -> str:

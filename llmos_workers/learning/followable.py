@@ -130,7 +130,7 @@ def steps_that_depend(trace: ExecutionTrace, slots: Mapping[str, str]) -> list[i
 def _of_inputs(trace: ExecutionTrace, slots: Mapping[str, str], area: Path) -> list[str]:
     blockers = []
     for recorded in trace.inputs:
-        path = _with_slots(trace, slots, recorded.path)
+        path = path_with_slots(trace, slots, recorded.path)
         try:
             now = digest_file(area, path)
         except ToolError as error:
@@ -159,7 +159,7 @@ def _difference(
     return f"the input {path} changed since {_when(trace)}"
 
 
-def _with_slots(trace: ExecutionTrace, slots: Mapping[str, str], path: str) -> str:
+def path_with_slots(trace: ExecutionTrace, slots: Mapping[str, str], path: str) -> str:
     """A recorded path with the new values in it."""
     step = TraceStep(call=ToolCall(name="path", arguments={"path": path}))
     return str(fill([step], trace.slots, slots)[0].call.arguments["path"])

@@ -17,6 +17,7 @@ from celery.exceptions import Reject
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.decision import ModeDecision
 from llmos_workers.contracts.errors import (
+    BrokerUnavailable,
     Cancelled,
     GoalFinished,
     GoalNotFound,
@@ -27,6 +28,7 @@ from llmos_workers.contracts.errors import (
 )
 from llmos_workers.contracts.events import Topic
 from llmos_workers.contracts.goal import PAYLOAD_VERSION, GoalRecord, GoalState, TaskEnvelope
+from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import ErrorInfo, Outcome
 from llmos_workers.contracts.payload import parse_payload
 from llmos_workers.contracts.trace import TraceStep
@@ -44,7 +46,7 @@ log = logging.getLogger(__name__)
 RETRY_MAX_SECS = 30.0
 """Longest wait of a duplicate before it looks again; well under the visibility timeout."""
 
-LOST_REDIS = (redis.ConnectionError, redis.TimeoutError)
+LOST_REDIS = (redis.ConnectionError, redis.TimeoutError, BrokerUnavailable)
 """Redis is away: nothing can be stored, so the message goes back to its queue."""
 
 _making = threading.Lock()
@@ -241,7 +243,9 @@ def _work(
     try:
         if record.decision is None:
             raise RuntimeError(f"goal {record.goal_id} is run without a decision")
-        if record.deliveries > runtime.config.kernel.max_deliveries:
+        # A replay that handed over was a start that came to its end.
+        starts = record.deliveries - (record.decision.mode is Mode.MIXED)
+        if starts > runtime.config.kernel.max_deliveries:
             return as_json(_dead(runtime, record, fence))
         guards.check()
         result = work(Run(runtime, record, record.decision, guards))
@@ -339,5 +343,11 @@ def _dead(runtime: Runtime, record: GoalRecord, fence: int) -> Outcome:
         message=f"given up after {record.deliveries - 1} starts that never came to an end.",
         fix="Look for what kills its worker (memory, a crashing tool), then submit it again.",
     )
-    outcome = make_outcome(record, GoalState.DEAD, now=runtime.clock.now(), error=info)
+    outcome = make_outcome(
+        record,
+        GoalState.DEAD,
+        now=runtime.clock.now(),
+        cost_micro=runtime.spent_on(record.goal_id),
+        error=info,
+    )
     return _end(runtime, outcome, fence)

@@ -11,7 +11,7 @@ from celery import Task, shared_task
 from llmos_workers.contracts.errors import LLMOSError
 from llmos_workers.flow.upkeep import DUTIES
 from llmos_workers.runtime import Runtime
-from llmos_workers.tasks.hops import process_of
+from llmos_workers.tasks.hops import LOST_REDIS, process_of
 
 log = logging.getLogger(__name__)
 
@@ -29,3 +29,8 @@ def _do(runtime: Runtime, name: str, duty: Callable[[Runtime], str]) -> str:
     except LLMOSError as error:
         log.warning("upkeep duty %s: %s", name, error)
         return f"failed: {error.message}"
+    except LOST_REDIS:
+        raise
+    except Exception as error:  # the process boundary: one duty's fault is not the others'
+        log.exception("upkeep duty %s failed by a fault of llmos itself", name)
+        return f"failed: {type(error).__name__}"

@@ -34,6 +34,7 @@ from llmos_workers.rehearsal.brain import Brain, Reply
 from llmos_workers.rehearsal.protocol import PromptCache
 from llmos_workers.rehearsal.server import RehearsalServer
 from tests.rehearsal.conftest import MODEL
+from tests.support.script import Script, calls, says, text, use
 
 CLOCK = SystemClock()
 AGENT = AgentDefinition(
@@ -41,37 +42,8 @@ AGENT = AgentDefinition(
 )
 
 
-def text(words: str) -> dict[str, Any]:
-    return {"type": "text", "text": words}
-
-
-def use(name: str, number: int = 1, **arguments: Any) -> dict[str, Any]:
-    return {"type": "tool_use", "id": f"toolu_{number}", "name": name, "input": arguments}
-
-
-def says(*blocks: dict[str, Any], stop: str = "end_turn") -> Reply:
-    return Reply(list(blocks), stop)
-
-
-def calls(*blocks: dict[str, Any]) -> Reply:
-    return Reply(list(blocks), "tool_use")
-
-
 WRITE = calls(text("I write."), use("Write", path="a.txt", content="one\n"))
 DONE = says(text("Done."))
-
-
-class Script(Brain):
-    """Gives the replies of one test in order and keeps what it was asked."""
-
-    def __init__(self) -> None:
-        super().__init__([])
-        self.replies: list[Reply] = []
-        self.requests: list[dict[str, Any]] = []
-
-    def reply(self, request: dict[str, Any]) -> Reply:
-        self.requests.append(request)
-        return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,173 @@
+"""Think and learn: what a model's run leaves behind, however it ends."""
+
+import pytest
+
+from llmos_workers.contracts.modes import Mode
+from llmos_workers.contracts.outcome import Usage
+from llmos_workers.contracts.state import TriggerType
+from tests.support.script import calls, says, text, use
+
+GOAL = "Note the colours of the flag in flag.txt"
+OTHER = "Write down which colours the flag has, into flag.txt"
+WRITE = calls(use("Write", path="flag.txt", content="blue\n"))
+DONE = says(text("Noted."))
+
+
+def mixed(flow, goal):
+    """A goal that is run with the help of what is known."""
+    return flow.run(goal, mode="mixed")
+
+
+def test_a_success_is_learned_with_what_it_cost(flow):
+    flow.model(WRITE, DONE)
+    outcome = flow.run(GOAL)
+    trace = flow.trace(GOAL)
+    assert outcome.learned_trace_id == trace.trace_id
+    assert (trace.learned_from, trace.learn_cost_micro) == (outcome.goal_id, outcome.cost_micro)
+    assert (trace.learn_usage, trace.answer, trace.proved) == (outcome.usage, "Noted.", True)
+    assert outcome.usage != Usage()
+
+
+def test_cost_and_calls_of_an_outcome_are_those_of_ledger_and_journal(flow):
+    flow.model(WRITE, DONE)
+    outcome = flow.run(GOAL)
+    settled = flow.ledger("settle")
+    assert sum(entry.micro for entry in settled) == outcome.cost_micro
+    assert {entry.mode for entry in settled} <= {"", "LEARNER"}
+    assert [entry.purpose for entry in settled] == ["learn", "learn"]
+    assert len(flow.runtime.goals.journal(outcome.goal_id)) == outcome.llm_calls == 2
+
+
+@pytest.mark.parametrize("stop", ["refusal", "model_context_window_exceeded"])
+def test_a_failed_run_is_not_learned_but_told(flow, stop):
+    flow.model(WRITE, says(text("No."), stop=stop))
+    outcome = flow.run(GOAL)
+    assert (outcome.status, outcome.llm_calls, outcome.learned_trace_id) == ("FAILED", 2, None)
+    assert [file.path for file in outcome.files] == ["flag.txt"]
+    assert outcome.cost_micro > 0
+    assert flow.runtime.traces.list("demo") == []
+
+
+def test_a_run_whose_last_step_failed_is_not_learned(flow):
+    flow.model(calls(use("Bash", command="exit 3")), says(text("It did not work.")))
+    outcome = flow.run(GOAL)
+    assert (outcome.status, outcome.learned_trace_id) == ("SUCCEEDED", None)
+    assert flow.runtime.traces.list("demo") == []
+    (notice,) = flow.events(outcome.goal_id, "notice")
+    assert "not learned" in notice["message"]
+
+
+def test_a_run_that_made_the_same_calls_is_another_wording(flow):
+    flow.model(WRITE, DONE)
+    assert flow.run(GOAL).ok
+    flow.model(WRITE, DONE)
+    outcome = mixed(flow, OTHER)
+    assert (outcome.mode, outcome.learned_trace_id) == (Mode.MIXED, None)
+    trace = flow.trace(GOAL)
+    assert (trace.aliases, trace.version) == ((OTHER,), 1)
+    assert len(flow.runtime.traces.list("demo")) == 1
+    again = flow.run(OTHER)
+    assert (again.mode, again.trace_id) == (Mode.FOLLOWER, trace.trace_id)
+
+
+def test_a_run_that_made_other_calls_is_a_trace_of_its_own(flow):
+    flow.model(WRITE, DONE)
+    assert flow.run(GOAL).ok
+    flow.model(calls(use("Write", path="flag.txt", content="red\n")), DONE)
+    outcome = mixed(flow, OTHER)
+    assert outcome.learned_trace_id == flow.trace(OTHER).trace_id
+    assert flow.trace(GOAL).aliases == ()
+
+
+def test_help_that_made_a_run_cheaper_is_recorded_as_saved(flow):
+    long = calls(use("Write", path="flag.txt", content="blue\n" * 500))
+    flow.model(long, calls(use("Read", 2, path="flag.txt")), DONE)
+    learned = flow.run(GOAL)
+    flow.model(WRITE, DONE)
+    outcome = mixed(flow, OTHER)
+    assert outcome.saved_micro == learned.cost_micro - outcome.cost_micro > 0
+    (entry,) = flow.ledger("saved")
+    assert (entry.saved_micro, entry.mode) == (outcome.saved_micro, "MIXED")
+
+
+def test_the_trace_that_helps_is_shown_to_the_model(flow):
+    flow.model(WRITE, DONE)
+    assert flow.run(GOAL).ok
+    script = flow.model(WRITE, DONE)
+    mixed(flow, OTHER)
+    asked = script.requests[0]["messages"][0]["content"][0]["text"]
+    assert "<similar_experience>" in asked
+    assert GOAL in asked
+    assert asked.endswith(f"<goal>\n{OTHER}\n</goal>")
+
+
+def test_a_workspace_that_takes_no_trace_does_not_fail_the_goal(flow):
+    flow.model(WRITE, DONE)
+    folder = flow.runtime.workspace.root / "memories" / "traces" / "demo"
+    folder.write_text("a file in the folder's place")
+    outcome = flow.run(GOAL)
+    assert (outcome.status, outcome.learned_trace_id) == ("SUCCEEDED", None)
+    (notice,) = flow.events(outcome.goal_id, "notice")
+    assert "not learned" in notice["message"]
+
+
+def test_the_agent_s_prompt_and_grants_are_the_run_s(flow):
+    agents = flow.runtime.workspace.root / "agents"
+    flow.runtime.agents.load_agents()
+    (agents / "scribe.md").write_text(
+        "---\nname: scribe\ndescription: writes\ntools: [Write]\nmax_turns: 1\n---\nYou write.\n"
+    )
+    script = flow.model(WRITE, DONE)
+    outcome = flow.run(GOAL, agent="scribe")
+    assert (outcome.status, outcome.error.kind) == ("FAILED", "TurnLimit")
+    (asked,) = script.requests
+    assert asked["system"][0]["text"].startswith("You write.")
+    assert [tool["name"] for tool in asked["tools"]] == ["Write"]
+
+
+def test_the_internal_state_learns_how_it_went(flow):
+    flow.model(WRITE, DONE)
+    flow.run(GOAL)
+    flow.model(says(text("No."), stop="refusal"))
+    flow.run(OTHER, mode="learner")
+    flow.run(GOAL)
+    seen = [each.last_trigger for each in flow.runtime.sentience.history("demo")]
+    assert set(seen) >= {
+        TriggerType.NOVEL_TASK,
+        TriggerType.TASK_SUCCESS,
+        TriggerType.TASK_FAILURE,
+        TriggerType.TASK_REPETITION,
+    }
+
+
+def test_a_deadline_that_passes_between_turns_keeps_cost_and_steps(flow):
+    class Late:
+        """The machine's clock, an hour later once a file was written."""
+
+        def __init__(self, clock):
+            self._clock = clock
+
+        def now(self):
+            late = (flow.area / "flag.txt").exists()
+            return self._clock.now() + (3600 if late else 0)
+
+        def steady(self):
+            return self._clock.steady()
+
+    flow.runtime.clock = Late(flow.runtime.clock)
+    flow.model(WRITE, DONE)
+    outcome = flow.run(GOAL, deadline=flow.runtime.clock.now() + 600)
+    assert (outcome.status, outcome.error.kind) == ("FAILED", "DeadlineExceeded")
+    assert (len(outcome.tool_calls), outcome.llm_calls) == (1, 1)
+    assert outcome.cost_micro > 0
+
+
+def test_a_goal_s_budget_spent_in_mid_run_keeps_cost_and_steps(flow):
+    # Two full calls do not fit; after the first was settled, there is not enough for another.
+    flow.model(calls(use("Write", path="flag.txt", content="blue\n" * 2000)), DONE)
+    model = flow.runtime.prices.resolve(flow.runtime.config.sdk.model)
+    bound = flow.runtime.prices.bound(model, 12_000, flow.runtime.config.sdk.max_tokens)
+    outcome = flow.run(GOAL, budget_usd=f"{bound / 1e6:.6f}")
+    assert (outcome.status, outcome.error.kind) == ("FAILED", "BudgetExceeded")
+    assert (len(outcome.tool_calls), outcome.llm_calls) == (1, 1)
+    assert outcome.cost_micro == flow.runtime.spent_on(outcome.goal_id) > 0
