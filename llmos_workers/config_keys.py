@@ -34,6 +34,7 @@ OTHER_VARIABLES: dict[str, str] = {
     "LLMOS_CONFIG": "path of the settings file",
     "LLMOS_PRESET": "name of a preset",
     "LLMOS_HEARTBEAT_FILE": "file that a worker touches while it lives",
+    "LLMOS_SERVER": "server program of the embedded stack, instead of the bundled valkey-server",
     "LLMOS_LOG_LEVEL": "level of the library's loggers",
     "LLMOS_ROLE": "role of this worker process, set by llmos itself",
     "LLMOS_DRAIN_SECS": "seconds a prefork worker lets running tasks finish after SIGTERM",

