@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -63,6 +65,14 @@ def test_a_success_is_json_under_the_task_id(app, llmos, project):
     assert llmos.get(task_id).outcome().model_dump(mode="json") == outcome
     _, again = app.run(goal=HAIKU, project=project)
     assert (again["mode"], again["cost_micro"]) == ("FOLLOWER", 0)
+
+
+def test_the_program_of_the_payload_page_runs(app, system):
+    page = (Path(__file__).parents[2] / "docs" / "payload.md").read_text()
+    (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    program = program.replace("redis://localhost:6379", system.config.redis.url)
+    told = subprocess.check_output([app.python, "-c", program], cwd=app.folder, env=app.env)
+    assert told.startswith(b"SUCCEEDED ")
 
 
 def test_an_id_of_the_apps_own_choice_is_the_goals_id(app, llmos, project):

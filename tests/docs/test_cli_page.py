@@ -1,0 +1,63 @@
+"""docs/cli.md tells every command, option and exit code as the code has it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from llmos_cli.exits import BEST_TO_WORST, Exit
+from llmos_cli.main import cli
+
+PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
+SECTION = re.compile(r"^### `llmos ([a-z ]+?)(?: [A-Z\[].*?)?`\n(.*?)(?=^##|\Z)", re.M | re.S)
+SECTIONS = dict(SECTION.findall(PAGE))
+EVERYWHERE = {"--help", "--json"}
+
+
+def commands(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{before}{name} ")
+        else:
+            yield f"{before}{name}", command
+
+
+COMMANDS = dict(commands(cli))
+
+
+def options_of(command: click.Command) -> list[str]:
+    found = [p for p in command.params if isinstance(p, click.Option) and not p.hidden]
+    return [name for option in found for name in (*option.opts, *option.secondary_opts)]
+
+
+def test_the_page_has_one_section_for_each_command() -> None:
+    assert sorted(SECTIONS) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_option_is_told_and_none_that_is_not_there(name: str) -> None:
+    known = set(options_of(COMMANDS[name]))
+    told = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", SECTIONS[name]))
+    assert known - told - EVERYWHERE == set()
+    assert told - known - {o for p in cli.params for o in p.opts} == set()
+
+
+def test_the_global_options_are_told() -> None:
+    head = PAGE.partition("## Global options")[2].partition("\n## ")[0]
+    told = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", head))
+    assert told == {o for p in cli.params for o in p.opts if o.startswith("--")} - {"--verbose"}
+
+
+def test_exit_codes_and_their_order_are_right() -> None:
+    rows = re.findall(r"^\| (\d+) \| ", PAGE, re.M)
+    assert sorted(map(int, rows)) == sorted(Exit)
+    order = re.search(r"from best to worst: ([\d, ]+)\.", PAGE)
+    assert order is not None
+    assert [int(code) for code in order[1].split(",")] == [int(code) for code in BEST_TO_WORST]
