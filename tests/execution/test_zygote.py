@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from llmos_workers.execution.sandbox import Sandbox, SandboxResult, launch, zygo
 from llmos_workers.execution.sandbox.zygote import ZYGOTE, Zygote
 from tests.support.wait import wait_until
 
+LAST_WORDS_S = 10.0
+"""As in confined.zygote, which can only be run."""
 SECRET = "canary-secret-7654321"
 WORKER = """
 import os, sys, threading, time
@@ -94,6 +97,15 @@ def children(pid: int) -> list[int]:
     return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+def kinds(pid: int) -> list[str]:
+    """What the descriptors of a process are, but for what it is just reading of /proc."""
+    names = []
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            names.append(str(fd.readlink()))
+    return [re.sub(r"^(pipe|socket):.*", r"\1", n) for n in names if not n.startswith("/proc/")]
+
+
 def launcher_of(found: int) -> int:
     """The launcher above a command's process: the child of our zygote."""
     while (parent := int(Path(f"/proc/{found}/stat").read_text().split()[3])) != ZYGOTE.pid:
@@ -140,7 +152,8 @@ time.sleep(600)
         (fork,) = [c for c in children(process.pid) if c != int(pid)]
         try:
             process.kill()
-            wait_until(lambda: not running(marker), what="the command is gone")
+            soon = LAST_WORDS_S / 2  # by the launcher, not by the zygote's patience
+            wait_until(lambda: not running(marker), timeout=soon, what="the command is gone")
             wait_until(lambda: not alive(int(pid)), what="the zygote is gone")
             assert alive(fork)
         finally:
@@ -183,6 +196,9 @@ def test_nothing_of_the_workers_environment_is_in_zygote_or_command(area: Path) 
 def test_a_command_sees_no_pipe_but_its_own(sandbox: Sandbox, area: Path, marker: str) -> None:
     other = in_thread(sandbox, area, f"sleep {marker}; true", timeout_s=20)
     wait_until(lambda: running(marker), what="another command runs")
+    held = Counter(kinds(launcher_of(running(marker)[0])))
+    # Its pipes and the fault's; the worker and the command; the rules. No socket, no one else's.
+    assert held == {"pipe": 4, "anon_inode:[pidfd]": 2, "anon_inode:[landlock-ruleset]": 1}
     done = bash(sandbox, area, "ls -l /proc/self/fd")
     links = dict(re.findall(r" (\d+) -> (\S+)", done.output))
     listing = links.pop("3")  # ls's own
