@@ -77,6 +77,12 @@ def _tool_result(data: dict[str, Any]) -> str:
     return f"          {verdict}{shown}, {float(data.get('duration_ms', 0)):.0f} ms"
 
 
+def _approval(data: dict[str, Any]) -> str:
+    by = f" by {short(str(data['by']))}" if data.get("by") else ""
+    what = f"{data.get('state', '?')}{by}: {short(str(data.get('tool', '?')))}"
+    return f"approval  {what} ({data.get('approval_id', '?')})"
+
+
 def _notice(data: dict[str, Any]) -> str:
     return f"notice    {short(str(data.get('message', '')), 200)}"
 
@@ -89,6 +95,7 @@ _TELL: dict[str, Callable[[dict[str, Any]], str]] = {
     GoalEventKind.TEXT: _text,
     GoalEventKind.TOOL_CALL: _tool_call,
     GoalEventKind.TOOL_RESULT: _tool_result,
+    GoalEventKind.APPROVAL: _approval,
     GoalEventKind.NOTICE: _notice,
 }
 

@@ -77,7 +77,8 @@ def told_waiting(handle: GoalHandle, *, as_json: bool) -> int:
     else:
         print(
             f"goal {handle.id} waits for approval; it holds no worker meanwhile.\n"
-            f"fix: Follow it with llmos watch {handle.id}, or stop it: llmos cancel {handle.id}",
+            f"fix: See what it asks with llmos approvals --goal {handle.id}, then llmos approve or "
+            f"llmos deny; or stop it: llmos cancel {handle.id}",
             file=sys.stderr,
         )
     return Exit.WAITING_APPROVAL

@@ -29,7 +29,9 @@ from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.redis import Client, connect
 
 if TYPE_CHECKING:
+    from llmos_workers.contracts.approvals import Approval
     from llmos_workers.embedded.local import LocalSystem
+    from llmos_workers.kernel.approvals import Approvals
     from llmos_workers.kernel.economy import TokenEconomy
     from llmos_workers.kernel.events import EventBus
     from llmos_workers.learning.traces import TraceManager
@@ -40,6 +42,7 @@ DEFAULT_PATIENCE_S = 15.0
 Deadline = float | timedelta | datetime
 Handles = list[GoalHandle]
 Records = list[GoalRecord]
+Requests = list["Approval"]
 
 
 class LLMOS:
@@ -198,6 +201,25 @@ class LLMOS:
         with talking(self.place, "listing goals"):
             return self.goals.list(project=project, state=wanted, limit=limit)
 
+    # Approvals
+
+    def approvals(self, *, project: str | None = None) -> Requests:
+        """Requests for approval that nobody has answered yet, the most urgent first."""
+        with talking(self.place, "listing approvals"):
+            return self.approval_requests.pending(project=project)
+
+    def approve(self, approval_id: str, *, by: str | None = None, why: str = "") -> Approval:
+        """Allow the call of that request, once; its goal goes on. ``by``: who says so, by
+        default user@host. Raises NotThere, ApprovalClosed, InvalidOption.
+        """
+        with talking(self.place, "approving"):
+            return self.approval_requests.approve(approval_id, by=by, why=why)
+
+    def deny(self, approval_id: str, *, why: str = "", by: str | None = None) -> Approval:
+        """Forbid the call of that request for good; its goal goes on without. As approve."""
+        with talking(self.place, "denying"):
+            return self.approval_requests.deny(approval_id, why=why, by=by)
+
     # Life
 
     async def boot(self, *, embedded: bool = False) -> Self:
@@ -265,6 +287,14 @@ class LLMOS:
         return GoalStore(self.redis, self.clock, retention_s=kept)
 
     @cached_property
+    def approval_requests(self) -> Approvals:
+        """All that can be done with requests for approval."""
+        from llmos_workers.kernel.approvals import Approvals
+
+        ttl, kept = self.config.security.approval_ttl_secs, self.config.kernel.result_retention_secs
+        return Approvals(self.redis, ttl_s=ttl, kept_s=kept)
+
+    @cached_property
     def event_bus(self) -> EventBus:
         """System-wide events."""
         from llmos_workers.kernel.events import EventBus
@@ -315,7 +345,15 @@ class LLMOS:
             from llmos_workers.embedded.local import LocalSystem
 
             self.system = LocalSystem(self.config).__enter__()
-            for part in ("place", "redis", "broker", "goals", "_line", "_submitter"):
+            for part in (
+                "place",
+                "redis",
+                "broker",
+                "goals",
+                "approval_requests",
+                "_line",
+                "_submitter",
+            ):
                 self.__dict__.pop(part, None)
             self.ping()
 

@@ -31,7 +31,15 @@ class KernelConfig(Contract):
     """Budget and scheduling."""
 
     budget_usd: float = 10.0
-    """Limit of the global scope for its lifetime, in dollars."""
+    """First limit of the global scope for its lifetime, in dollars; `llmos budget set` changes
+    it."""
+    daily_budget_usd: float | None = None
+    """First limit of the global scope for each day (UTC); None: without."""
+    monthly_budget_usd: float | None = None
+    """First limit of the global scope for each month (UTC); None: without."""
+    on_breach: Literal["shrink", "ask", "fail"] = "shrink"
+    """When a call of a running goal does not fit its budget: give the response fewer tokens and
+    fail when too few are left; the same, then ask for approval; fail at once."""
     enable_scheduling: bool = True
     enable_watchdog: bool = True
     """Whether a stuck model call is given up after watchdog_timeout_secs."""
@@ -40,13 +48,16 @@ class KernelConfig(Contract):
     """How long a run owns its goal without renewing; renewed every third of it."""
     max_deliveries: int = Field(default=5, ge=1)
     """After so many starts of one goal it is DEAD."""
+    recovery_grace_secs: float = Field(default=10.0, gt=0)
+    """A goal that waits for longer is looked for in the queues; lost messages are sent again."""
     result_retention_secs: int = Field(default=7 * 86_400, ge=60)
 
-    @field_validator("budget_usd")
+    @field_validator("budget_usd", "daily_budget_usd", "monthly_budget_usd")
     @classmethod
-    def _positive_amount(cls, value: float) -> float:
+    def _positive_amount(cls, value: float | None) -> float | None:
         try:
-            usd_to_micro(value)
+            if value is not None:
+                usd_to_micro(value)
         except InvalidOption as error:
             raise ValueError(error.message) from None
         return value
@@ -84,6 +95,12 @@ class SDKConfig(Contract):
     """A stream silent for so long is given up."""
     max_attempts: int = Field(default=3, ge=1)
     """Tries of one model call on short faults; each is its own reservation."""
+    rpm: int | None = Field(default=None, ge=1)
+    """Most requests per minute and model, over all workers; None: no limit of ours."""
+    itpm: int | None = Field(default=None, ge=1)
+    """The same for input tokens."""
+    otpm: int | None = Field(default=None, ge=1)
+    """The same for output tokens."""
     enable_streaming: bool = True
     enable_hooks: bool = True
     """Whether the user's hooks of security.hooks are asked; llmos's own always are."""
@@ -145,6 +162,8 @@ class SecurityConfig(Contract):
     protected_paths: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
     """User hooks: ``package.module:Class`` or the path of an executable."""
+    approval_ttl_secs: int = Field(default=86_400, ge=1)
+    """How long a request for approval waits for an answer, and a yes for its use."""
     tool_memory_mb: int = Field(default=2_048, ge=64)
     tool_cpu_secs: int = Field(default=60, ge=1)
     tool_file_mb: int = Field(default=256, ge=1)

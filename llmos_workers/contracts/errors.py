@@ -7,7 +7,8 @@
     │   ├── UnknownAgent
     │   ├── PayloadError           a message of another app that is not our contract
     │   ├── ConfigError            unknown key, wrong type, unreadable file
-    │   └── GoalNotFound
+    │   ├── GoalNotFound
+    │   └── NotThere               no approval or schedule has that id
     ├── Refused                    a rule said no; nothing ran                      exit 3
     │   ├── BudgetExceeded
     │   ├── PolicyDenied
@@ -34,6 +35,8 @@
     │   ├── GoalFinished
     │   ├── Cancelled
     │   ├── DeadlineExceeded
+    │   ├── PublishConflict        files of a project were changed by someone else meanwhile
+    │   ├── ApprovalClosed         the request was answered, used, or is too old
     │   └── NotFinished            a wait ended before its goal (TimeoutError)      exit 8
     └── DataError                  a stored thing cannot be read                    exit 1
         ├── MalformedFile          trace, agent, skill, price file: path and line
@@ -95,6 +98,10 @@ class GoalNotFound(UsageError):
     """No goal has that id (never submitted, or past its retention)."""
 
 
+class NotThere(UsageError):
+    """No approval, schedule or other stored thing of the system has that id."""
+
+
 class Refused(LLMOSError):
     """A rule said no before anything was done."""
 
@@ -102,15 +109,33 @@ class Refused(LLMOSError):
 
 
 class BudgetExceeded(Refused):
-    """A reservation does not fit what is left of a scope. Amounts are micro-dollars."""
+    """A reservation does not fit what is left of a scope. Amounts are micro-dollars.
 
-    def __init__(self, scope: str, *, needed: int, available: int, limit: int) -> None:
+    ``window`` is day or month when that limit is the one that does not fit, ``until`` when it
+    is over (ISO 8601, UTC).
+    """
+
+    def __init__(
+        self,
+        scope: str,
+        *,
+        needed: int,
+        available: int,
+        limit: int,
+        window: str = "",
+        until: str = "",
+    ) -> None:
+        which = f"{scope} for this {window} (UTC)" if window else scope
+        wait = f"Wait until {until}, raise" if until else "Raise"
+        option = f" --window {window}" if window else ""
         super().__init__(
-            f"budget of {scope} is too small: needs up to ${needed / 1e6:.6f}, "
+            f"budget of {which} is too small: needs up to ${needed / 1e6:.6f}, "
             f"${available / 1e6:.6f} of ${limit / 1e6:.6f} is left.",
-            fix="Raise the limit, or choose a cheaper model or mode.",
+            fix=f"{wait} the limit (llmos budget set {scope} AMOUNT{option}), "
+            "or choose a cheaper model or mode.",
         )
         self.scope, self.needed, self.available, self.limit = scope, needed, available, limit
+        self.window, self.until = window, until
 
 
 class PolicyDenied(Refused):
@@ -223,6 +248,23 @@ class Cancelled(GoalStateError):
 
 class DeadlineExceeded(GoalStateError):
     """The goal's deadline passed; no further step is started."""
+
+
+class ApprovalClosed(GoalStateError):
+    """The request for approval cannot be answered (so) any more."""
+
+
+class PublishConflict(GoalStateError):
+    """Nothing was published: ``files`` are no longer as this change found them.
+
+    ``others`` names the goals that changed them; empty when it was not llmos.
+    """
+
+    def __init__(
+        self, message: str, *, files: tuple[str, ...], others: tuple[str, ...] = (), fix: str = ""
+    ) -> None:
+        super().__init__(message, fix=fix)
+        self.files, self.others = files, others
 
 
 class NotFinished(GoalStateError, TimeoutError):

@@ -39,6 +39,8 @@ class GoalEventKind(StrEnum):
     """data: name, summary"""
     TOOL_RESULT = "tool_result"
     """data: name, ok, exit_code, duration_ms"""
+    APPROVAL = "approval"
+    """data: approval_id, state, tool, by"""
     NOTICE = "notice"
     """data: message"""
 

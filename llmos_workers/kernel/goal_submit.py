@@ -42,7 +42,7 @@ def new_goal_id(project: str, idempotency_key: str | None = None) -> str:
 
 def check_goal_id(goal_id: str) -> None:
     """Refuse an id that a plain app chose and that cannot name our keys. Raises InvalidOption."""
-    if not GOAL_ID.fullmatch(goal_id) or goal_id.endswith((":events", ":journal")):
+    if not GOAL_ID.fullmatch(goal_id) or goal_id.endswith((":events", ":journal", ":approvals")):
         raise InvalidOption(
             f"the task id {goal_id[:200]!r} cannot be a goal id.",
             fix="Use 1-200 printable ASCII characters, best the UUID that Celery makes.",

@@ -18,6 +18,9 @@ its ``micro`` is what was spent."""
 RESERVATIONS = f"{ROOT}:reservations"
 """zset reservation_id -> time of reserving: all that are open (reserved, sent or in doubt)."""
 
+BUDGET_SCOPES = f"{ROOT}:budgets"
+"""set of scopes that money was limited or moved in: ``global``, ``project:<name>``; no goals."""
+
 BUS = f"{ROOT}:bus"
 """stream: system-wide events (contracts.events.Topic)."""
 
@@ -26,6 +29,40 @@ INDEX_OUTBOX = f"{ROOT}:index:outbox"
 
 UPKEEP_LOCK = f"{ROOT}:upkeep:lock"
 """string with expiry: who runs the upkeep duties now."""
+
+
+APPROVALS_OPEN = f"{ROOT}:approvals:open"
+"""zset approval_id -> time of expiry: requests that nobody has answered yet."""
+
+APPROVALS_GOALS = f"{ROOT}:approvals:goals"
+"""zset goal_id -> time: live goals that have asked for an approval."""
+
+APPROVALS_WAKE = f"{ROOT}:approvals:wake"
+"""zset goal_id -> time: goals whose answer is there and who may not have been woken yet."""
+
+APPROVALS_AUDIT = f"{ROOT}:approvals:audit"
+"""stream: every request, answer, use and expiry."""
+
+RECOVERY_LOCK = f"{ROOT}:recovery:lock"
+"""string with expiry: who runs the recovery clock's tick now."""
+
+RECOVERY_STATE = f"{ROOT}:recovery"
+"""hash: how far the rounds of the recovery clock are that take several ticks."""
+
+RECOVERY_SUSPECTS = f"{ROOT}:recovery:suspects"
+"""zset goal_id -> time of entering its state: waiting goals whose message was not seen yet."""
+
+RECOVERY_PAUSE = f"{ROOT}:recovery:pause"
+"""string with expiry: no search for lost messages begins before it is gone."""
+
+COUNTERS = f"{ROOT}:counters"
+"""hash name -> count of what the system had to do by itself, e.g. ``recovery.lost``."""
+
+DELAYED = f"{ROOT}:delayed"
+"""zset goal_id -> due time: waiting goals that go on by themselves."""
+
+DEAD_HANDLED = f"{ROOT}:dead:handled"
+"""zset goal_id -> time: dead letters that somebody retried or dropped."""
 
 
 def goals_in_state(state: str) -> str:
@@ -53,6 +90,16 @@ def goal_journal(goal_id: str) -> str:
     return f"{ROOT}:goal:{goal_id}:journal"
 
 
+def goal_approvals(goal_id: str) -> str:
+    """hash digest of a call -> id of its newest request for approval."""
+    return f"{ROOT}:goal:{goal_id}:approvals"
+
+
+def approval(approval_id: str) -> str:
+    """hash: one request for approval."""
+    return f"{ROOT}:approval:{approval_id}"
+
+
 def idempotency(project: str, key: str) -> str:
     """string: id of the goal that was submitted with this idempotency key."""
     return f"{ROOT}:idempotency:{project}:{key}"
@@ -64,8 +111,8 @@ def reservation(reservation_id: str) -> str:
 
 
 def scope_budget(scope: str) -> str:
-    """hash limit, spent, reserved, in_doubt, saved (micro-dollars) of a scope: ``global``,
-    ``project:<name>``, ``goal:<id>``.
+    """hash limit, spent, reserved, in_doubt, saved (micro-dollars) of a scope, and the same of
+    the day and the month it is in: ``global``, ``project:<name>``, ``goal:<id>``.
     """
     return f"{ROOT}:budget:{scope}"
 
@@ -112,3 +159,32 @@ def epoch(what: str) -> str:
 def heartbeat(worker: str) -> str:
     """string with expiry: role and facts of a live worker, for doctor."""
     return f"{ROOT}:worker:{worker}"
+
+
+def rate(model: str) -> str:
+    """hash with expiry: token buckets and cooldown of a model, for all workers."""
+    return f"{ROOT}:rate:{model}"
+
+
+def commits(project: str) -> str:
+    """hash commit_id -> JSON: the newest commits of a project."""
+    return f"{ROOT}:commits:{project}"
+
+
+def commit_log(project: str) -> str:
+    """zset commit_id -> seq."""
+    return f"{ROOT}:commits:{project}:log"
+
+
+def commit_state(project: str) -> str:
+    """hash: ``seq`` of the newest commit, ``pending`` (the one whose files are being moved in),
+    ``undone:<commit_id>`` -> the commit that took it back.
+    """
+    return f"{ROOT}:commits:{project}:state"
+
+
+def commit_paths(project: str) -> str:
+    """hash path -> seq of the newest commit that changed it; ``<folder>/`` -> the newest one
+    that changed something in it.
+    """
+    return f"{ROOT}:commits:{project}:paths"

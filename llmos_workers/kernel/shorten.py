@@ -19,12 +19,17 @@ _NAMED = (
     r"(?i)\b((?:api[_-]?key|access[_-]?key|secret|passw(?:or)?d|passphrase|token|credentials?)"
     r"[\w-]*[\"']?\s*(?:[:=]|\bis\b)\s*[\"']?)([^\s\"',;]+)"
 )
+KEY_SHAPES = (
+    re.compile(r"\b(?:sk|pk|rk)-[\w-]{12,}"),
+    re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|hf_|npm_)[\w-]{10,}"),
+    re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"),
+)
+"""Whole words that are keys by their own form, whatever stands around them."""
+
 _PATTERNS = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*-----|\Z)", re.S), MARK),
-    (re.compile(r"\b(?:sk|pk|rk)-[\w-]{12,}"), MARK),
-    (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|hf_|npm_)[\w-]{10,}"), MARK),
-    (re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"), MARK),
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), MARK),
+    *((shape, MARK) for shape in KEY_SHAPES),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{12,}"), rf"\1 {MARK}"),
     (re.compile(_NAMED), rf"\1{MARK}"),
 )

@@ -1,0 +1,86 @@
+"""``llmos approvals | approve | deny``: a person's word for calls that need it."""
+
+from __future__ import annotations
+
+import click
+
+from llmos_cli.context import Session
+from llmos_cli.exits import Exit
+from llmos_cli.options import json_option
+from llmos_cli.render import printable, to_json
+from llmos_workers.contracts.approvals import Approval
+from llmos_workers.kernel.clock import iso
+
+by_option = click.option("--by", metavar="NAME", help="Who answers (default: user@host).")
+
+
+@click.command()
+@click.option("--project", help="Only requests of this project.")
+@click.option("--goal", "goal_id", metavar="ID",
+              help="All requests of this goal, answered ones too.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON per request.")
+@click.pass_obj
+def approvals(session: Session, project: str | None, goal_id: str | None, as_json: bool) -> int:
+    r"""Show the calls that wait for a person's yes or no.
+
+    A yes holds for exactly the call that is shown, in that goal, once. Characters that do not
+    show are spelled as \u{202E}.
+    """
+    if goal_id is None:
+        found = session.client.approvals(project=project)
+    else:
+        session.client.get(goal_id)
+        requests = session.client.approval_requests.of_goal(goal_id)
+        found = [one for one in requests if project in (None, one.project)]
+    if as_json:
+        for one in found:
+            print(to_json(one.model_dump(mode="json")))
+    else:
+        print("\n\n".join("\n".join(lines(one)) for one in found) or "no requests for approval.")
+    return Exit.SUCCEEDED
+
+
+@click.command()
+@click.argument("approval_id", metavar="ID")
+@by_option
+@click.option("--why", default="", metavar="TEXT", help="Why, for the record.")
+@json_option
+@click.pass_obj
+def approve(session: Session, approval_id: str, by: str | None, why: str, as_json: bool) -> int:
+    """Allow the call of request ID, once; its goal goes on."""
+    return _told(session.client.approve(approval_id, by=by, why=why), as_json=as_json)
+
+
+@click.command()
+@click.argument("approval_id", metavar="ID")
+@click.option("--why", required=True, metavar="TEXT", help="Why; the goal's agent is told.")
+@by_option
+@json_option
+@click.pass_obj
+def deny(session: Session, approval_id: str, why: str, by: str | None, as_json: bool) -> int:
+    """Forbid the call of request ID for the rest of its goal, which goes on without it."""
+    return _told(session.client.deny(approval_id, why=why, by=by), as_json=as_json)
+
+
+def lines(one: Approval) -> list[str]:
+    """A request for people: which, whose, why, until when, and the call."""
+    head = [
+        f"approval {one.approval_id}  {one.state}",
+        f"goal    {one.goal_id} (project {one.project}, step {one.step})",
+        f"asked   {iso(one.created_at)}, until {iso(one.expires_at)}",
+    ]
+    if one.reason or one.rule:
+        head.append(f"because {one.reason or '?'} (rule {one.rule or '?'})")
+    if one.decided_at is not None:
+        head.append(f"answer  {iso(one.decided_at)} by {one.decided_by}")
+    if one.why:
+        head.append(f"why     {one.why}")
+    return [printable(line) for line in (*head, *one.shown.split("\n"))]
+
+
+def _told(one: Approval, *, as_json: bool) -> int:
+    if as_json:
+        print(to_json(one.model_dump(mode="json")))
+    else:
+        print(f"{one.state}: {one.tool} of goal {one.goal_id}, by {one.decided_by}.")
+    return Exit.SUCCEEDED
