@@ -280,7 +280,7 @@ def test_what_a_killed_launcher_leaves_is_ended(sandbox: Sandbox, area: Path, ma
     (error,) = wait_until(lambda: found, what="the call ends")
     assert isinstance(error, SandboxUnavailable)
     wait_until(lambda: not running(marker), what="the zygote ended the rest")
-    assert not children(ZYGOTE.pid)
+    wait_until(lambda: not children(ZYGOTE.pid), what="all are collected")
 
 
 def test_a_launcher_that_hangs_is_killed(
