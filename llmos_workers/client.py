@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from llmos_workers.kernel.approvals import Approvals
     from llmos_workers.kernel.economy import TokenEconomy
     from llmos_workers.kernel.events import EventBus
+    from llmos_workers.kernel.schedules import Schedules
     from llmos_workers.learning.traces import TraceManager
 
 DEFAULT_BATCH = 200
@@ -295,6 +296,13 @@ class LLMOS:
         return Approvals(self.redis, ttl_s=ttl, kept_s=kept)
 
     @cached_property
+    def schedules(self) -> Schedules:
+        """Goals that the clock submits."""
+        from llmos_workers.kernel.schedules import Schedules
+
+        return Schedules(self.redis, self.clock)
+
+    @cached_property
     def event_bus(self) -> EventBus:
         """System-wide events."""
         from llmos_workers.kernel.events import EventBus
@@ -316,8 +324,7 @@ class LLMOS:
         from llmos_workers.kernel.prices import Prices
 
         prices = Prices.load(self.config.sdk.price_file)
-        limit = self.config.kernel.budget_micro
-        return TokenEconomy(self.redis, self.clock, prices, limit_micro=limit)
+        return TokenEconomy.from_config(self.redis, self.clock, prices, self.config.kernel)
 
     @cached_property
     def _line(self) -> Line:

@@ -44,6 +44,9 @@ OTHER_VARIABLES: dict[str, str] = {
 
 NOT_YET: dict[str, str] = {
     "kernel.enable_scheduling": "schedules",
+    "kernel.on_breach": "the agent loop still fails at once",
+    "kernel.daily_budget_usd": "use `llmos budget set global AMOUNT --window day`",
+    "kernel.monthly_budget_usd": "use `llmos budget set global AMOUNT --window month`",
     "memory.enable_llm_matching": "the judge of rewordings",
     "memory.enable_cross_project_learning": "learning across projects",
     "sdk.permission_mode": "approvals",

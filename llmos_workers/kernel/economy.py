@@ -1,8 +1,9 @@
 """The token economy: money is reserved before a call, and settled to what it really cost.
 
 All amounts are integer micro-dollars. In each scope (``global``, ``project:<p>``,
-``goal:<id>``) spent + reserved + in_doubt <= limit at every instant, with any number of
-workers; one Lua script (lua/economy.lua) does every change.
+``goal:<id>``), over its lifetime and in each day and month (UTC), spent + reserved + in_doubt
+<= limit at every instant, with any number of workers; one Lua script (lua/economy.lua) does
+every change.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import redis
 
+from llmos_workers.config import KernelConfig
 from llmos_workers.contracts.base import micro_to_usd, usd_to_micro
 from llmos_workers.contracts.errors import (
     BudgetExceeded,
@@ -22,49 +24,80 @@ from llmos_workers.contracts.errors import (
     InvalidOption,
     LeaseLost,
 )
+from llmos_workers.contracts.events import Topic
 from llmos_workers.contracts.outcome import Usage
 from llmos_workers.kernel import keys, scripts
 from llmos_workers.kernel.clock import Clock
+from llmos_workers.kernel.economy_reads import EconomyReads, check_amount, read_dollars, scopes_of
+from llmos_workers.kernel.economy_scopes import (
+    BudgetAlert,
+    ScopeState,
+    Window,
+    check_scope,
+    window_end,
+)
+from llmos_workers.kernel.events import EventBus
 from llmos_workers.kernel.lease import Lease
 from llmos_workers.kernel.ledger import (
     LedgerEntry,
     Reservation,
     make_id,
     parts_of,
-    read_entry,
-    read_reservation,
 )
 from llmos_workers.kernel.prices import Prices
 
-__all__ = ["LedgerEntry", "Reservation", "TokenEconomy"]
+__all__ = ["BudgetAlert", "LedgerEntry", "Reservation", "ScopeState", "TokenEconomy"]
 
 logger = logging.getLogger(__name__)
 
-MAX_MICRO = 10**15
-"""No amount reaches $1,000,000,000: integers stay exact in the script's doubles."""
-
-SCOPE_FIELDS = ("limit", "spent", "reserved", "in_doubt", "saved")
 UNFENCED_LIFE_S = 3_600.0
 """A reservation without a fence has nobody whose death shows; after this long it is dead."""
 
 
-class TokenEconomy:
+class TokenEconomy(EconomyReads):
     """Reserves, settles and accounts for what models cost.
 
-    ``limit_micro`` becomes the limit of the global scope when that has none yet; later only
-    ``set_limit`` changes it. None: no limit.
+    The limits become those of the global scope (lifetime, each day, each month) where it has
+    none yet; later only ``set_limit`` changes them. None: no limit. Each BudgetAlert goes to
+    the bus's stream in the script that causes it, and here to the subscribers of ``bus`` in
+    this process.
     """
 
     def __init__(
-        self, redis: redis.Redis, clock: Clock, prices: Prices, *, limit_micro: int | None
+        self,
+        redis: redis.Redis,
+        clock: Clock,
+        prices: Prices,
+        *,
+        limit_micro: int | None,
+        daily_micro: int | None = None,
+        monthly_micro: int | None = None,
+        bus: EventBus | None = None,
     ) -> None:
-        self._redis, self._clock, self._prices = redis, clock, prices
-        self._limit = "" if limit_micro is None else str(_amount(limit_micro, "limit"))
+        given = {"": limit_micro, "day": daily_micro, "month": monthly_micro}
+        limits = {
+            window: "" if micro is None else str(check_amount(micro, "limit"))
+            for window, micro in given.items()
+        }
+        super().__init__(redis, prices, limits)
+        self._clock, self._bus = clock, bus
 
-    @property
-    def prices(self) -> Prices:
-        """The price table that calls are bounded and charged by."""
-        return self._prices
+    @classmethod
+    def from_config(
+        cls,
+        redis: redis.Redis,
+        clock: Clock,
+        prices: Prices,
+        config: KernelConfig,
+        *,
+        bus: EventBus | None = None,
+    ) -> Self:
+        """With the limits of the settings."""
+        per_window = (config.budget_usd, config.daily_budget_usd, config.monthly_budget_usd)
+        life, day, month = (None if usd is None else usd_to_micro(usd) for usd in per_window)
+        return cls(
+            redis, clock, prices, limit_micro=life, daily_micro=day, monthly_micro=month, bus=bus
+        )
 
     # -- the way of a model call ---------------------------------------------------------------
 
@@ -88,13 +121,13 @@ class TokenEconomy:
         for what is no amount, UnknownModel.
         """
         model_id = self._prices.resolve(model)
-        bound = _amount(bound_micro, "bound")
-        budget = "" if goal_budget_micro is None else _amount(goal_budget_micro, "goal budget")
+        bound = check_amount(bound_micro, "bound")
+        budget = "" if goal_budget_micro is None else check_amount(goal_budget_micro, "goal budget")
         reservation_id = make_id(uuid.uuid4().hex, project, goal_id)
         args = (bound, "" if fence is None else fence, model_id, purpose, mode or "")
-        reply = self._run("reserve", reservation_id, (*args, self._limit, budget))
+        reply = self._run("reserve", reservation_id, (*args, *self._limits.values(), budget))
         if reply[0] == b"exceeded":
-            raise _exceeded(reply, _scopes(project, goal_id), bound)
+            raise _exceeded(reply, scopes_of(project, goal_id), bound)
         if reply[0] == b"lost":
             raise LeaseLost(f"the run of goal {goal_id} lost its lease: no money was reserved.")
         return reservation_id
@@ -140,20 +173,27 @@ class TokenEconomy:
         entry = ("0", b"") if journal is None else ("1", journal)
         reply = self._run("settle", reservation_id, (cost, *holder, *_tokens(usage), *entry))
         _check(reply, reservation_id, "be settled")
-        if reply[3] == b"1":
-            charged = int(reply[1])
+        if reply[4] == b"1":
+            charged = int(reply[2])
             logger.warning(
                 "call %s cost %d micro-dollars, above its bound", reservation_id, charged
             )
-        if reply[2] == b"lost":
+        if reply[3] == b"lost":
             raise LeaseLost("the run lost its lease during its model call; the call is charged.")
-        return int(reply[1])
+        return int(reply[2])
 
     def in_doubt(self, reservation_id: str) -> None:
         """Say that a call was sent and its answer is not known: it stays charged at its bound
         and listed in ``doubts`` until it is settled. Raises IllegalTransition unless sent.
         """
         _check(self._run("doubt", reservation_id), reservation_id, "be in doubt")
+
+    def correct(self, reservation_id: str, cost_micro: int, *, why: str) -> None:
+        """Charge a call in doubt what evidence says it cost (0: nothing), by hand; the ledger
+        keeps ``why``. Raises IllegalTransition when it is not in doubt.
+        """
+        args = (check_amount(cost_micro, "cost"), why)
+        _check(self._run("correct", reservation_id, args), reservation_id, "be corrected")
 
     def reclaim(self) -> dict[str, int]:
         """Return what dead runs reserved and never sent, put in doubt what they sent.
@@ -166,7 +206,7 @@ class TokenEconomy:
             if reservation.state == "doubt":
                 continue
             reply = self._run("reclaim", reservation.reservation_id, (UNFENCED_LIFE_S,))
-            became = reply[1].decode()
+            became = reply[2].decode()
             if became in counts:
                 counts[became] += 1
         return counts
@@ -176,29 +216,30 @@ class TokenEconomy:
     def record_saved(self, *, goal_id: str, project: str, mode: str, micro: int) -> None:
         """Note what a replay saved against learning; changes no limit."""
         reservation_id = make_id(uuid.uuid4().hex, project, goal_id)
-        self._run("saved", reservation_id, (_amount(micro, "saving"), mode), goal_scope=False)
+        self._run("saved", reservation_id, (check_amount(micro, "saving"), mode), goal_scope=False)
 
     def deduct(self, usd: object, description: str, *, project: str = "default") -> None:
         """Charge dollars directly. Raises BudgetExceeded, InvalidOption for what is no amount."""
-        micro = _dollars(usd)
+        micro = read_dollars(usd)
         reservation_id = make_id(uuid.uuid4().hex, project, "")
-        args = (micro, description, self._limit)
+        args: list[scripts.Argument] = [micro, description, *self._limits.values()]
         reply = self._run("deduct", reservation_id, args, goal_scope=False)
         if reply[0] == b"exceeded":
-            raise _exceeded(reply, _scopes(project, ""), micro)
+            raise _exceeded(reply, scopes_of(project, ""), micro)
 
-    def set_limit(self, scope: str, micro: int | None) -> None:
+    def set_limit(self, scope: str, micro: int | None, *, window: Window | None = None) -> None:
         """Set the limit of ``global``, ``project:<p>`` or ``goal:<id>``; None lifts it.
 
-        Raises InvalidOption for a limit below what is already spent, reserved or in doubt, and
-        for a scope or an amount that is none.
+        ``window`` makes it the limit of each day or month (UTC), beside that of the lifetime;
+        a goal has only the latter. Raises InvalidOption for a limit below what is already
+        spent, reserved or in doubt, and for a scope or an amount that is none.
         """
-        kind, _, name = scope.partition(":")
-        if scope != "global" and not (kind in ("project", "goal") and name):
-            raise InvalidOption(f"{scope!r} is no budget scope.", fix="Use global or project:NAME.")
-        amount = "none" if micro is None else str(_amount(micro, "limit"))
-        names = [keys.scope_budget(scope)] * 6
-        reply = _script().run(self._redis, names, ("limit", "", "", "", amount))
+        check_scope(scope, window)
+        amount = "none" if micro is None else str(check_amount(micro, "limit"))
+        goal_id = scope.partition(":")[2] if scope.startswith("goal:") else ""
+        names = _key_names("", goal_id, ["global", scope])
+        args = ("limit", "", goal_id, "", amount, window or "", scope)
+        reply = self._told(_script().run(self._redis, names, args))
         if reply[0] == b"committed":
             taken = micro_to_usd(int(reply[1]))
             raise InvalidOption(
@@ -206,79 +247,6 @@ class TokenEconomy:
                 f"${taken} is spent or promised already.",
                 fix=f"Set it to ${taken} or more.",
             )
-
-    # -- reads -----------------------------------------------------------------------------------
-
-    def scope(self, scope: str) -> dict[str, int | None]:
-        """limit (None: without), spent, reserved, in_doubt and saved of a scope."""
-        found = cast(
-            "list[bytes | None]", self._redis.hmget(keys.scope_budget(scope), list(SCOPE_FIELDS))
-        )
-        sums: dict[str, int | None] = {
-            name: int(value or 0) for name, value in zip(SCOPE_FIELDS[1:], found[1:], strict=True)
-        }
-        limit = found[0]
-        if limit is None and scope == "global":
-            limit = self._limit.encode() or None
-        return {"limit": None if limit in (None, b"none") else int(limit), **sums}
-
-    def available(self, *, project: str | None = None) -> int | None:
-        """Micro-dollars that can still be reserved; None without any limit."""
-        left = [_left(self.scope(name)) for name in _wider(project)]
-        limited = [amount for amount in left if amount is not None]
-        return min(limited) if limited else None
-
-    def can_afford(self, usd: object, *, project: str | None = None) -> bool:
-        """Whether so many dollars fit now: a hint; only ``reserve`` decides. Raises
-        InvalidOption for what is no amount.
-        """
-        micro, left = _dollars(usd), self.available(project=project)
-        return left is None or micro <= left
-
-    def remaining_share(self, project: str) -> float:
-        """Part of the budget that is left, 0..1: the smaller of global's and the project's; 1
-        without limits.
-        """
-        shares = [1.0]
-        for name in _wider(project):
-            sums = self.scope(name)
-            limit, left = sums["limit"], _left(sums)
-            if limit is not None and left is not None:
-                shares.append(left / limit if limit else 0.0)
-        return min(shares)
-
-    def get_summary(self, project: str | None = None) -> dict[str, Any]:
-        """A project's scope, or the global one: ``budget``, ``remaining`` (None without a
-        limit), ``spent``, ``reserved``, ``in_doubt``, ``saved``, each as ``*_micro`` (exact)
-        and as ``*_usd`` (a float for people).
-        """
-        name = "global" if project is None else f"project:{project}"
-        sums = self.scope(name)
-        left = _left(sums)
-        micro = {"budget": sums.pop("limit"), "remaining": left, **sums}
-        summary: dict[str, Any] = {"scope": name}
-        for what, amount in micro.items():
-            summary[f"{what}_micro"] = amount
-            summary[f"{what}_usd"] = None if amount is None else float(micro_to_usd(amount))
-        return summary
-
-    def ledger(self, *, count: int = 100) -> list[LedgerEntry]:
-        """The newest entries, newest first."""
-        entries = cast(Any, self._redis.xrevrange(keys.LEDGER, count=count))
-        return [read_entry(entry_id, fields) for entry_id, fields in entries]
-
-    def reservations(self) -> list[Reservation]:
-        """All that are open, oldest first."""
-        ids = [m.decode() for m in cast(list[bytes], self._redis.zrange(keys.RESERVATIONS, 0, -1))]
-        with self._redis.pipeline(transaction=False) as pipe:
-            for each in ids:
-                pipe.hgetall(keys.reservation(each))
-            found = zip(ids, pipe.execute(), strict=True)
-            return [read_reservation(each, fields) for each, fields in found if fields]
-
-    def doubts(self) -> list[Reservation]:
-        """Calls that were sent and whose cost is not known: charged at their bound."""
-        return [each for each in self.reservations() if each.state == "doubt"]
 
     # -- inside ----------------------------------------------------------------------------------
 
@@ -300,32 +268,40 @@ class TokenEconomy:
             project, goal_id = parts_of(reservation_id)
         except ValueError:
             raise IllegalTransition(f"{reservation_id!r} is no reservation.") from None
-        scopes = _scopes(project, goal_id)[: 3 if goal_scope else 2]
-        names = [keys.LEDGER, keys.RESERVATIONS, keys.reservation(reservation_id)]
-        names += [keys.goal(goal_id), keys.goal_journal(goal_id)]
-        names += [keys.scope_budget(scope) for scope in scopes]
+        scopes = scopes_of(project, goal_id)[: 3 if goal_scope else 2]
+        names = _key_names(reservation_id, goal_id, scopes)
         head = (op, reservation_id, goal_id, project)
-        reply: list[Any] = _script().run(self._redis, names, (*head, *args))
+        return self._told(_script().run(self._redis, names, (*head, *args)), goal_id)
+
+    def _told(self, reply: list[Any], goal_id: str = "") -> list[Any]:
+        """Pass on the alerts of a script's answer; the answer."""
+        for found in reply[1] if reply[0] == b"ok" else ():
+            scope, window, period, share, charged, limit = (part.decode() for part in found)
+            alert = BudgetAlert(
+                scope=scope, window=window, period=period, share=int(share),
+                charged_micro=int(charged), limit_micro=int(limit), goal_id=goal_id,
+            )  # fmt: skip
+            logger.warning("%s", alert_words(alert))
+            if self._bus is not None:
+                self._bus.notify(Topic.BUDGET_LOW, alert.model_dump())
         return reply
 
 
+def alert_words(alert: BudgetAlert) -> str:
+    """An alert for people."""
+    window = f" for {alert.period} (UTC)" if alert.period else ""
+    charged, limit = micro_to_usd(alert.charged_micro), micro_to_usd(alert.limit_micro)
+    return f"{alert.share} % of the budget of {alert.scope}{window} is used: ${charged} of ${limit}"
+
+
 def _script() -> scripts.Script:
-    return scripts.load("economy", include=("fence",))
+    return scripts.load("economy", include=("fence", "calendar", "economy_scopes"))
 
 
-def _scopes(project: str, goal_id: str) -> list[str]:
-    return ["global", f"project:{project}", f"goal:{goal_id}"]
-
-
-def _wider(project: str | None) -> list[str]:
-    return ["global"] if project is None else ["global", f"project:{project}"]
-
-
-def _left(sums: dict[str, int | None]) -> int | None:
-    limit = sums["limit"]
-    if limit is None:
-        return None
-    return max(0, limit - sum(sums[name] or 0 for name in ("spent", "reserved", "in_doubt")))
+def _key_names(reservation_id: str, goal_id: str, scopes: Sequence[str]) -> list[str]:
+    names = [keys.LEDGER, keys.RESERVATIONS, keys.reservation(reservation_id)]
+    names += [keys.goal(goal_id), keys.goal_journal(goal_id), keys.BUDGET_SCOPES, keys.BUS]
+    return names + [keys.scope_budget(scope) for scope in scopes]
 
 
 def _tokens(usage: Usage) -> tuple[int, ...]:
@@ -338,20 +314,12 @@ def _tokens(usage: Usage) -> tuple[int, ...]:
     )
 
 
-def _amount(micro: object, what: str) -> int:
-    if isinstance(micro, bool) or not isinstance(micro, int) or not 0 <= micro < MAX_MICRO:
-        raise InvalidOption(f"{what} must be whole micro-dollars from 0 up, not {micro!r}.")
-    return micro
-
-
-def _dollars(usd: object) -> int:
-    is_zero = isinstance(usd, int | float) and not isinstance(usd, bool) and usd == 0
-    return 0 if is_zero else usd_to_micro(usd, what="amount")
-
-
 def _exceeded(reply: Sequence[Any], scopes: Sequence[str], needed: int) -> BudgetExceeded:
     scope, available, limit = scopes[int(reply[1]) - 1], int(reply[2]), int(reply[3])
-    return BudgetExceeded(scope, needed=needed, available=available, limit=limit)
+    window, until = reply[4].decode(), window_end(reply[5].decode())
+    return BudgetExceeded(
+        scope, needed=needed, available=available, limit=limit, window=window, until=until
+    )
 
 
 def _check(reply: Sequence[Any], reservation_id: str, what: str) -> None:

@@ -48,6 +48,20 @@ class EventBus:
     def publish(self, topic: Topic | str, data: dict[str, Any] | None = None) -> None:
         """Tell everyone. Neither a failing subscriber nor an absent Redis raises here."""
         name, data = str(topic), dict(data or {})
+        self.notify(name, data)
+        if self._redis is None:
+            return
+        try:
+            fields: dict[Any, Any] = {"topic": name, "data": json.dumps(data, default=str)}
+            self._redis.xadd(keys.BUS, fields, maxlen=STREAM_LENGTH, approximate=True)
+        except (redis.RedisError, TypeError, ValueError):
+            log.warning("event %s did not reach Redis", name, exc_info=True)
+
+    def notify(self, topic: Topic | str, data: dict[str, Any]) -> None:
+        """Tell the subscribers of this process only: for what a script already put on the
+        stream. A failing subscriber does not raise here.
+        """
+        name = str(topic)
         with self._lock:
             subscribers = [*self._subscribers.get(name, ()), *self._subscribers.get("*", ())]
         for subscriber in subscribers:
@@ -56,13 +70,6 @@ class EventBus:
             except Exception:
                 # Whatever somebody else's code raises must not reach the publisher.
                 log.exception("a subscriber of %s failed", name)
-        if self._redis is None:
-            return
-        try:
-            fields: dict[Any, Any] = {"topic": name, "data": json.dumps(data, default=str)}
-            self._redis.xadd(keys.BUS, fields, maxlen=STREAM_LENGTH, approximate=True)
-        except (redis.RedisError, TypeError, ValueError):
-            log.warning("event %s did not reach Redis", name, exc_info=True)
 
     def subscribe(self, topic: Topic | str, subscriber: Subscriber) -> Callable[[], None]:
         """Call ``subscriber`` for each event of the topic (``*``: of all) published in this

@@ -65,6 +65,13 @@ DEAD_HANDLED = f"{ROOT}:dead:handled"
 """zset goal_id -> time: dead letters that somebody retried or dropped."""
 
 
+SCHEDULES = f"{ROOT}:schedules"
+"""zset schedule_id -> created_at: all schedules."""
+
+SCHEDULES_DUE = f"{ROOT}:schedules:due"
+"""zset schedule_id -> next time of firing: those that are not paused."""
+
+
 def goals_in_state(state: str) -> str:
     """zset goal_id -> time of entering the state."""
     return f"{ROOT}:goals:{state}"
@@ -98,6 +105,11 @@ def goal_approvals(goal_id: str) -> str:
 def approval(approval_id: str) -> str:
     """hash: one request for approval."""
     return f"{ROOT}:approval:{approval_id}"
+
+
+def schedule(schedule_id: str) -> str:
+    """hash: one schedule."""
+    return f"{ROOT}:schedule:{schedule_id}"
 
 
 def idempotency(project: str, key: str) -> str:

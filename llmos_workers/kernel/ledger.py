@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+import redis
 
 from llmos_workers.contracts.base import Contract, Micro
 from llmos_workers.contracts.outcome import Usage
+from llmos_workers.kernel import keys
+
+PAGE = 1_000
+"""Ledger lines that are read at once."""
 
 
 class LedgerEntry(Contract):
@@ -15,8 +22,9 @@ class LedgerEntry(Contract):
     """Id in the stream; begins with the time in milliseconds."""
     kind: str
     """settle: a call's cost; doubt: sent without an answer, ``bound_micro`` is held; deduct: a
-    direct charge; saved: what a replay saved; over_bound: a remark that a settled cost was
-    above its reservation."""
+    direct charge; correct: a call in doubt charged by hand, ``why`` says on what evidence; saved:
+    what a replay saved; over_bound: a remark that a charge was above what was held, by
+    ``over_micro``."""
     reservation_id: str
     goal_id: str = ""
     project: str = ""
@@ -27,6 +35,10 @@ class LedgerEntry(Contract):
     micro: Micro = 0
     saved_micro: int = 0
     bound_micro: Micro = 0
+    over_micro: Micro = 0
+    why: str = ""
+    day: str = ""
+    """UTC day whose limits the charge counts in: the one its reservation was made on."""
 
     @property
     def at(self) -> float:
@@ -48,6 +60,8 @@ class Reservation(Contract):
     fence: int | None
     at: float
     """Unix time of reserving."""
+    day: str = ""
+    """UTC day whose limits it counts in."""
 
 
 def make_id(nonce: str, project: str, goal_id: str) -> str:
@@ -83,6 +97,9 @@ def read_entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> LedgerEntry:
         micro=int(text["micro"]),
         saved_micro=int(text.get("saved", 0)),
         bound_micro=int(text.get("bound", 0)),
+        over_micro=int(text.get("over", 0)),
+        why=text.get("why", ""),
+        day=text.get("day", ""),
     )
 
 
@@ -101,4 +118,31 @@ def read_reservation(reservation_id: str, fields: Mapping[bytes, bytes]) -> Rese
         mode=text["mode"],
         fence=int(text["fence"]) if text["fence"] else None,
         at=float(text["at"]),
+        day=text.get("day", ""),
     )
+
+
+def read_ledger(
+    client: redis.Redis, *, after: str = "", since: float | None = None
+) -> Iterator[LedgerEntry]:
+    """All lines, oldest first, read in pages: those behind an entry id, or from a Unix time on."""
+    start = f"({after}" if after else "-" if since is None else str(max(0, int(since * 1000)))
+    while True:
+        page = cast(Any, client.xrange(keys.LEDGER, min=start, count=PAGE))
+        for entry_id, fields in page:
+            yield read_entry(entry_id, fields)
+        if len(page) < PAGE:
+            return
+        start = f"({page[-1][0].decode()}"
+
+
+def read_open(client: redis.Redis) -> list[Reservation]:
+    """All reservations that are open, oldest first."""
+    ids = [m.decode() for m in cast(list[bytes], client.zrange(keys.RESERVATIONS, 0, -1))]
+    with client.pipeline(transaction=False) as pipe:
+        for each in ids:
+            pipe.hgetall(keys.reservation(each))
+        found = zip(ids, pipe.execute(), strict=True)
+        # One that ended since the list was read is open no more.
+        kept = [read_reservation(each, fields) for each, fields in found if fields]
+    return [each for each in kept if each.state in ("reserved", "sent", "doubt")]

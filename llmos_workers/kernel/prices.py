@@ -169,6 +169,22 @@ class Prices:
             for rates in self.price(self.resolve(model)).reachable(prompt)
         )
 
+    def affordable_tokens(
+        self, model: str, request_bytes: int, micro: int, *, cache_1h: bool = False
+    ) -> int | None:
+        """The largest ``max_tokens`` whose bound is at most ``micro``; None when every one is
+        (responses cost nothing), 0 also when the request alone is too dear. Raises UnknownModel.
+        """
+        if self.bound(model, request_bytes, 0, cache_1h=cache_1h) > micro:
+            return 0
+        prompt = request_bytes + OVERHEAD_TOKENS
+        fitting = [
+            (micro * PICO_PER_MICRO - prompt * _dearest(rates, cache_1h=cache_1h)) // rates.output
+            for rates in self.price(self.resolve(model)).reachable(prompt)
+            if rates.output
+        ]
+        return min(fitting, default=None)
+
 
 @dataclass(frozen=True)
 class _Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,57 +28,106 @@ from llmos_workers.contracts.errors import (
 )
 from llmos_workers.kernel.clock import SystemClock
 from llmos_workers.kernel.goals import GoalStore
-from tests.kernel.economy_support import an_economy, ledger_sum, reserve, used
+from tests.kernel.economy_support import (
+    Calendar,
+    alerts_on_bus,
+    an_economy,
+    ledger_sum,
+    reserve,
+    used,
+)
 from tests.kernel.goal_support import a_goal, expire_lease
 
 PROJECTS = ("p", "q")
 START_LIMIT = 1_000
-
-
-@dataclass
-class Scope:
-    limit: int | None = None
-    spent: int = 0
-    reserved: int = 0
-    in_doubt: int = 0
-    saved: int = 0
-
-    def committed(self) -> int:
-        return self.spent + self.reserved + self.in_doubt
+START_DAY = "2026-11-29"
 
 
 @dataclass
 class Call:
+    """Also a direct charge, which is settled at once."""
+
     scopes: list[str]
     bound: int
     goal: str
     fenced: bool
+    day: str
     state: str = "reserved"
     cost: int = 0
+    corrected: bool = False
+
+    def holds(self, state: str) -> int:
+        """What it adds to spent, reserved or in_doubt."""
+        held = {"reserved": "reserved", "sent": "reserved", "doubt": "in_doubt"}
+        if self.state == "settled":
+            return self.cost if state == "spent" else 0
+        return self.bound if held.get(self.state) == state else 0
 
 
 @dataclass
 class Model:
-    scopes: dict[str, Scope] = field(default_factory=dict)
+    """Nothing is added up on the way: all sums are of the calls as they are."""
+
+    today: str = START_DAY
+    limits: dict[tuple[str, str], int | None] = field(default_factory=dict)
     calls: dict[str, Call] = field(default_factory=dict)
+    saved: dict[str, int] = field(default_factory=dict)
+    told: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    alerts: list[tuple[str, str, str, int]] = field(default_factory=list)
 
-    def scope(self, name: str) -> Scope:
-        return self.scopes.setdefault(name, Scope())
+    def period(self, window: str) -> str:
+        return {"": "", "day": self.today, "month": self.today[:7]}[window]
 
-    def lacking(self, names: list[str], amount: int) -> str | None:
+    def sums(self, scope: str, window: str) -> tuple[int, int, int]:
+        mine = [
+            call
+            for call in self.calls.values()
+            if scope in call.scopes and call.day.startswith(self.period(window))
+        ]
+        kinds = ("spent", "reserved", "in_doubt")
+        return tuple(sum(call.holds(kind) for call in mine) for kind in kinds)
+
+    def committed(self, scope: str, window: str = "") -> int:
+        return sum(self.sums(scope, window))
+
+    def lacking(self, names: list[str], amount: int) -> tuple[str, str] | None:
         for name in names:
-            limit = self.scope(name).limit
-            if limit is not None and self.scope(name).committed() + amount > limit:
-                return name
+            for window in windows_of(name):
+                limit = self.limits.get((name, window))
+                if limit is not None and self.committed(name, window) + amount > limit:
+                    return name, window
         return None
 
-    def add(self, names: list[str], what: str, amount: int) -> None:
+    def watch(self, names: list[str]) -> None:
         for name in names:
-            setattr(self.scope(name), what, getattr(self.scope(name), what) + amount)
+            for window in windows_of(name):
+                self._watch(name, window)
+
+    def _watch(self, name: str, window: str) -> None:
+        limit, key = self.limits.get((name, window)), (name, window, self.period(window))
+        spent, _, in_doubt = self.sums(name, window)
+        for share in (80, 95):
+            reached = limit and (spent + in_doubt) * 100 >= share * limit
+            if reached and self.told.get(key, 0) < share:
+                self.told[key] = share
+                self.alerts.append((*key, share))
+
+    def new_limit(self, name: str, window: str, limit: int | None) -> None:
+        self.limits[name, window] = limit
+        spent, _, in_doubt = self.sums(name, window)
+        share = (spent + in_doubt) * 100 / limit if limit else 0
+        key = (name, window, self.period(window))
+        told = self.told.get(key, 0)
+        self.told[key] = min(told, 95 if share >= 95 else 80 if share >= 80 else 0)
+        self._watch(name, window)
+
+
+def windows_of(scope: str) -> tuple[str, ...]:
+    return ("",) if scope.startswith("goal:") else ("", "day", "month")
 
 
 class EconomyMachine(RuleBasedStateMachine):
-    client = None  # set by the test
+    client = calendar = None  # set by the test
 
     calls = Bundle("calls")
 
@@ -92,8 +142,10 @@ class EconomyMachine(RuleBasedStateMachine):
         self.leases = [self.store.acquire(g.goal_id, owner="w")[0] for g in self.goals]
         self.dead: set[str] = set()
         self.over_bound = 0
+        self.calendar.go_to(START_DAY)
         self.model = Model()
-        self.model.scope("global").limit = START_LIMIT
+        self.model.limits["global", ""] = START_LIMIT
+        self.charges = 0
 
     def teardown(self):
         self.folder.cleanup()
@@ -114,18 +166,17 @@ class EconomyMachine(RuleBasedStateMachine):
             with pytest.raises(LeaseLost):
                 reserve(self.economy, bound, **ask)
             return multiple()
-        own = self.model.scope(names[2])
-        if own.limit is None and budget is not None:
-            own.limit = max(budget, own.committed())
+        if budget is not None:
+            first = max(budget, self.model.committed(names[2]))
+            self.model.limits.setdefault((names[2], ""), first)
         lacking = self.model.lacking(names, bound)
         if lacking:
             with pytest.raises(BudgetExceeded) as caught:
                 reserve(self.economy, bound, **ask)
-            assert caught.value.scope == lacking
+            assert (caught.value.scope, caught.value.window) == lacking
             return multiple()
         call = reserve(self.economy, bound, **ask)
-        self.model.add(names, "reserved", bound)
-        self.model.calls[call] = Call(names, bound, goal.goal_id, fenced)
+        self.model.calls[call] = Call(names, bound, goal.goal_id, fenced, self.model.today)
         return call
 
     @rule(call=calls)
@@ -134,7 +185,7 @@ class EconomyMachine(RuleBasedStateMachine):
         if known.state == "reserved" and known.fenced and known.goal in self.dead:
             with pytest.raises(LeaseLost):
                 self.economy.mark_sent(call)
-            self.move(known, "reserved", None, "released")
+            self.move(known, "reserved", "released")
         elif self.allowed(known, ("reserved", "sent"), lambda: self.economy.mark_sent(call)):
             known.state = "sent"
 
@@ -142,13 +193,13 @@ class EconomyMachine(RuleBasedStateMachine):
     def release(self, call):
         known = self.model.calls[call]
         if self.allowed(known, ("reserved", "released"), lambda: self.economy.release(call)):
-            self.move(known, "reserved", None, "released")
+            self.move(known, "reserved", "released")
 
     @rule(call=calls)
     def doubt(self, call):
         known = self.model.calls[call]
         if self.allowed(known, ("sent", "doubt"), lambda: self.economy.in_doubt(call)):
-            self.move(known, "sent", "in_doubt", "doubt")
+            self.move(known, "sent", "doubt")
 
     @rule(call=calls, cost=st.integers(0, 450))
     def settle(self, call, cost):
@@ -157,27 +208,38 @@ class EconomyMachine(RuleBasedStateMachine):
         if known.state == "settled":
             assert returned == known.cost
             return
-        held = {"reserved": "reserved", "sent": "reserved", "doubt": "in_doubt"}.get(known.state)
-        if held:
-            self.model.add(known.scopes, held, -known.bound)
-        self.model.add(known.scopes, "spent", cost)
-        # What was above the bound, or released before, is beyond what any limit could stop.
-        self.over_bound += max(0, cost - (known.bound if held else 0))
-        known.state, known.cost = "settled", cost
+        self.charged(known, cost)
         assert returned == cost
+
+    @rule(call=calls, cost=st.integers(0, 450))
+    def correct(self, call, cost):
+        known = self.model.calls[call]
+        repeated = known.state == "settled" and known.corrected and known.cost == cost
+        states = ("doubt", "settled") if repeated else ("doubt",)
+        correct = lambda: self.economy.correct(call, cost, why="the bill")  # noqa: E731
+        if self.allowed(known, states, correct) and not repeated:
+            self.charged(known, cost)
+            known.corrected = True
+
+    def charged(self, known, cost):
+        # What was above the bound, or released before, is beyond what any limit could stop.
+        held = 0 if known.state == "released" else known.bound
+        self.over_bound += max(0, cost - held)
+        known.state, known.cost = "settled", cost
+        self.model.watch(known.scopes)
 
     @rule(
         scope=st.sampled_from(["global", "project:p", "project:q"]),
+        window=st.sampled_from([None, "day", "month"]),
         limit=st.none() | st.integers(0, 3_000),
     )
-    def set_limit(self, scope, limit):
-        known = self.model.scope(scope)
-        if limit is not None and limit < known.committed():
+    def set_limit(self, scope, window, limit):
+        if limit is not None and limit < self.model.committed(scope, window or ""):
             with pytest.raises(InvalidOption):
-                self.economy.set_limit(scope, limit)
+                self.economy.set_limit(scope, limit, window=window)
             return
-        self.economy.set_limit(scope, limit)
-        known.limit = limit
+        self.economy.set_limit(scope, limit, window=window)
+        self.model.new_limit(scope, window or "", limit)
 
     @rule(project=st.sampled_from(PROJECTS), micro=st.integers(1, 300))
     def deduct(self, project, micro):
@@ -188,12 +250,21 @@ class EconomyMachine(RuleBasedStateMachine):
                 self.economy.deduct(amount, "x", project=project)
             return
         self.economy.deduct(amount, "x", project=project)
-        self.model.add(names, "spent", micro)
+        self.charges += 1
+        charge = Call(names, micro, "", False, self.model.today, "settled", micro)
+        self.model.calls[f"charge {self.charges}"] = charge
+        self.model.watch(names)
 
     @rule(project=st.sampled_from(PROJECTS), micro=st.integers(0, 300))
     def saved(self, project, micro):
         self.economy.record_saved(goal_id="any", project=project, mode="FOLLOWER", micro=micro)
-        self.model.add(["global", f"project:{project}"], "saved", micro)
+        for name in ("global", f"project:{project}"):
+            self.model.saved[name] = self.model.saved.get(name, 0) + micro
+
+    @rule(days=st.sampled_from((1, 1, 30)))
+    def time_passes(self, days):
+        self.calendar.forward(days)
+        self.model.today = self.calendar.today
 
     @precondition(lambda self: len(self.dead) < 2)
     @rule(which=st.sampled_from((0, 1)))
@@ -209,9 +280,9 @@ class EconomyMachine(RuleBasedStateMachine):
         for known in self.model.calls.values():
             if known.fenced and known.goal in self.dead:
                 if known.state == "reserved":
-                    self.move(known, "reserved", None, "released")
+                    self.move(known, "reserved", "released")
                 elif known.state == "sent":
-                    self.move(known, "sent", "in_doubt", "doubt")
+                    self.move(known, "sent", "doubt")
 
     def allowed(self, known, states, act) -> bool:
         """Do it; whether it was a legal thing to do in the call's state."""
@@ -222,26 +293,31 @@ class EconomyMachine(RuleBasedStateMachine):
             act()
         return False
 
-    def move(self, known, before, into, after):
-        if known.state != before:
-            return
-        self.model.add(known.scopes, "reserved", -known.bound)
-        if into:
-            self.model.add(known.scopes, into, known.bound)
-        known.state = after
+    def move(self, known, before, after):
+        if known.state == before:
+            known.state = after
+            if after == "doubt":
+                self.model.watch(known.scopes)
 
     @invariant()
     def money_the_script_agrees_with_the_model(self):
-        for name, known in self.model.scopes.items():
-            assert self.economy.scope(name) == vars(known), name
+        names = ["global", *(f"project:{p}" for p in PROJECTS)]
+        names += [f"goal:{goal.goal_id}" for goal in self.goals]
+        for state in self.economy.states(names):
+            assert state.saved_micro == self.model.saved.get(state.scope, 0)
+            for sums in state.all_sums:
+                told = (sums.spent_micro, sums.reserved_micro, sums.in_doubt_micro)
+                assert told == self.model.sums(state.scope, sums.window), (state.scope, sums)
+                assert sums.limit_micro == self.model.limits.get((state.scope, sums.window))
+                if sums.limit_micro is not None:
+                    assert sums.committed_micro <= sums.limit_micro + self.over_bound, sums
 
     @invariant()
-    def money_no_scope_is_above_its_limit(self):
-        for name in self.model.scopes:
-            found = self.economy.scope(name)
-            if found["limit"] is not None:
-                total = found["spent"] + found["reserved"] + found["in_doubt"]
-                assert total <= found["limit"] + self.over_bound, name
+    def each_alert_is_told_once(self):
+        told = [
+            (a["scope"], a["window"], a["period"], a["share"]) for a in alerts_on_bus(self.client)
+        ]
+        assert sorted(told) == sorted(self.model.alerts)
 
     @invariant()
     def money_the_ledger_sums_up_to_what_was_spent(self):
@@ -260,8 +336,10 @@ class EconomyMachine(RuleBasedStateMachine):
         assert {r.reservation_id: r.state for r in self.economy.reservations()} == expected
 
 
-def test_money_the_script_does_what_the_pure_model_does(state):
-    machine = type("Machine", (EconomyMachine,), {"client": state})
+def test_money_the_script_does_what_the_pure_model_does(state, monkeypatch, caplog):
+    caplog.set_level(logging.ERROR)
+    parts = {"client": state, "calendar": Calendar(state, monkeypatch)}
+    machine = type("Machine", (EconomyMachine,), parts)
     run_state_machine_as_test(
         machine,
         settings=settings(

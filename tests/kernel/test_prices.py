@@ -105,6 +105,30 @@ def test_money_no_call_costs_more_than_its_bound(usage, model, hour):
     assert PRICES.cost(model, usage) <= bound
 
 
+@given(
+    model=st.sampled_from(sorted(TABLE)),
+    size=st.integers(0, 200_000),
+    micro=st.integers(0, 5_000_000),
+    hour=st.booleans(),
+)
+def test_money_the_affordable_tokens_are_exactly_the_last_that_fit(model, size, micro, hour):
+    tokens = PRICES.affordable_tokens(model, size, micro, cache_1h=hour)
+    if PRICES.bound(model, size, 0, cache_1h=hour) > micro:
+        assert tokens == 0
+        return
+    assert PRICES.bound(model, size, tokens, cache_1h=hour) <= micro
+    assert PRICES.bound(model, size, tokens + 1, cache_1h=hour) > micro
+
+
+def test_money_a_bound_holds_the_dearest_price_a_prompt_can_have():
+    fits = 100_000 - 1_024  # what an endpoint adds counts too
+    assert PRICES.bound("haiku", fits, 0) == 12_500  # written to the cache for 5 minutes
+    assert PRICES.bound("haiku", fits, 0, cache_1h=True) == 20_000
+    assert PRICES.bound("haiku", fits + 1, 0) == 62_501  # 62,500.6 up: the long prompt's price
+    assert PRICES.bound("haiku", fits + 1, 0, cache_1h=True) == 100_001
+    assert PRICES.bound("haiku", fits + 1, 1_000) - PRICES.bound("haiku", fits + 1, 0) == 2_500
+
+
 @given(a=usages, b=usages, model=st.sampled_from(sorted(TABLE)))
 def test_more_tokens_never_cost_less(a, b, model):
     assert PRICES.cost(model, a) <= PRICES.cost(model, a + b)
@@ -126,6 +150,7 @@ def test_a_file_of_the_users_adds_and_replaces(tmp_path):
     assert prices.resolve("haiku") == "local"
     assert prices.cost("local", MILLION) == 0
     assert prices.bound("local", 10**6, 10**6) == 0
+    assert prices.affordable_tokens("local", 10**6, 0) is None
     assert prices.cost("qwen2.5:7b", MILLION) == 40_000
     assert prices.cost("qwen2.5:7b", Usage(cache_write_1h_tokens=1_000_000)) == 80_000
     assert prices.cost("opus", MILLION) == 1_000_000

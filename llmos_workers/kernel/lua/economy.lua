@@ -1,103 +1,53 @@
--- All changes of money. Needs fence.lua before it. Amounts are integer micro-dollars.
+-- All changes of money. Needs fence.lua, calendar.lua and economy_scopes.lua before it. Amounts
+-- are integer micro-dollars.
 --
 -- A scope (global, project, goal) is a hash: limit ('none' or absent: without), spent,
--- reserved, in_doubt, saved. In each scope, after every call:
+-- reserved, in_doubt, alerted, saved. Of the windows day and month (UTC; not for goals) it also
+-- holds which one it is in (day, month) and the same fields as day_limit, month_spent and so on.
+-- In each scope and each window, after every call:
 --     spent + reserved + in_doubt <= limit
+-- The server's clock says which window it is, and a window never comes back: a clock that is
+-- set back by less than two days changes nothing until it has caught up.
+--
 -- A reservation is a hash: state (reserved, sent, doubt, settled, released), bound, cost, fence,
--- model, purpose, mode, at, journal (yes, no, lost). It counts in all its scopes or in none.
+-- model, purpose, mode, at, day, journal (yes, no, lost), over. It counts in all its scopes or in
+-- none; and to its end in the day and month it was made in, whenever that end comes.
 --     reserved -> sent -> settled            the way of a model call
 --     reserved -> released                   never sent: the money returns
 --     sent -> doubt -> settled               no answer: charged at its bound until one is known
 --
 -- KEYS  1 ledger stream   2 zset of open reservations   3 reservation hash
---       4 goal hash       5 goal journal                6.. scopes: global, project, goal
+--       4 goal hash       5 goal journal                6 set of known scopes but goals
+--       7 event bus       8.. scopes: global, project, goal; of limit: global, the scope
 -- ARGV  1 operation   2 reservation id   3 goal id   4 project   5.. by operation:
---       reserve  bound, fence or '', model, purpose, mode, limit of global ('' none) and of the
---                goal ('' none), each set only where that scope has no limit yet
+--       reserve  bound, fence or '', model, purpose, mode, limits of global ('' none): lifetime,
+--                day, month, and of the goal; each set only where that scope has no limit yet
 --       sent     -
 --       release  -
 --       settle   cost, fence or '', owner, input, output, 5m write, 1h write and read tokens,
 --                '1' when a journal entry follows, entry
+--       correct  cost of a call in doubt, why
 --       doubt    -
 --       reclaim  seconds after which a reservation without a fence counts as dead
---       deduct   amount, purpose, limit of global
+--       deduct   amount, purpose, limits of global as in reserve
 --       saved    amount, mode
---       limit    amount or 'none'; KEYS[6] is the one scope
+--       limit    amount or 'none', window ('', day or month), name of the scope
 --
--- Returns {'ok', ...}       settle: cost, journal (yes, no, lost), '1' when it was above the bound
---                           reclaim: what became of it: released, doubt, live or done
---         {'exceeded', scope number from 1, available, limit}    nothing was changed
+-- Returns {'ok', alerts, ...}  settle: cost, journal (yes, no, lost), '1' when above the bound
+--                              correct: cost
+--                              reclaim: what became of it: released, doubt, live or done
+--         {'exceeded', scope number from 1, available, limit, window, period}  nothing changed
 --         {'lost'}          the lease is gone: nothing was reserved; what was not sent, returned
 --         {'state', s}      the reservation is in state s and cannot do that; '' unknown
 --         {'committed', n}  the limit would be below what is spent or promised already
+-- Alerts: a list of {scope, window, period, share, charged, limit}, one for each share (80, 95)
+-- of a limit that spent + in_doubt has just reached; each also goes to the bus, in the same
+-- instant. A share is told once per window, and again only after the limit was raised.
 --
--- Each call may come twice: the second changes nothing and gets the first's answer.
+-- Each call may come twice: the second changes nothing and gets the first's answer, without its
+-- alerts.
 
-local ledger, open, entry, goal, journal = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local op, id, goal_id, project = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local FIRST_SCOPE, GOAL_SCOPE = 6, 8
-local DAY, HOUR = 86400, 3600
-
-local at = now()
-
-local function field(key, name)
-  return redis.call('HGET', key, name)
-end
-
-local function number(key, name)
-  return tonumber(field(key, name) or '0')
-end
-
-local function whole(n)
-  return string.format('%.0f', n)
-end
-
-local function committed(scope)
-  local sums = redis.call('HMGET', scope, 'spent', 'reserved', 'in_doubt')
-  return tonumber(sums[1] or '0') + tonumber(sums[2] or '0') + tonumber(sums[3] or '0')
-end
-
-local function limit_of(scope)
-  local limit = field(scope, 'limit')
-  if not limit or limit == 'none' then return nil end
-  return tonumber(limit)
-end
-
--- A first limit that comes when more is taken already holds what is taken, and no more.
-local function default_limit(scope, limit)
-  if limit == '' or redis.call('HEXISTS', scope, 'limit') == 1 then return end
-  redis.call('HSET', scope, 'limit', whole(math.max(tonumber(limit), committed(scope))))
-end
-
--- The first scope that has no room for an amount, as the answer to give; nil when all have.
-local function lacking(amount)
-  for i = FIRST_SCOPE, #KEYS do
-    local limit = limit_of(KEYS[i])
-    if limit then
-      local available = limit - committed(KEYS[i])
-      if amount > available then
-        return {'exceeded', i - FIRST_SCOPE + 1, whole(math.max(0, available)), whole(limit)}
-      end
-    end
-  end
-  return nil
-end
-
-local function add(name, amount)
-  if amount == 0 then return end
-  for i = FIRST_SCOPE, #KEYS do
-    redis.call('HINCRBY', KEYS[i], name, whole(amount))
-  end
-end
-
--- The scope of a goal goes when its record goes; of a goal without a record after a week.
-local function bound_life_of_goal_scope()
-  local scope = KEYS[GOAL_SCOPE]
-  if not scope then return end
-  local left = redis.call('TTL', goal)
-  if left == -2 then left = 7 * DAY end
-  if left > 0 then redis.call('EXPIRE', scope, left) end
-end
+-- Steps of a reservation ---------------------------------------------------------------------
 
 local function note(kind, micro, ...)
   redis.call('XADD', ledger, '*', 'kind', kind, 'id', id, 'goal', goal_id,
@@ -117,50 +67,75 @@ local function remember()
 end
 
 local function give_back()
-  add('reserved', -number(entry, 'bound'))
+  add('reserved', -number(entry, 'bound'), field(entry, 'day') or '')
   close('released')
 end
 
 local function into_doubt()
   local bound = number(entry, 'bound')
-  add('reserved', -bound)
-  add('in_doubt', bound)
+  local facts = redis.call('HMGET', entry, 'mode', 'model', 'purpose', 'day')
+  add('reserved', -bound, facts[4] or '')
+  add('in_doubt', bound, facts[4] or '')
   redis.call('HSET', entry, 'state', 'doubt')
-  local facts = redis.call('HMGET', entry, 'mode', 'model', 'purpose')
   note('doubt', '0', 'bound', whole(bound), 'mode', facts[1], 'model', facts[2],
-    'purpose', facts[3])
+    'purpose', facts[3], 'day', facts[4] or '')
 end
 
+-- End a reservation in any state with what it cost; whether that is more than it held.
+local function charge(state, cost, kind, ...)
+  local facts = redis.call('HMGET', entry, 'bound', 'mode', 'model', 'purpose', 'day')
+  local held, day = tonumber(facts[1]), facts[5] or ''
+  if state == 'doubt' then
+    add('in_doubt', -held, day)
+  elseif state == 'released' then
+    held = 0
+  else
+    add('reserved', -held, day)
+  end
+  add('spent', tonumber(cost), day)
+  note(kind, cost, 'mode', facts[2], 'model', facts[3], 'purpose', facts[4], 'day', day, ...)
+  local over = tonumber(cost) - held
+  if over > 0 then
+    note('over_bound', '0', 'bound', facts[1], 'over', whole(over), 'model', facts[3], 'day', day)
+  end
+  redis.call('HSET', entry, 'cost', cost, 'over', over > 0 and '1' or '0')
+end
+
+-- Operations ---------------------------------------------------------------------------------
+
 if op == 'limit' then
-  local scope, amount = KEYS[FIRST_SCOPE], ARGV[5]
-  local taken = committed(scope)
+  local i, amount = FIRST_SCOPE + 1, ARGV[5]
+  local window = ARGV[6] == '' and '' or ARGV[6] .. '_'
+  local taken, alerts = committed(KEYS[i], window), {}
   if amount ~= 'none' and tonumber(amount) < taken then return {'committed', whole(taken)} end
-  redis.call('HSET', scope, 'limit', amount)
-  return {'ok'}
+  redis.call('HSET', KEYS[i], window .. 'limit', amount)
+  bound_life_of_goal_scope(i)
+  watch(i, window, true, alerts)
+  return {'ok', alerts}
 end
 
 local state = field(entry, 'state')
 
 if op == 'reserve' then
-  if state then return {'ok'} end
+  if state then return {'ok', {}} end
   local bound, fence, mode = ARGV[5], ARGV[6], ARGV[9]
   if fence ~= '' and not holds(goal, fence, '', at) then return {'lost'} end
-  default_limit(KEYS[FIRST_SCOPE], ARGV[10])
-  default_limit(KEYS[GOAL_SCOPE], ARGV[11])
+  default_limits(10)
+  default_limit(KEYS[GOAL_SCOPE], '', ARGV[13])
   local refusal = lacking(tonumber(bound))
   if not refusal then
-    add('reserved', tonumber(bound))
+    add('reserved', tonumber(bound), today)
     if mode == '' then mode = field(goal, 'mode') or '' end
     redis.call('HSET', entry, 'state', 'reserved', 'bound', bound, 'fence', fence,
-      'model', ARGV[7], 'purpose', ARGV[8], 'mode', mode, 'at', stamp(at))
+      'model', ARGV[7], 'purpose', ARGV[8], 'mode', mode, 'at', stamp(at), 'day', today)
     redis.call('ZADD', open, stamp(at), id)
   end
-  bound_life_of_goal_scope()
-  return refusal or {'ok'}
+  bound_life_of_goal_scope(GOAL_SCOPE)
+  return refusal or {'ok', {}}
 end
 
 if op == 'sent' then
-  if state == 'sent' then return {'ok'} end
+  if state == 'sent' then return {'ok', {}} end
   if state ~= 'reserved' then return {'state', state or ''} end
   local fence = field(entry, 'fence')
   if fence ~= '' and not holds(goal, fence, '', at) then
@@ -168,61 +143,51 @@ if op == 'sent' then
     return {'lost'}
   end
   redis.call('HSET', entry, 'state', 'sent')
-  return {'ok'}
+  return {'ok', {}}
 end
 
 if op == 'release' then
-  if state == 'released' then return {'ok'} end
+  if state == 'released' then return {'ok', {}} end
   if state ~= 'reserved' then return {'state', state or ''} end
   give_back()
-  return {'ok'}
+  return {'ok', {}}
 end
 
 if op == 'doubt' then
-  if state == 'doubt' then return {'ok'} end
+  if state == 'doubt' then return {'ok', {}} end
   if state ~= 'sent' then return {'state', state or ''} end
   into_doubt()
-  return {'ok'}
+  return {'ok', alerts_now()}
 end
 
 if op == 'reclaim' then
   if state ~= 'reserved' and state ~= 'sent' then
     if not state then redis.call('ZREM', open, id) end
-    return {'ok', 'done'}
+    return {'ok', {}, 'done'}
   end
   local fence = field(entry, 'fence')
   if fence ~= '' then
-    if holds(goal, fence, '', at) then return {'ok', 'live'} end
+    if holds(goal, fence, '', at) then return {'ok', {}, 'live'} end
   elseif at - number(entry, 'at') < tonumber(ARGV[5]) then
-    return {'ok', 'live'}
+    return {'ok', {}, 'live'}
   end
   if state == 'reserved' then
     give_back()
-    return {'ok', 'released'}
+    return {'ok', {}, 'released'}
   end
   into_doubt()
-  return {'ok', 'doubt'}
+  return {'ok', alerts_now(), 'doubt'}
 end
 
 if op == 'settle' then
   if not state or state == 'done' then return {'state', state or ''} end
-  local facts = redis.call('HMGET', entry, 'bound', 'cost', 'journal', 'mode', 'model', 'purpose')
-  local bound = tonumber(facts[1])
   if state == 'settled' then
-    return {'ok', facts[2], facts[3], tonumber(facts[2]) > bound and '1' or '0'}
+    local first = redis.call('HMGET', entry, 'cost', 'journal', 'over')
+    return {'ok', {}, first[1], first[2], first[3] or '0'}
   end
   local cost, fence, owner = ARGV[5], ARGV[6], ARGV[7]
-  if state == 'doubt' then
-    add('in_doubt', -bound)
-  elseif state ~= 'released' then
-    add('reserved', -bound)
-  end
-  add('spent', tonumber(cost))
-  note('settle', cost, 'mode', facts[4], 'model', facts[5], 'purpose', facts[6],
-    'input', ARGV[8], 'output', ARGV[9], 'write_5m', ARGV[10], 'write_1h', ARGV[11],
-    'read', ARGV[12])
-  local over = tonumber(cost) > bound
-  if over then note('over_bound', '0', 'bound', whole(bound), 'model', facts[5]) end
+  charge(state, cost, 'settle', 'input', ARGV[8], 'output', ARGV[9], 'write_5m', ARGV[10],
+    'write_1h', ARGV[11], 'read', ARGV[12])
   -- The tokens are used, so the money is settled whoever holds the goal; the journal is not.
   local journaled = 'no'
   if fence ~= '' then
@@ -233,29 +198,39 @@ if op == 'settle' then
       journaled = 'yes'
     end
   end
-  redis.call('HSET', entry, 'cost', cost, 'journal', journaled)
+  redis.call('HSET', entry, 'journal', journaled)
   close('settled')
-  bound_life_of_goal_scope()
-  return {'ok', cost, journaled, over and '1' or '0'}
+  return {'ok', alerts_now(), cost, journaled, field(entry, 'over')}
+end
+
+if op == 'correct' then
+  if state == 'settled' and field(entry, 'corrected') == ARGV[5] then
+    return {'ok', {}, ARGV[5]}
+  end
+  if state ~= 'doubt' then return {'state', state or ''} end
+  charge(state, ARGV[5], 'correct', 'why', ARGV[6])
+  redis.call('HSET', entry, 'journal', 'no', 'corrected', ARGV[5])
+  close('settled')
+  return {'ok', alerts_now(), ARGV[5]}
 end
 
 if op == 'deduct' then
-  if state then return {'ok'} end
-  default_limit(KEYS[FIRST_SCOPE], ARGV[7])
+  if state then return {'ok', {}} end
+  default_limits(7)
   local refusal = lacking(tonumber(ARGV[5]))
   if refusal then return refusal end
-  add('spent', tonumber(ARGV[5]))
-  note('deduct', ARGV[5], 'purpose', ARGV[6])
+  add('spent', tonumber(ARGV[5]), today)
+  note('deduct', ARGV[5], 'purpose', ARGV[6], 'day', today)
   remember()
-  return {'ok'}
+  return {'ok', alerts_now()}
 end
 
 if op == 'saved' then
-  if state then return {'ok'} end
-  add('saved', tonumber(ARGV[5]))
+  if state then return {'ok', {}} end
+  add('saved', tonumber(ARGV[5]), '')
   note('saved', '0', 'saved', ARGV[5], 'mode', ARGV[6])
   remember()
-  return {'ok'}
+  return {'ok', {}}
 end
 
 return redis.error_reply('ERR unknown operation ' .. op)
