@@ -30,11 +30,21 @@ def database_url(base: str, db: int) -> str:
     return urlunsplit((parts.scheme, parts.netloc, f"/{db}", parts.query, ""))
 
 
-def connect(config: RedisConfig, *, db: int | None = None, url: str | None = None) -> Client:
-    """A client for the state database (or ``db``). Connects at its first command."""
+def connect(
+    config: RedisConfig,
+    *,
+    db: int | None = None,
+    url: str | None = None,
+    timeout_s: float | None = None,
+) -> Client:
+    """A client for the state database (or ``db``). Connects at its first command.
+
+    ``timeout_s``: longest wait for an answer in seconds, for callers that must not hang.
+    """
     target = database_url(url or config.url or DEFAULT_URL, config.state_db if db is None else db)
     return redis.Redis.from_url(
         target,
+        socket_timeout=timeout_s,
         socket_connect_timeout=config.connect_timeout_secs,
         socket_keepalive=True,
         health_check_interval=25,
