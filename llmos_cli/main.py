@@ -24,6 +24,7 @@ COMMANDS = {
     "approvals": "llmos_cli.approvals:approvals",
     "approve": "llmos_cli.approvals:approve",
     "deny": "llmos_cli.approvals:deny",
+    "schedule": "llmos_cli.schedule:schedule",
     "interactive": "llmos_cli.interactive:interactive",
     "demo": "llmos_cli.demo:demo",
     "up": "llmos_cli.fleet:up",
