@@ -291,9 +291,11 @@ class LLMOS:
     def approval_requests(self) -> Approvals:
         """All that can be done with requests for approval."""
         from llmos_workers.kernel.approvals import Approvals
+        from llmos_workers.kernel.delayed import DelayedGoals
 
         ttl, kept = self.config.security.approval_ttl_secs, self.config.kernel.result_retention_secs
-        return Approvals(self.redis, ttl_s=ttl, kept_s=kept)
+        wake = DelayedGoals(self.redis, self.broker, self.goals).wake
+        return Approvals(self.redis, ttl_s=ttl, kept_s=kept, wake=wake)
 
     @cached_property
     def schedules(self) -> Schedules:

@@ -28,7 +28,7 @@ from llmos_workers.contracts.errors import (
     NotThere,
     ToolDenied,
 )
-from llmos_workers.contracts.goal import FINAL_STATES
+from llmos_workers.contracts.goal import FINAL_STATES, GoalState
 from llmos_workers.contracts.tools import ToolCall
 from llmos_workers.kernel import keys, scripts
 from llmos_workers.kernel.approval_text import show_call, visible
@@ -41,9 +41,10 @@ MAX_NAME_CHARS = 200
 MAX_WHY_CHARS = 1_000
 
 Wake = Callable[[str], object]
-"""Makes a goal that waits for approval run again; does nothing for any other goal."""
+"""Makes a waiting goal run again; False: it did not wait (any more)."""
 
 Approvals_ = list[Approval]
+_FINAL_BYTES = {state.value.encode() for state in FINAL_STATES}
 _FINALS = f"|{'|'.join(state.value for state in FINAL_STATES)}|"
 
 
@@ -173,13 +174,11 @@ class Approvals:
         return count
 
     def wake_due(self, *, limit: int = 500) -> int:
-        """Wake the goals whose answer is there; how many. Without ``wake`` none."""
+        """Wake the goals that wait and whose answer is there; how many. Without ``wake`` none."""
         if self._wake is None:
             return 0
         due = cast(list[bytes], self._redis.zrange(keys.APPROVALS_WAKE, 0, limit - 1))
-        for goal_id in due:
-            self._wake_one(goal_id.decode())
-        return len(due)
+        return sum(self._wake_one(goal_id.decode()) for goal_id in due)
 
     # -- inside ----------------------------------------------------------------------------
 
@@ -199,14 +198,22 @@ class Approvals:
         self._wake_one(found.goal_id)
         return _read(pairs(reply[1]))
 
-    def _wake_one(self, goal_id: str) -> None:
-        """Wake, then take off the list; an answer that comes in between stays on it."""
+    def _wake_one(self, goal_id: str) -> bool:
+        """Wake a goal that waits for approval, then take it off the list; whether it was woken.
+
+        An answer may come before its goal has begun to wait: a goal in any other live state
+        stays on the list, and so does one that is answered again in between.
+        """
         if self._wake is None:
-            return
+            return False
         asked_at = self._redis.zscore(keys.APPROVALS_WAKE, goal_id)
-        self._wake(goal_id)
-        if asked_at is not None and self._redis.zscore(keys.APPROVALS_WAKE, goal_id) == asked_at:
+        state = cast(bytes | None, self._redis.hget(keys.goal(goal_id), "state"))
+        waits = state == GoalState.WAITING_APPROVAL.value.encode()
+        woken = waits and self._wake(goal_id) is not False
+        done = woken or state is None or state in _FINAL_BYTES
+        if done and asked_at == self._redis.zscore(keys.APPROVALS_WAKE, goal_id):
             self._redis.zrem(keys.APPROVALS_WAKE, goal_id)
+        return woken
 
     def _ended_askers(self, limit: int) -> list[str]:
         """Goals that asked, and are final or forgotten."""
@@ -216,8 +223,8 @@ class Approvals:
             for goal_id in askers:
                 pipe.hget(keys.goal(goal_id), "state")
             states = pipe.execute() if askers else []
-        finals = {state.value.encode() for state in FINAL_STATES}
-        return [each for each, s in zip(askers, states, strict=True) if s is None or s in finals]
+        gone = {None, *_FINAL_BYTES}
+        return [each for each, s in zip(askers, states, strict=True) if s in gone]
 
     def _find(self, approval_id: str) -> Approval | None:
         fields = cast(dict[bytes, bytes], self._redis.hgetall(keys.approval(approval_id)))

@@ -1,9 +1,13 @@
 """approvals, approve, deny."""
 
 import pytest
+import redis
 
+from llmos_workers.contracts.goal import GoalState
 from llmos_workers.contracts.tools import ToolCall
 from llmos_workers.kernel.approvals import Approvals
+from llmos_workers.kernel.clock import SystemClock
+from llmos_workers.kernel.goals import GoalStore
 
 
 @pytest.fixture
@@ -41,6 +45,17 @@ def test_deny_needs_a_reason(run, asked):
     ran = run("approve", asked.approval_id)
     assert ran.code == 1
     assert "already denied" in ran.err
+
+
+@pytest.mark.parametrize("answer", [["approve"], ["deny", "--why", "no"]])
+def test_an_answer_sends_the_waiting_goal_on_its_way(run, asked, state, redis_server, answer):
+    goals = GoalStore(state, SystemClock())
+    goals.transition(asked.goal_id, GoalState.WAITING_APPROVAL)
+    with redis.Redis.from_url(f"{redis_server}/0") as broker:
+        before = broker.llen("dispatch\x06\x163")
+        run(*answer, asked.approval_id)
+        assert goals.state(asked.goal_id) is GoalState.ACCEPTED
+        assert broker.llen("dispatch\x06\x163") == before + 1
 
 
 def test_unknown_ids_are_said(run, asked):

@@ -34,7 +34,10 @@ def goals(state):
 
 @pytest.fixture
 def goal(goals):
-    return goals.create(a_goal())[0].goal_id
+    """A goal that waits for approval."""
+    goal_id = goals.create(a_goal())[0].goal_id
+    goals.transition(goal_id, GoalState.WAITING_APPROVAL)
+    return goal_id
 
 
 @pytest.fixture
@@ -233,6 +236,16 @@ def test_an_answer_whose_process_died_before_waking_is_seen_later(state, goal, w
         Approvals(state, wake=dies).approve(one.approval_id)
     assert Approvals(state, wake=woken.append).wake_due() == 1
     assert woken == [goal]
+
+
+def test_an_answer_that_comes_before_the_goal_waits_wakes_it_once_it_does(approvals, goals, woken):
+    goal = goals.create(a_goal())[0].goal_id
+    lease, _ = goals.acquire(goal, owner="w")
+    approvals.approve(ask(approvals, goal).approval_id)
+    assert (approvals.wake_due(), woken) == (0, [])
+    goals.release(lease, state=GoalState.WAITING_APPROVAL)
+    assert (approvals.wake_due(), woken) == (1, [goal])
+    assert approvals.wake_due() == 0
 
 
 def test_ids_are_exact_and_names_are_clean(approvals, goal):
