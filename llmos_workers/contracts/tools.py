@@ -24,6 +24,10 @@ class Effect(StrEnum):
     """May have effects outside the project, or other effects when repeated."""
 
 
+CONFINED_TOOLS = frozenset({"Bash", "Edit"})
+"""EXTERNAL tools whose effects stay inside the project: sandboxed, or one file of it."""
+
+
 class ToolSpec(Contract):
     """What a tool is: the model sees name, description and schema; the gate sees the rest."""
 

@@ -22,9 +22,10 @@ from llmos_workers.contracts.errors import (
 )
 from llmos_workers.contracts.outcome import ErrorInfo, Usage
 from llmos_workers.contracts.rehearsal import is_rehearsal_failure
-from llmos_workers.contracts.tools import ToolCall, ToolResult
+from llmos_workers.contracts.tools import CONFINED_TOOLS, Effect, ToolCall, ToolResult, ToolSpec
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.gate import GateContext, ToolGate
+from llmos_workers.execution.journal import RunJournal
 from llmos_workers.execution.llm import CallContext, ModelGateway, ModelRequest, ModelResponse
 from llmos_workers.execution.prompts import (
     first_message,
@@ -45,6 +46,11 @@ but endpoints that speak the API loosely end a turn beside a call, and that is n
 
 SPOKEN = frozenset({"text", "thinking", "redacted_thinking"})
 """Blocks of the model's own; all others come from tools."""
+
+IN_DOUBT = (
+    "this call was begun by an earlier run that was interrupted: whether it had its effect is not "
+    "known, so it is not repeated. Look at what is there, and say if a person has to decide."
+)
 
 MAX_CONTINUATIONS = 3
 """How often an answer cut off at max_tokens is continued."""
@@ -92,9 +98,12 @@ class AgentLoop:
         gate_context: GateContext,
         call_context: CallContext,
         *,
+        journal: RunJournal | None = None,
         before_turn: Callable[[], None] = lambda: None,
     ) -> AgentResult:
         """Take turns until the model ends, a limit is met or the endpoint fails.
+
+        What ``journal`` holds of an earlier run is neither bought nor done again.
 
         ``before_turn`` may raise to stop the run. A cancel, a passed deadline, a spent budget
         and a failing endpoint end in a result with what was done so far; LeaseLost is raised,
@@ -103,12 +112,12 @@ class AgentLoop:
         result = AgentResult(steps=list(task.done))
         conversation = _Conversation(task)
         request_parts = self._fixed_parts(task, gate_context)
-        contexts = gate_context, call_context
+        contexts = _Contexts(gate_context, call_context, journal or RunJournal())
         for turn in range(task.max_turns):
             try:
                 before_turn()
                 conversation.tell(self._gate.prompt(task.goal, gate_context))
-                response = self._ask(conversation, request_parts, turn, call_context)
+                response = self._ask(conversation, request_parts, turn, contexts)
             except ENDINGS as error:
                 if isinstance(error, Refused | ToolDenied) and not result.llm_calls:
                     raise
@@ -134,11 +143,15 @@ class AgentLoop:
         conversation: _Conversation,
         parts: dict[str, Any],
         turn: int,
-        context: CallContext,
+        contexts: _Contexts,
     ) -> ModelResponse:
+        kept = contexts.journal.response(turn)
+        if kept is not None:
+            return kept
         messages = with_cache_breakpoint(conversation.messages)
-        context.on_event("model_call", {"turn": turn, "model": parts["model"]})
-        return self._gateway.complete(ModelRequest(messages=messages, turn=turn, **parts), context)
+        contexts.call.on_event("model_call", {"turn": turn, "model": parts["model"]})
+        request = ModelRequest(messages=messages, turn=turn, **parts)
+        return self._gateway.complete(request, contexts.call)
 
     def _fixed_parts(self, task: AgentTask, gate_context: GateContext) -> dict[str, Any]:
         specs = self._registry.specs(sorted(gate_context.grants))
@@ -240,7 +253,7 @@ class AgentLoop:
         conversation: _Conversation,
         result: AgentResult,
         turn: int,
-        contexts: tuple[GateContext, CallContext],
+        contexts: _Contexts,
     ) -> None:
         """Run the calls of one response in order; their results are one user message."""
         blocks = []
@@ -256,9 +269,8 @@ class AgentLoop:
                     fix="Make the workspace writable and give it room, then submit again.",
                 )
                 return
-        gate_context = contexts[0]
-        blocks += [_text(words) for words in gate_context.injected]
-        gate_context.injected.clear()
+        blocks += [_text(words) for words in contexts.gate.injected]
+        contexts.gate.injected.clear()
         conversation.user(blocks)
 
     def _use_tool(
@@ -266,14 +278,13 @@ class AgentLoop:
         call: ToolCall,
         turn: int,
         result: AgentResult,
-        contexts: tuple[GateContext, CallContext],
+        contexts: _Contexts,
     ) -> ToolResult:
-        gate_context, call_context = contexts
-        call_context.on_event("tool_call", {"name": call.name, "summary": summarize(call)})
-        outcome = self._gate.call(call, gate_context)
+        contexts.call.on_event("tool_call", {"name": call.name, "summary": summarize(call)})
         spec = tool.spec if (tool := self._registry.find(call.name)) else None
+        outcome = contexts.journal.result(turn, call) or self._run_tool(call, spec, turn, contexts)
         result.steps.append(record_step(spec, call, outcome, turn))
-        call_context.on_event(
+        contexts.call.on_event(
             "tool_result",
             {
                 "name": call.name,
@@ -283,6 +294,32 @@ class AgentLoop:
             },
         )
         return outcome
+
+    def _run_tool(
+        self, call: ToolCall, spec: ToolSpec | None, turn: int, contexts: _Contexts
+    ) -> ToolResult:
+        """Run a call that no earlier run finished, and journal how it ended."""
+        journal = contexts.journal
+        outside = spec is not None and spec.effect is Effect.EXTERNAL
+        if outside and journal.in_doubt(turn, call):
+            if call.name not in CONFINED_TOOLS:
+                return ToolResult(ok=False, error=IN_DOUBT)
+            words = f"{call.name} was interrupted in an earlier run and is run again."
+            contexts.call.on_event("notice", {"message": words})
+        elif outside:
+            journal.intend(turn, call)
+        outcome = self._gate.call(call, contexts.gate)
+        journal.finish(turn, call, outcome)
+        return outcome
+
+
+@dataclass(frozen=True)
+class _Contexts:
+    """What every turn of a run works with."""
+
+    gate: GateContext
+    call: CallContext
+    journal: RunJournal
 
 
 class _Conversation:

@@ -11,6 +11,7 @@ from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.agent import AgentResult, AgentTask
+from llmos_workers.execution.journal import RunJournal
 from llmos_workers.execution.llm import CallContext
 from llmos_workers.flow.learn import learn
 from llmos_workers.flow.outcomes import make_outcome
@@ -38,6 +39,7 @@ def think(run: Run, done: tuple[TraceStep, ...] = ()) -> Outcome:
         task,
         runtime.gate_context(run, source="model", agent=task.agent),
         _call_context(run, progress),
+        journal=_journal(run),
         before_turn=_limits(run),
     )
     progress.flush()
@@ -60,6 +62,15 @@ def think(run: Run, done: tuple[TraceStep, ...] = ()) -> Outcome:
         saved_micro=saved_micro,
         learned_trace_id=learned.trace_id if learned else None,
         error=result.error,
+    )
+
+
+def _journal(run: Run) -> RunJournal:
+    """What earlier runs of the goal left; this run's entries are written under its lease."""
+    goals, keeper = run.runtime.goals, run.guards.keeper
+    return RunJournal(
+        goals.journal(run.record.goal_id),
+        lambda entry: goals.append_journal(keeper.lease, entry),
     )
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Usage
-from llmos_workers.contracts.tools import Effect, ToolSpec
+from llmos_workers.contracts.tools import CONFINED_TOOLS, Effect, ToolSpec
 from llmos_workers.contracts.trace import ExecutionTrace, Slot, TraceStep
 from llmos_workers.learning.dependence import (
     inputs_of,
@@ -24,9 +24,6 @@ from llmos_workers.learning.dependence import (
 from llmos_workers.learning.matching.slots import discover_slots
 from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.trace_prose import one_line
-
-CONFINED = frozenset({"Bash", "Edit"})
-"""EXTERNAL tools whose effects stay inside the project: sandboxed, or one file of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +166,7 @@ def _doubts(
         spec = tools.get(name)
         if spec is None:
             doubts.append(f"the tool {name} is not known")
-        elif spec.effect is Effect.EXTERNAL and name not in CONFINED:
+        elif spec.effect is Effect.EXTERNAL and name not in CONFINED_TOOLS:
             doubts.append(f"{name} may have effects outside the project")
     if transcript and not steps:
         doubts.append("none of its calls succeeded")

@@ -25,7 +25,9 @@ from llmos_workers.contracts.errors import (
 from llmos_workers.contracts.tools import Effect, ToolSpec
 from llmos_workers.execution.agent import MAX_CONTINUATIONS, AgentLoop, AgentResult, AgentTask
 from llmos_workers.execution.hooks.base import ALLOW, Hook, HookAction, HookDecision, deny
+from llmos_workers.execution.journal import RunJournal
 from llmos_workers.execution.llm import CallContext, ModelGateway
+from llmos_workers.execution.llm_contracts import ModelResponse, journal_entry
 from llmos_workers.kernel.clock import SystemClock
 from llmos_workers.kernel.economy import TokenEconomy
 from llmos_workers.kernel.prices import Prices
@@ -82,12 +84,14 @@ class Bench:
         changes = {} if grants is None else {"grants": frozenset(grants)}
         self.context = self.make_context(**changes)
         before_turn = options.pop("before_turn", lambda: None)
+        journal = options.pop("journal", None)
         call = {k: options.pop(k) for k in ("goal_budget_micro", "cancelled") if k in options}
         task = {"goal": "do it", "agent": AGENT, "model": MODEL, "max_turns": 6, "max_tokens": 500}
         return AgentLoop(gateway, self.make_gate(*hooks), self.registry).run(
             AgentTask(**(task | options)),
             self.context,
             CallContext(goal_id="g1", project="demo", on_event=self._event, **call),
+            journal=journal,
             before_turn=before_turn,
         )
 
@@ -478,3 +482,47 @@ def test_events_tell_each_turn(bench):
     assert kinds == [
         "model_call", "model_response", "tool_call", "tool_result", "model_call", "model_response",
     ]  # fmt: skip
+
+
+def test_nothing_paid_twice_a_resumed_run_asks_only_for_what_is_missing(bench):
+    """The first run dies after its first turn; the second reads the journal."""
+    kept: list[bytes] = []
+    bench.run(WRITE, DONE)
+    first = bench.script.requests[0]
+    bought = ModelResponse(
+        content=[use("Write", path="b.txt", content="two\n")],
+        stop_reason="tool_use",
+        usage={"input_tokens": 5, "output_tokens": 5},
+        cost_micro=60,
+        model=MODEL,
+    )
+    kept.append(journal_entry(bought, 0))
+    spent, asked = bench.spent, len(bench.script.requests)
+    result = bench.run(DONE, journal=RunJournal(kept, kept.append))
+    assert result.error is None
+    assert len(bench.script.requests) == asked + 1
+    opening = bench.script.requests[-1]["messages"][0]["content"]
+    assert plain(opening[0]) == plain(first["messages"][0]["content"][0])
+    assert (result.llm_calls, result.text) == (2, "Done.")
+    assert bench.spent - spent == result.cost_micro - bought.cost_micro
+    assert (bench.context.tool.area / "b.txt").read_text() == "two\n"
+
+
+def test_a_finished_call_is_not_run_again(bench):
+    kept: list[bytes] = []
+    journal = RunJournal(append=kept.append)
+    bench.run(WRITE, DONE, journal=journal)
+    target = bench.context.tool.area / "a.txt"
+    target.write_text("changed by hand")
+    response = ModelResponse(
+        content=[WRITE.content[0], WRITE.content[1]],
+        stop_reason="tool_use",
+        usage={"input_tokens": 5, "output_tokens": 5},
+        cost_micro=60,
+        model=MODEL,
+    )
+    resumed = RunJournal([journal_entry(response, 0), *kept], kept.append)
+    result = bench.run(DONE, journal=resumed)
+    assert result.error is None
+    assert target.read_text() == "changed by hand"
+    assert [step.ok for step in result.steps] == [True]

@@ -5,6 +5,7 @@ import pytest
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Usage
 from llmos_workers.contracts.state import TriggerType
+from llmos_workers.execution.journal import RunJournal
 from tests.support.script import calls, says, text, use
 
 GOAL = "Note the colours of the flag in flag.txt"
@@ -35,7 +36,8 @@ def test_cost_and_calls_of_an_outcome_are_those_of_ledger_and_journal(flow):
     assert sum(entry.micro for entry in settled) == outcome.cost_micro
     assert {entry.mode for entry in settled} <= {"", "LEARNER"}
     assert [entry.purpose for entry in settled] == ["learn", "learn"]
-    assert len(flow.runtime.goals.journal(outcome.goal_id)) == outcome.llm_calls == 2
+    journal = RunJournal(flow.runtime.goals.journal(outcome.goal_id))
+    assert journal.turns == outcome.llm_calls == 2
 
 
 @pytest.mark.parametrize("stop", ["refusal", "model_context_window_exceeded"])

@@ -1,0 +1,90 @@
+"""A run's journal: what it bought and what it did, so that a successor does neither again.
+
+Model responses are appended by the settlement of their money (see llm.py); tool results here.
+A call that may have outside effects writes its intent first: intent without a result is a call
+in doubt, which is never repeated blindly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from llmos_workers.contracts.errors import CodecError
+from llmos_workers.contracts.tools import ToolCall, ToolResult
+from llmos_workers.execution.llm_contracts import JOURNAL_KIND, ModelResponse, read_journal_entry
+from llmos_workers.kernel import codec
+
+TOOL_KIND = "tool"
+INTENT_KIND = "intent"
+VERSION = 1
+
+Append = Callable[[bytes], object]
+
+
+class RunJournal:
+    """The entries that earlier runs of a goal left, and where this run appends its own.
+
+    ``append`` raises LeaseLost once another run has taken over. Calls are known by the turn
+    that made them, the model's id of the call, and a digest of tool and arguments.
+    """
+
+    def __init__(self, entries: Iterable[bytes] = (), append: Append = lambda _entry: None) -> None:
+        """Raises CodecError for entries that cannot be read."""
+        self._append = append
+        self._responses: dict[int, ModelResponse] = {}
+        self._results: dict[str, ToolResult] = {}
+        self._intents: set[str] = set()
+        for entry in entries:
+            self._read(entry)
+
+    def _read(self, entry: bytes) -> None:
+        data = codec.unpack(entry)
+        kind = data.get("kind") if isinstance(data, dict) else None
+        if kind == JOURNAL_KIND:
+            if (response := read_journal_entry(entry)) is not None:
+                self._responses[response[0]] = response[1]
+            return
+        if kind not in (TOOL_KIND, INTENT_KIND) or data.get("v") != VERSION:
+            raise CodecError(f"a journal entry of kind {kind!r} is not known here.")
+        if kind == INTENT_KIND:
+            self._intents.add(data["call"])
+        else:
+            self._results[data["call"]] = ToolResult.model_validate(data["result"])
+
+    @property
+    def turns(self) -> int:
+        """How many model responses are journaled."""
+        return len(self._responses)
+
+    def response(self, turn: int) -> ModelResponse | None:
+        """The response bought for ``turn``, or None."""
+        return self._responses.get(turn)
+
+    def result(self, turn: int, call: ToolCall) -> ToolResult | None:
+        """The result of exactly this call when it finished, or None."""
+        return self._results.get(_key(turn, call))
+
+    def in_doubt(self, turn: int, call: ToolCall) -> bool:
+        """Whether the call was begun and no one knows how it ended."""
+        key = _key(turn, call)
+        return key in self._intents and key not in self._results
+
+    def intend(self, turn: int, call: ToolCall) -> None:
+        """Write that the call is about to begin. Raises LeaseLost, GoalFinished."""
+        key = _key(turn, call)
+        self._write({"kind": INTENT_KIND, "call": key})
+        self._intents.add(key)
+
+    def finish(self, turn: int, call: ToolCall, result: ToolResult) -> None:
+        """Write how the call ended. Raises LeaseLost, GoalFinished."""
+        key = _key(turn, call)
+        self._write({"kind": TOOL_KIND, "call": key, "result": result.model_dump(mode="json")})
+        self._results[key] = result
+
+    def _write(self, entry: dict[str, Any]) -> None:
+        self._append(codec.pack({"v": VERSION, **entry}))
+
+
+def _key(turn: int, call: ToolCall) -> str:
+    return f"{turn}/{call.call_id}/{call.digest()}"
