@@ -25,6 +25,7 @@ COMMANDS = {
     "approve": "llmos_cli.approvals:approve",
     "deny": "llmos_cli.approvals:deny",
     "schedule": "llmos_cli.schedule:schedule",
+    "dead": "llmos_cli.dead:dead",
     "interactive": "llmos_cli.interactive:interactive",
     "demo": "llmos_cli.demo:demo",
     "up": "llmos_cli.fleet:up",
