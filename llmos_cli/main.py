@@ -26,6 +26,7 @@ COMMANDS = {
     "deny": "llmos_cli.approvals:deny",
     "schedule": "llmos_cli.schedule:schedule",
     "dead": "llmos_cli.dead:dead",
+    "budget": "llmos_cli.budget:budget",
     "interactive": "llmos_cli.interactive:interactive",
     "demo": "llmos_cli.demo:demo",
     "up": "llmos_cli.fleet:up",
