@@ -11,11 +11,16 @@ FLUSH_CHARS = 400
 
 
 class Progress:
-    """A sink for the events of one run; call ``flush`` at its end."""
+    """A sink for the events of one run; call ``flush`` at its end.
 
-    def __init__(self, goals: GoalStore, goal_id: str) -> None:
+    With the run's ``fence`` each call raises LeaseLost once another run has the goal, and
+    GoalFinished once it has ended: a late run tells nothing.
+    """
+
+    def __init__(self, goals: GoalStore, goal_id: str, *, fence: int | None = None) -> None:
         self._goals = goals
         self._goal_id = goal_id
+        self._fence = fence
         self._text = ""
 
     def __call__(self, kind: str, data: dict[str, Any]) -> None:
@@ -27,10 +32,10 @@ class Progress:
             self.flush()
             return
         self.flush()
-        self._goals.emit(self._goal_id, kind, data)
+        self._goals.emit(self._goal_id, kind, data, fence=self._fence)
 
     def flush(self) -> None:
         """Pass on the words gathered so far."""
         if self._text:
-            self._goals.emit(self._goal_id, "text", {"text": self._text})
-            self._text = ""
+            text, self._text = self._text, ""
+            self._goals.emit(self._goal_id, "text", {"text": text}, fence=self._fence)

@@ -34,7 +34,8 @@ def think(run: Run, done: tuple[TraceStep, ...] = ()) -> Outcome:
     experience = _experience(run)
     task = _task(run, experience, done)
     started = runtime.clock.steady()
-    progress = Progress(runtime.goals, run.record.goal_id)
+    fence = run.guards.keeper.lease.fence
+    progress = Progress(runtime.goals, run.record.goal_id, fence=fence)
     result = runtime.agent_loop.run(
         task,
         runtime.gate_context(run, source="model", agent=task.agent),

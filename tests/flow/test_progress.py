@@ -2,10 +2,11 @@
 
 import pytest
 
+from llmos_workers.contracts.errors import LeaseLost
 from llmos_workers.flow.progress import FLUSH_CHARS, Progress
 from llmos_workers.kernel.clock import SystemClock
 from llmos_workers.kernel.goals import GoalStore
-from tests.kernel.goal_support import a_goal
+from tests.kernel.goal_support import a_goal, expire_lease
 
 
 @pytest.fixture
@@ -47,3 +48,15 @@ def test_the_rest_is_passed_on_once(goals, goal_id):
     progress.flush()
     progress.flush()
     assert told(goals, goal_id) == [("text", {"text": "Done."})]
+
+
+def test_a_run_that_lost_the_goal_tells_nothing_more(goals, goal_id, state):
+    lease, _ = goals.acquire(goal_id, owner="late", ttl_s=30)
+    progress = Progress(goals, goal_id, fence=lease.fence)
+    progress("tool_call", {"name": "Write"})
+    expire_lease(state, goal_id)
+    goals.acquire(goal_id, owner="another", ttl_s=30)
+    progress("text", {"text": "I am late."})
+    with pytest.raises(LeaseLost):
+        progress("tool_call", {"name": "Bash"})
+    assert told(goals, goal_id) == [("tool_call", {"name": "Write"})]
