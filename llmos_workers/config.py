@@ -9,6 +9,7 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
@@ -193,6 +194,36 @@ class IndexConfig(Contract):
     embeddings_model: str = "all-MiniLM-L6-v2"
 
 
+class WebhooksConfig(Contract):
+    """Who is told, by signed HTTP requests, that a goal has ended. See docs/webhooks.md."""
+
+    urls: tuple[str, ...] = ()
+    """Where to; nothing else is ever called, redirects are not followed."""
+    secret: SecretStr | None = None
+    """Key of the signatures, at least 16 characters; needed with urls."""
+    timeout_secs: float = Field(default=10.0, gt=0, le=60)
+    """How long one request may wait for its answer."""
+    max_attempts: int = Field(default=8, ge=1, le=100)
+    """After so many failed requests a delivery is dead; the pauses grow from 10 s to an hour."""
+
+    @field_validator("urls")
+    @classmethod
+    def _callable(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            parts = urlsplit(url)
+            if parts.scheme not in ("https", "http") or not parts.hostname or parts.username:
+                raise ValueError(
+                    "each must be http(s)://host[:port]/path, without user and password"
+                )
+        return urls
+
+    @model_validator(mode="after")
+    def _signed(self) -> Self:
+        if self.urls and (self.secret is None or len(self.secret.get_secret_value()) < 16):
+            raise ValueError("urls need a secret of at least 16 characters")
+        return self
+
+
 class LLMOSConfig(Contract):
     """All settings. Also takes the short names ``budget_usd``, ``model``, ``workspace_path``."""
 
@@ -207,6 +238,7 @@ class LLMOSConfig(Contract):
     security: SecurityConfig = Field(default_factory=SecurityConfig)
     redis: RedisConfig = Field(default_factory=RedisConfig)
     index: IndexConfig = Field(default_factory=IndexConfig)
+    webhooks: WebhooksConfig = Field(default_factory=WebhooksConfig)
 
     @model_validator(mode="before")
     @classmethod

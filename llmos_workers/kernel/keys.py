@@ -72,6 +72,16 @@ SCHEDULES_DUE = f"{ROOT}:schedules:due"
 """zset schedule_id -> next time of firing: those that are not paused."""
 
 
+WEBHOOKS_DUE = f"{ROOT}:webhooks:due"
+"""zset delivery_id -> time of the next attempt."""
+
+WEBHOOKS_DEAD = f"{ROOT}:webhooks:dead"
+"""zset delivery_id -> time of giving up; the newest thousand."""
+
+WEBHOOKS_CURSOR = f"{ROOT}:webhooks:cursor"
+"""string: Unix time up to which ended goals have been looked at."""
+
+
 def goals_in_state(state: str) -> str:
     """zset goal_id -> time of entering the state."""
     return f"{ROOT}:goals:{state}"
@@ -110,6 +120,16 @@ def approval(approval_id: str) -> str:
 def schedule(schedule_id: str) -> str:
     """hash: one schedule."""
     return f"{ROOT}:schedule:{schedule_id}"
+
+
+def webhook(delivery_id: str) -> str:
+    """hash: one delivery to one URL."""
+    return f"{ROOT}:webhook:{delivery_id}"
+
+
+def webhook_claim(delivery_id: str) -> str:
+    """string with expiry: who is sending the delivery now."""
+    return f"{ROOT}:webhook:{delivery_id}:claim"
 
 
 def idempotency(project: str, key: str) -> str:

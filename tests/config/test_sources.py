@@ -179,7 +179,7 @@ def test_secrets_are_masked_wherever_settings_are_shown() -> None:
     assert rows["sdk.api_key"] == (MASK, "variable ANTHROPIC_API_KEY")
     assert rows["redis.url"] == (f"redis://{MASK}@host:6379", "variable LLMOS_REDIS_URL")
     assert rows["sdk.max_turns"] == ("10", "default")
-    assert "secret" not in repr(rows)
+    assert "-secret" not in repr(rows)
     assert list(rows) == list(all_keys())
 
 
