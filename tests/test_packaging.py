@@ -17,26 +17,34 @@ CODE_OR_DATA = {".py", ".lua", ".toml", ".yaml", ".json", ".txt", ".typed", ".md
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of this tree, built as an installer would."""
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run([*PIP, "wheel", "--no-deps", "-w", folder, ROOT], check=True, timeout=100)
-    (built,) = folder.glob("*.whl")
-    return built
-
-
-def test_the_wheel_holds_code_data_and_licences(wheel: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        names = set(archive.namelist())
+def sources() -> set[str]:
+    """Files of the tree that belong into the wheel, by their names there."""
     ours = {
         path.relative_to(ROOT).as_posix()
         for room in ("llmos_workers", "llmos_cli")
         for path in (ROOT / room).rglob("*")
         if path.suffix in CODE_OR_DATA or path.name == "py.typed"
     }
-    agents = {f"llmos_workers/seed/agents/{p.name}" for p in ROOT.glob("workspace/agents/*.md")}
-    assert len(agents) == 7
-    assert sorted((ours | agents) - names) == []
+    return ours | {
+        f"llmos_workers/seed/agents/{p.name}" for p in ROOT.glob("workspace/agents/*.md")
+    }
+
+
+@pytest.fixture(scope="module")
+def wheel(sources: set[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this tree, built as an installer would, after ``sources`` was listed."""
+    assert sources
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run([*PIP, "wheel", "--no-deps", "-w", folder, ROOT], check=True, timeout=100)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+def test_the_wheel_holds_code_data_and_licences(wheel: Path, sources: set[str]) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    assert sorted(sources - names) == []
+    assert len([name for name in names if name.startswith("llmos_workers/seed/agents/")]) == 7
     assert {Path(n).name for n in names if "/licenses/" in n} == {"LICENSE", "NOTICE"}
     assert not [n for n in names if n.startswith(("tests/", "bench/")) or "__pycache__" in n]
 
