@@ -21,15 +21,9 @@ from llmos_workers.kernel.delayed import DelayedGoals
 from llmos_workers.kernel.goals import GoalStore, new_record
 from llmos_workers.kernel.lease import Lease, LeaseKeeper
 from llmos_workers.kernel.redis import connect
+from tests.queue.goal_probe_states import STATES
 
 PAUSE = 0.02
-STATES = [
-    GoalState.WAITING_APPROVAL,
-    GoalState.WAITING_FLIGHT,
-    GoalState.WAITING_RATE,
-    GoalState.WAITING_CHILDREN,
-    GoalState.PARKED,
-]
 
 
 @shared_task(name="llmos.goal", bind=True, max_retries=None)

@@ -17,7 +17,7 @@ from llmos_workers.kernel.recovery import Recovery
 from llmos_workers.worker import ROLES
 from tests.kernel.goal_support import a_goal
 from tests.queue.conftest import Lab
-from tests.queue.goal_probe_tasks import STATES
+from tests.queue.goal_probe_states import STATES
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process
@@ -138,9 +138,9 @@ def test_a_poison_goal_takes_five_workers_with_it_and_not_one_more(lab: Lab) -> 
 
 
 def test_members_of_a_chord_that_waited_in_every_way_join_it_once(lab: Lab) -> None:
-    """One is parked in each waiting state, one's worker dies; the body runs once with all."""
+    """One parked in each waiting state, one cancelled so, one whose worker dies: one body."""
     first = worker(lab)
-    texts = [f"park{i} job{i}" for i in range(len(STATES))] + ["hold last", "run plain"]
+    texts = [f"park{i} job{i}" for i in range(len(STATES))] + ["hold last", "run x", "park0 y"]
     header = [lab.app.signature("llmos.goal", kwargs={"goal": t}, queue="dispatch") for t in texts]
     body = lab.app.signature("probe.bodies", queue="upkeep")
     joined = chord(header, app=lab.app)(body)
@@ -149,7 +149,8 @@ def test_members_of_a_chord_that_waited_in_every_way_join_it_once(lab: Lab) -> N
     goals = store(lab)
     wait_until(lambda: starts(lab, "last") == 1, what="one is held")
     asleep = [ids[i] for i in (0, 1, 3)]
-    wait_until(lambda: all(goals.state(i).waiting for i in asleep), what="three wait for a wake")
+    stopped = ids[-1]
+    wait_until(lambda: all(goals.state(i).waiting for i in (*asleep, stopped)), what="all wait")
     lab.kill(first)
     worker(lab)
     worker(lab, "upkeep")
@@ -157,9 +158,13 @@ def test_members_of_a_chord_that_waited_in_every_way_join_it_once(lab: Lab) -> N
         delayed = DelayedGoals(lab.state, broker, goals)
         assert all(delayed.wake(goal_id) for goal_id in asleep)
         assert not any(delayed.wake(goal_id) for goal_id in asleep)
+        # Ended outside of a task: its message makes a task report what is stored.
+        assert goals.request_cancel(stopped) is GoalState.CANCELLED
+        wire.publish(broker, [goals.get(stopped)])
     lab.state.set("last:go", 1)
     outcomes = joined.get(timeout=20)
-    assert [outcome["text"] for outcome in outcomes] == texts
+    assert [outcome["text"] for outcome in outcomes] == [*texts[:-1], ""]
+    assert outcomes[-1]["status"] == "CANCELLED"
     assert lab.state.get("bodies") == b"1"
     assert [starts(lab, f"job{i}") for i in range(len(STATES))] == [2] * len(STATES)
 
