@@ -51,6 +51,9 @@ class KernelConfig(Contract):
     """After so many starts of one goal it is DEAD."""
     recovery_grace_secs: float = Field(default=10.0, gt=0)
     """A goal that waits for longer is looked for in the queues; lost messages are sent again."""
+    project_window: int = Field(default=100, ge=1, le=10_000)
+    """Most goals of one project under way at once; the rest wait their turn, so that no project
+    keeps the others waiting."""
     result_retention_secs: int = Field(default=7 * 86_400, ge=60)
 
     @field_validator("budget_usd", "daily_budget_usd", "monthly_budget_usd")

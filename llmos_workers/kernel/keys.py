@@ -82,6 +82,13 @@ WEBHOOKS_CURSOR = f"{ROOT}:webhooks:cursor"
 """string: Unix time up to which ended goals have been looked at."""
 
 
+ADMISSION_BACKLOG = f"{ROOT}:admission:backlog"
+"""zset project -> time of its last turn: projects with goals that wait for admission."""
+
+ADMISSION_WINDOWS = f"{ROOT}:admission:windows"
+"""hash project -> most goals under way, where it is not kernel.project_window."""
+
+
 def goals_in_state(state: str) -> str:
     """zset goal_id -> time of entering the state."""
     return f"{ROOT}:goals:{state}"
@@ -130,6 +137,21 @@ def webhook(delivery_id: str) -> str:
 def webhook_claim(delivery_id: str) -> str:
     """string with expiry: who is sending the delivery now."""
     return f"{ROOT}:webhook:{delivery_id}:claim"
+
+
+def admitted(project: str) -> str:
+    """zset goal_id -> time of admission: the project's goals under way."""
+    return f"{ROOT}:admission:in:{project}"
+
+
+def admission_fresh(project: str) -> str:
+    """counter with expiry: goals let in straight from their message in the last minute."""
+    return f"{ROOT}:admission:fresh:{project}"
+
+
+def admission_waiting(project: str) -> str:
+    """zset goal_id -> priority and age: the project's goals that wait for admission."""
+    return f"{ROOT}:admission:wait:{project}"
 
 
 def idempotency(project: str, key: str) -> str:
