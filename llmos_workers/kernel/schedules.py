@@ -146,29 +146,33 @@ class Schedules:
 
         return self._change(schedule_id, again)
 
-    def tick(self, now: float, submit: Submit) -> int:
-        """Submit what is due at ``now``; how many goals. What a schedule itself is to blame
+    def tick(self, now: float, submit: Submit, *, limit: int = 100) -> int:
+        """Submit what is due at ``now``, at most ``limit`` goals, the longest due first; how
+        many. What a schedule itself is to blame
         for (an agent that is gone) is kept as its ``last_error``. Raises BrokerUnavailable and
         Redis's own errors: the firing is then still due.
         """
-        ids = cast(list[bytes], self._redis.zrangebyscore(keys.SCHEDULES_DUE, "-inf", now))
+        due_now = self._redis.zrangebyscore(keys.SCHEDULES_DUE, "-inf", now, 0, limit)
+        ids = cast(list[bytes], due_now)
         count = 0
         for schedule_id in (each.decode() for each in ids):
             fields = cast(dict[bytes, bytes], self._redis.hgetall(keys.schedule(schedule_id)))
             if not fields:
                 self._redis.zrem(keys.SCHEDULES_DUE, schedule_id)
                 continue
-            count += self._fire(_read(fields), now, submit)
+            count += self._fire(_read(fields), now, submit, limit - count)
+            if count >= limit:
+                break
         return count
 
     # -- inside ----------------------------------------------------------------------------
 
-    def _fire(self, schedule: Schedule, now: float, submit: Submit) -> int:
+    def _fire(self, schedule: Schedule, now: float, submit: Submit, most: int) -> int:
         if schedule.paused or schedule.next_at is None:
             return 0
         waited_for = schedule.next_at
         zone = parse_zone(schedule.zone)
-        moments, following = due(schedule.cron, zone, schedule.misfire, waited_for, now)
+        moments, following = due(schedule.cron, zone, schedule.misfire, waited_for, now, most=most)
         changes: dict[str, Any] = {"next_at": following, "last_error": ""}
         submitted = 0
         for moment in moments:

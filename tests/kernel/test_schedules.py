@@ -95,6 +95,15 @@ def test_many_workers_one_goal_per_firing(schedules, submit, state):
     assert schedules.list()[0].fired == 10
 
 
+def test_a_tick_does_a_piece_and_the_next_goes_on(schedules):
+    schedules.add("* * * * *", "Say hello", misfire="all")
+    schedules.add("* * * * *", "Say hello", misfire="all")
+    seen = Seen()
+    counts = [schedules.tick(START + 600, seen, limit=7) for _ in range(4)]
+    assert counts == [7, 7, 6, 0]
+    assert sorted(seen.moments) == sorted([START + 60 * n for n in range(1, 11)] * 2)
+
+
 def test_a_death_between_submitting_and_moving_on_makes_no_second_goal(schedules, submit, state):
     def dies(schedule, moment):
         submit(schedule, moment)
@@ -185,6 +194,8 @@ def test_each_firing_at_most_once_and_exactly_once_with_all(
     schedules.add(cron, "Say hello", zone=zone, misfire=misfire)
     for tick in ticks:  # in any order: clocks of a fleet differ
         schedules.tick(clock.at + tick, seen)
+    while schedules.tick(clock.at + max(ticks), seen):
+        pass  # a tick does a bounded piece
     wanted = []
     for moment in fires(cron, ZoneInfo(zone), clock.at):
         if moment > clock.at + max(ticks):

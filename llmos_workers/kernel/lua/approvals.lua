@@ -42,7 +42,7 @@ local function tell(id, what, by, why)
     'digest', f[3] or '', 'by', by, 'why', why)
   if redis.call('EXISTS', goal) == 1 then
     local data = cjson.encode({approval_id = id, state = what, tool = f[2] or '', by = by})
-    redis.call('XADD', events, 'MAXLEN', '~', EVENTS_KEPT, '*',
+    redis.call('XADD', events, 'NOMKSTREAM', 'MAXLEN', '~', EVENTS_KEPT, '*',
       'kind', 'approval', 'at', stamp(at), 'data', data)
   end
 end
