@@ -75,8 +75,8 @@ class Recovery:
         self._goals = GoalStore(state, self._clock, retention_s=config.result_retention_secs)
         self._delayed = DelayedGoals(state, broker, self._goals)
         self._bus = EventBus(state)
-        lists = [name for queue in queues for name in wire.queue_lists(queue)]
-        self._sweep = Sweep(state, broker, lists, self._grace_s)
+        self._lists = [name for queue in queues for name in wire.queue_lists(queue)]
+        self._sweep = Sweep(state, broker, self._lists, self._grace_s, self._clock)
 
     def tick(self) -> Recovered | None:
         """One round, some 50 ms at most; None while another process does it.

@@ -13,13 +13,13 @@ last check under the record's own script sees. An error here is a duplicate, not
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from llmos_workers.contracts.goal import GoalState
 from llmos_workers.kernel import broker, keys
+from llmos_workers.kernel.clock import Clock
 from llmos_workers.kernel.redis import Client
 
 WINDOW = 500
@@ -47,12 +47,13 @@ class Sweep:
     lists: Sequence[str]
     """Every Redis list in which a goal's message may wait."""
     grace_s: float
+    clock: Clock
 
     def go_on(self, budget_s: float) -> Suspects:
         """Look on for about ``budget_s`` seconds; at the end of a search some of the goals
         without a message. The caller sends them again and says so with ``handled``.
         """
-        deadline = time.monotonic() + budget_s
+        deadline = self.clock.steady() + budget_s
         at = self._place()
         if at is None and not self._begin():
             return []
@@ -69,7 +70,7 @@ class Sweep:
                 return []
             self._keep(step, start)
             # The second look comes a tick after the first.
-            if step == looked_again or time.monotonic() > deadline:
+            if step == looked_again or self.clock.steady() > deadline:
                 return []
         found = self.state.zrange(keys.RECOVERY_SUSPECTS, 0, BATCH - 1, withscores=True)
         return [(each.decode(), score) for each, score in cast(list[tuple[bytes, float]], found)]
@@ -123,22 +124,21 @@ class Sweep:
         return bool(self.state.exists(keys.RECOVERY_SUSPECTS))
 
     def _place(self) -> tuple[int, int] | None:
-        step, start, last = cast(
-            list[bytes | None], self.state.hmget(keys.RECOVERY_STATE, ["step", "start", "at"])
+        step, start = cast(
+            list[bytes | None], self.state.hmget(keys.RECOVERY_STATE, ["step", "start"])
         )
-        if step is None or start is None or last is None:
-            return None
-        if time.time() - float(last) > ABANDONED_SECS or not self._any_left():
-            self._end()
+        if step is None or start is None or not self._any_left():
             return None
         return int(step), int(start)
 
     def _keep(self, step: int, start: int) -> None:
-        place = {"step": str(step), "start": str(start), "at": repr(time.time())}
-        self.state.hset(keys.RECOVERY_STATE, mapping=dict(place.items()))
+        with self.state.pipeline() as pipe:
+            pipe.hset(keys.RECOVERY_STATE, mapping={"step": step, "start": start})
+            pipe.expire(keys.RECOVERY_SUSPECTS, ABANDONED_SECS)
+            pipe.execute()
 
     def _end(self) -> None:
         with self.state.pipeline() as pipe:
-            pipe.hdel(keys.RECOVERY_STATE, "step", "start", "at")
+            pipe.hdel(keys.RECOVERY_STATE, "step", "start")
             pipe.delete(keys.RECOVERY_SUSPECTS)
             pipe.execute()

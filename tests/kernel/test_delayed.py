@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 
 import pytest
 
@@ -84,6 +85,32 @@ def test_a_woken_goal_is_not_woken_again(system: System) -> None:
     assert system.queued() == [record.goal_id]
     with pytest.raises(GoalNotFound):
         system.delayed.wake("nobody")
+
+
+def test_a_goal_that_is_put_off_again_meanwhile_is_not_woken(system: System) -> None:
+    """Between looking for due goals and waking them it was woken, ran, and waits anew."""
+    record, lease = running(system)
+    system.delayed.park(lease, state=S.PARKED, due=soon(system), reason="later")
+    assert system.delayed._enter(record.goal_id, only_due=True)[0] == b"skip"
+    assert system.goals.state(record.goal_id) is S.PARKED
+
+
+def test_a_call_whose_answer_got_lost_is_answered_again(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """redis-py sends it twice; it happens once."""
+    token = uuid.uuid4()
+    monkeypatch.setattr(uuid, "uuid4", lambda: token)
+    record, lease = running(system)
+    token = uuid.UUID(int=1)
+    for _ in range(2):
+        system.delayed.park(lease, state=S.PARKED, due=None, reason="later")
+    token = uuid.UUID(int=2)
+    assert [system.delayed._enter(record.goal_id, only_due=False)[0] for _ in "ab"] == [b"ok"] * 2
+    assert states_in_stream(system.goals, record.goal_id) == [
+        "ACCEPTED", "RUNNING", "PARKED", "ACCEPTED",
+    ]  # fmt: skip
+    assert system.goals.get(record.goal_id).deliveries == 0
 
 
 def test_a_new_due_time_replaces_the_old(system: System) -> None:

@@ -6,6 +6,7 @@ import itertools
 import random
 import subprocess
 import sys
+import uuid
 
 import pytest
 import redis
@@ -79,6 +80,18 @@ def test_what_was_not_used_is_given_back(state: redis.Redis) -> None:
     assert limited.acquire(MODEL, 0, 6_900) == 0
     limited.settle(MODEL, input_tokens=0, output_tokens=-(10**9))
     assert limited.status(MODEL).output_tokens == 8_000
+
+
+def test_a_settlement_whose_answer_got_lost_counts_once(
+    state: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """redis-py sends it twice."""
+    limited = rates(state, otpm=8_000)
+    limited.acquire(MODEL, 0, 8_000)
+    monkeypatch.setattr(uuid, "uuid4", lambda: uuid.UUID(int=1))
+    for _ in range(2):
+        limited.settle(MODEL, input_tokens=0, output_tokens=-3_000)
+    assert limited.status(MODEL).output_tokens == pytest.approx(3_000, abs=100)
 
 
 def test_a_request_larger_than_its_bucket_goes_once_and_is_paid_off(state: redis.Redis) -> None:

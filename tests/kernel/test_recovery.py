@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from llmos_workers.contracts.goal import GoalState
 from llmos_workers.kernel import keys, wire
-from llmos_workers.kernel.broker import task_ids
+from llmos_workers.kernel.broker import held, restore, task_ids
 from llmos_workers.kernel.recovery import BUDGET_SECS, Recovered, Recovery
 from llmos_workers.kernel.sweep import WINDOW
 from tests.kernel.goal_support import a_goal, expire_lease
@@ -90,6 +90,33 @@ def test_a_message_taken_as_the_search_ends_is_not_lost(system: System) -> None:
     assert not system.state.hexists(keys.RECOVERY_STATE, "step")
 
 
+def test_a_delivery_that_comes_back_behind_the_search_is_not_lost(system: System) -> None:
+    """A dead worker's message goes to the old end of its list, which was read already."""
+    system.submit(2 * WINDOW)
+    message = system.take()
+    while int(system.state.hget(keys.RECOVERY_STATE, "step") or 0) <= len(system.recovery._lists):
+        assert system.recovery.work() == NOTHING
+        if not system.state.hexists(keys.RECOVERY_STATE, "step"):
+            break
+    system.acknowledge(message)
+    system.broker.rpush("dispatch\x06\x163", json.dumps(message))
+    assert system.recovery.work() == NOTHING
+    assert system.recovery.work() == NOTHING
+
+
+def test_the_record_has_the_last_word(system: System) -> None:
+    """What changed since it was looked at is left alone, whatever was seen."""
+    (record,) = system.submit(1)
+    change = system.recovery._change
+    assert change("lost", record.goal_id, "why", ("1.5", GRACE)) is None
+    assert change("reclaim", record.goal_id, "why", ("ACCEPTED",)) is None
+    system.goals.acquire(record.goal_id, owner="w")
+    assert change("reclaim", record.goal_id, "why", ("ACCEPTED",)) is None
+    assert change("lost", record.goal_id, "why", ("1.5", GRACE)) is None
+    assert change("lost", "nobody", "why", ("1.5", GRACE)) is None
+    assert system.notices(record.goal_id) == []
+
+
 def test_a_goal_that_moved_on_meanwhile_is_not_sent_again(system: System) -> None:
     (record,) = system.submit(1)
     system.broker.flushdb()
@@ -152,8 +179,8 @@ def test_an_abandoned_search_begins_anew(system: System) -> None:
     system.submit(2)
     system.broker.flushdb()
     assert system.recovery.work() == NOTHING
-    system.state.hset(keys.RECOVERY_STATE, "at", "1.0")
-    system.state.delete(keys.RECOVERY_PAUSE)
+    assert 0 < system.state.ttl(keys.RECOVERY_SUSPECTS) <= 30
+    system.state.delete(keys.RECOVERY_SUSPECTS, keys.RECOVERY_PAUSE)  # as if both expired
     assert system.recovery.work() == NOTHING
     assert system.recovery.work() == Recovered(lost=2)
 
@@ -200,6 +227,24 @@ def test_a_dead_run_s_own_message_goes_back_to_its_queue(system: System) -> None
     assert system.notices(record.goal_id) == ["the run on host:1:1 died; the goal starts again"]
     assert system.count("recovery.died") == 1
     assert system.recovery.work() == NOTHING
+
+
+def test_a_delivery_is_given_back_once(system: System) -> None:
+    (record,) = system.submit(1)
+    system.take()
+    delivery = held(system.broker, [record.goal_id])[record.goal_id]
+    assert restore(system.broker, delivery)
+    assert not restore(system.broker, delivery)
+    assert system.queued() == [record.goal_id]
+
+
+def test_of_several_deliveries_the_oldest_is_given_back(system: System) -> None:
+    (record,) = system.submit(1)
+    wire.publish(system.broker, [record])
+    old, _new = system.take(stamped=100), system.take(stamped=200)
+    found = held(system.broker, [record.goal_id, "another"])
+    assert found[record.goal_id].tag == old["properties"]["delivery_tag"]
+    assert list(found) == [record.goal_id]
 
 
 def test_a_dead_run_without_a_message_is_dispatched_again(system: System) -> None:
