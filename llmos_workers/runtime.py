@@ -23,10 +23,12 @@ from llmos_workers.execution.hooks.chain import HookChain
 from llmos_workers.execution.tools.base import ToolContext
 from llmos_workers.execution.tools.registry import ToolRegistry
 from llmos_workers.kernel.clock import Clock, SystemClock
+from llmos_workers.kernel.delayed import DelayedGoals
 from llmos_workers.kernel.economy import TokenEconomy
 from llmos_workers.kernel.events import EventBus
 from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.prices import Prices
+from llmos_workers.kernel.rates import Limits, ModelRates
 from llmos_workers.kernel.redis import Client, connect
 from llmos_workers.kernel.workspace import Workspace
 from llmos_workers.learning.outbox import IndexOutbox, ensure_indexed
@@ -69,6 +71,16 @@ class Runtime:
     def redis(self) -> Client:
         """Client of the state database."""
         return connect(self.config.redis)
+
+    @cached_property
+    def broker(self) -> Client:
+        """Client of the broker database."""
+        return connect(self.config.redis, db=self.config.redis.broker_db)
+
+    @cached_property
+    def delayed(self) -> DelayedGoals:
+        """The waiting room."""
+        return DelayedGoals(self.redis, self.broker, self.goals)
 
     @cached_property
     def workspace(self) -> Workspace:
@@ -150,7 +162,10 @@ class Runtime:
         if kernel.enable_watchdog:
             longest = min(sdk.timeout_secs, kernel.watchdog_timeout_secs)
             sdk = sdk.model_copy(update={"timeout_secs": longest})
-        gateway = ModelGateway(sdk, self.economy, self.clock)
+        rates = ModelRates(self.redis, Limits.of(sdk))
+        gateway = ModelGateway(
+            sdk, self.economy, self.clock, rates=rates, on_breach=kernel.on_breach
+        )
         return AgentLoop(gateway, self.gate, self.tools)
 
     # learning

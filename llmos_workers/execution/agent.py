@@ -16,6 +16,7 @@ from llmos_workers.contracts.errors import (
     DeadlineExceeded,
     LLMOSError,
     ModelError,
+    RateLimited,
     Refused,
     ToolDenied,
     WorkspaceUnwritable,
@@ -105,6 +106,7 @@ class AgentLoop:
 
         What ``journal`` holds of an earlier run is neither bought nor done again.
 
+        RateLimited is raised: the queue waits that out, and a successor reads the journal.
         ``before_turn`` may raise to stop the run. A cancel, a passed deadline, a spent budget
         and a failing endpoint end in a result with what was done so far; LeaseLost is raised,
         and so is a refusal (BudgetExceeded, ToolDenied) before the first call.
@@ -118,6 +120,9 @@ class AgentLoop:
                 before_turn()
                 conversation.tell(self._gate.prompt(task.goal, gate_context))
                 response = self._ask(conversation, request_parts, turn, contexts)
+            except RateLimited:
+                # The queue waits, not a worker: what was done is journaled.
+                raise
             except ENDINGS as error:
                 if isinstance(error, Refused | ToolDenied) and not result.llm_calls:
                     raise

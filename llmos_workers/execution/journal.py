@@ -12,10 +12,12 @@ from typing import Any
 
 from llmos_workers.contracts.errors import CodecError
 from llmos_workers.contracts.tools import ToolCall, ToolResult
+from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.execution.llm_contracts import JOURNAL_KIND, ModelResponse, read_journal_entry
 from llmos_workers.kernel import codec
 
 TOOL_KIND = "tool"
+DONE_KIND = "done"
 INTENT_KIND = "intent"
 VERSION = 1
 
@@ -35,6 +37,8 @@ class RunJournal:
         self._responses: dict[int, ModelResponse] = {}
         self._results: dict[str, ToolResult] = {}
         self._intents: set[str] = set()
+        self.done: tuple[TraceStep, ...] = ()
+        """Steps that a replay of this goal took before it handed over."""
         for entry in entries:
             self._read(entry)
 
@@ -45,9 +49,11 @@ class RunJournal:
             if (response := read_journal_entry(entry)) is not None:
                 self._responses[response[0]] = response[1]
             return
-        if kind not in (TOOL_KIND, INTENT_KIND) or data.get("v") != VERSION:
+        if kind not in (TOOL_KIND, INTENT_KIND, DONE_KIND) or data.get("v") != VERSION:
             raise CodecError(f"a journal entry of kind {kind!r} is not known here.")
-        if kind == INTENT_KIND:
+        if kind == DONE_KIND:
+            self.done = tuple(TraceStep.model_validate(step) for step in data["steps"])
+        elif kind == INTENT_KIND:
             self._intents.add(data["call"])
         else:
             self._results[data["call"]] = ToolResult.model_validate(data["result"])
@@ -84,6 +90,12 @@ class RunJournal:
 
     def _write(self, entry: dict[str, Any]) -> None:
         self._append(codec.pack({"v": VERSION, **entry}))
+
+
+def done_entry(steps: Iterable[TraceStep]) -> bytes:
+    """What a replay writes when it hands over to a model."""
+    dumped = [step.model_dump(mode="json") for step in steps]
+    return codec.pack({"v": VERSION, "kind": DONE_KIND, "steps": dumped})
 
 
 def _key(turn: int, call: ToolCall) -> str:

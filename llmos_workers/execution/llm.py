@@ -8,7 +8,6 @@ or in doubt (charged at its bound until evidence comes).
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import threading
@@ -27,6 +26,7 @@ from llmos_workers.contracts.errors import (
     RateLimited,
 )
 from llmos_workers.contracts.outcome import Usage
+from llmos_workers.execution.llm_admission import Admission, Admitted
 from llmos_workers.execution.llm_contracts import (
     CallContext,
     ModelRequest,
@@ -36,6 +36,7 @@ from llmos_workers.execution.llm_contracts import (
 )
 from llmos_workers.kernel.clock import Clock
 from llmos_workers.kernel.economy import TokenEconomy
+from llmos_workers.kernel.rates import ModelRates
 
 if TYPE_CHECKING:
     import anthropic
@@ -76,6 +77,8 @@ class ModelGateway:
         economy: TokenEconomy,
         clock: Clock,
         *,
+        rates: ModelRates | None = None,
+        on_breach: str = "fail",
         http_client: httpx2.Client | None = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -83,6 +86,7 @@ class ModelGateway:
         self._economy = economy
         self._clock = clock
         self._prices = economy.prices
+        self._admission = Admission(economy, rates, on_breach=on_breach)
         self._http_client = http_client
         self._sleep = sleep
         self._client: anthropic.Anthropic | None = None
@@ -129,12 +133,13 @@ class ModelGateway:
         self, client: anthropic.Anthropic, request: ModelRequest, ctx: CallContext
     ) -> ModelResponse:
         body = request.body(self._prices.resolve(request.model))
-        sent = _Sent(self._economy, self._reserve(request, body, ctx))
+        admitted = self._admission.admit(request, body, ctx)
+        sent = _Sent(self._economy, admitted.reservation)
         self._local.mark = sent.mark
         try:
             message = self._call(client, body, ctx)
         except Exception as error:  # noqa: BLE001 - all of them end in _fail, which raises
-            self._fail(error, sent)
+            self._fail(error, sent, admitted)
         except BaseException:
             # The process is being ended: what was sent may have been worked on.
             sent.give_up()
@@ -143,6 +148,7 @@ class ModelGateway:
             self._local.mark = None
         sent.mark()
         usage = usage_of(message.usage)
+        self._admission.answered(admitted, usage)
         response = ModelResponse(
             content=[block.to_dict() for block in message.content],
             stop_reason=str(message.stop_reason),
@@ -159,22 +165,7 @@ class ModelGateway:
             else response.model_copy(update={"cost_micro": cost})
         )
 
-    def _reserve(self, request: ModelRequest, body: dict[str, Any], ctx: CallContext) -> str:
-        size = len(json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass"))
-        hourly = '"ttl": "1h"' in json.dumps(body)
-        return self._economy.reserve(
-            goal_id=ctx.goal_id,
-            project=ctx.project,
-            model=body["model"],
-            bound_micro=self._prices.bound(
-                body["model"], size, request.max_tokens, cache_1h=hourly
-            ),
-            purpose=request.purpose,
-            fence=ctx.lease.fence if ctx.lease is not None else None,
-            goal_budget_micro=ctx.goal_budget_micro,
-        )
-
-    def _fail(self, error: Exception, sent: _Sent) -> NoReturn:
+    def _fail(self, error: Exception, sent: _Sent, admitted: Admitted) -> NoReturn:
         """Close the reservation of a failed attempt and raise what the failure means."""
         from llmos_workers.execution.llm_errors import CALL_FAULTS, Fate, classify
 
@@ -191,6 +182,10 @@ class ModelGateway:
             sent.give_up()
         else:
             sent.take_back()
+        if isinstance(failure.error, RateLimited):
+            self._admission.refused(admitted.model, failure.error)
+        if failure.fate is not Fate.IN_DOUBT:
+            self._admission.give_back(admitted)
         raise failure.error from error
 
     # --- the call ------------------------------------------------------------------------

@@ -23,16 +23,15 @@ HIGH_COST_MICRO = 500_000
 """Cost of one run from which it weighs on energy: the reference's estimate of a LEARNER run."""
 
 
-def think(run: Run, done: tuple[TraceStep, ...] = ()) -> Outcome:
-    """Run the agent loop and learn from a success.
+def think(run: Run) -> Outcome:
+    """Run the agent loop, from where the journal says it stands, and learn from a success.
 
-    ``done``: steps that a replay of this goal already took. Raises Cancelled,
-    DeadlineExceeded, LeaseLost, BudgetExceeded (nothing could start), UnknownAgent,
-    UnknownModel.
+    Raises Cancelled, DeadlineExceeded, LeaseLost, RateLimited (the queue waits), BudgetExceeded
+    (nothing could start), UnknownAgent, UnknownModel.
     """
     runtime, decision = run.runtime, run.decision
-    experience = _experience(run)
-    task = _task(run, experience, done)
+    experience, journal = _experience(run), _journal(run)
+    task = _task(run, experience, journal.done)
     started = runtime.clock.steady()
     fence = run.guards.keeper.lease.fence
     progress = Progress(runtime.goals, run.record.goal_id, fence=fence)
@@ -40,7 +39,7 @@ def think(run: Run, done: tuple[TraceStep, ...] = ()) -> Outcome:
         task,
         runtime.gate_context(run, source="model", agent=task.agent),
         _call_context(run, progress),
-        journal=_journal(run),
+        journal=journal,
         before_turn=_limits(run),
     )
     progress.flush()

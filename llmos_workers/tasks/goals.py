@@ -12,7 +12,6 @@ from typing import Any
 from celery import Task, shared_task
 
 from llmos_workers.contracts.modes import Mode
-from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.flow.replay import replay as run_replay
 from llmos_workers.flow.think import think as run_think
 from llmos_workers.tasks.hops import Next, leased_run, process_of, receive
@@ -28,12 +27,7 @@ QUEUES = {"llmos.replay": "replay", "llmos.think": "llm"}
 def hop_to(task: Task, step: Next) -> Any:
     """Become the next task: same id, same chord, another queue. Raises (Celery's Ignore)."""
     name = HOPS[step.decision.mode]
-    signature = task.app.signature(
-        name,
-        kwargs={"done": [s.model_dump(mode="json") for s in step.done]} if step.done else {},
-        queue=QUEUES[name],
-    )
-    return task.replace(signature)
+    return task.replace(task.app.signature(name, queue=QUEUES[name]))
 
 
 @shared_task(bind=True, name="llmos.goal", max_retries=None)
@@ -51,8 +45,6 @@ def replay(self: Task, **_newer: Any) -> Any:
 
 
 @shared_task(bind=True, name="llmos.think", max_retries=None)
-def think(self: Task, done: list[dict[str, Any]] | None = None, **_newer: Any) -> Any:
-    """Let a model work on the goal. ``done``: steps that a replay already took."""
-    steps = tuple(TraceStep.model_validate(step) for step in done or ())
-
-    return leased_run(self, process_of(self.app).runtime, lambda run: run_think(run, steps))
+def think(self: Task, **_newer: Any) -> Any:
+    """Let a model work on the goal, from where a replay or an earlier run left it."""
+    return leased_run(self, process_of(self.app).runtime, run_think)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import random
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -12,34 +13,42 @@ from typing import Any
 
 import redis
 from celery import Celery, Task
-from celery.exceptions import Reject
+from celery.exceptions import Ignore, Reject
 
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.decision import ModeDecision
 from llmos_workers.contracts.errors import (
     BrokerUnavailable,
-    Cancelled,
     GoalFinished,
     GoalNotFound,
     LeaseHeld,
     LeaseLost,
     LLMOSError,
+    RateLimited,
     UsageError,
 )
-from llmos_workers.contracts.events import Topic
 from llmos_workers.contracts.goal import PAYLOAD_VERSION, GoalRecord, GoalState, TaskEnvelope
 from llmos_workers.contracts.modes import Mode
-from llmos_workers.contracts.outcome import ErrorInfo, Outcome
+from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.payload import parse_payload
-from llmos_workers.contracts.trace import TraceStep
+from llmos_workers.execution.journal import done_entry
 from llmos_workers.flow.dispatch import Dispatcher
-from llmos_workers.flow.outcomes import error_info, failed_state, make_outcome
+from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.replay import Handover
 from llmos_workers.flow.run import Run, RunGuards
-from llmos_workers.kernel.lease import LeaseKeeper
+from llmos_workers.kernel.lease import Lease, LeaseKeeper
 from llmos_workers.kernel.redact import shared
 from llmos_workers.kernel.redis import connect
 from llmos_workers.runtime import Runtime
+from llmos_workers.tasks.endings import (
+    as_json,
+    dead,
+    end,
+    end_badly,
+    end_by_fault,
+    stored,
+    unrecorded,
+)
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +57,9 @@ RETRY_MAX_SECS = 30.0
 
 LOST_REDIS = (redis.ConnectionError, redis.TimeoutError, BrokerUnavailable)
 """Redis is away: nothing can be stored, so the message goes back to its queue."""
+
+UNKNOWN_WAIT_SECS = 5.0
+"""Pause after a rate limit that did not say how long."""
 
 _making = threading.Lock()
 
@@ -59,7 +71,6 @@ class Next:
     """The goal goes on in the hop of this decision's mode."""
 
     decision: ModeDecision
-    done: tuple[TraceStep, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,15 +91,14 @@ def process_of(app: Celery) -> Process:
             for secret in (config.sdk.api_key, config.index.qdrant_api_key):
                 if secret is not None:
                     shared().add(secret.get_secret_value())
-            runtime = Runtime(config, redis=connect(config.redis, url=app.conf.broker_url))
+            state, broker = (
+                connect(config.redis, db=db, url=app.conf.broker_url)
+                for db in (config.redis.state_db, config.redis.broker_db)
+            )
+            runtime = Runtime(config, redis=state, broker=broker)
             kept = Process(os.getpid(), runtime, Dispatcher(runtime))
             app.llmos_process = kept
         return kept
-
-
-def as_json(outcome: Outcome) -> dict[str, Any]:
-    """What a caller's AsyncResult.get() returns."""
-    return outcome.model_dump(mode="json")
 
 
 def receive(
@@ -106,7 +116,7 @@ def receive(
             raise _later(task, (record.lease_until or 0.0) - runtime.clock.now())
         return _dispatch(task, process, record)
     except UsageError as error:
-        return as_json(_unrecorded(task, error))
+        return as_json(unrecorded(task, error))
     except LeaseHeld as held:
         raise _later(task, held.remaining) from held
     except LOST_REDIS as error:
@@ -117,7 +127,11 @@ def _dispatch(task: Task, process: Process, record: GoalRecord) -> dict[str, Any
     """Decide, and store the decision."""
     runtime = process.runtime
     try:
-        decision = process.dispatcher.decide(record)
+        if record.fence and record.decision and record.decision.mode.calls_model:
+            # A model is at work on it: what it said is journaled and holds for this decision.
+            decision = record.decision
+        else:
+            decision = process.dispatcher.decide(record)
         if record.options.dry_run:
             return as_json(_finish_dry_run(process, record, decision))
         runtime.goals.transition(
@@ -133,14 +147,14 @@ def _dispatch(task: Task, process: Process, record: GoalRecord) -> dict[str, Any
             },
         )
     except GoalFinished:
-        return as_json(_stored(runtime, record.goal_id))
+        return as_json(stored(runtime, record.goal_id))
     except (LeaseHeld, *LOST_REDIS):
         raise
     except LLMOSError as error:
-        return as_json(_end_badly(runtime, record, error, fence=None))
+        return as_json(end_badly(runtime, record, error, fence=None))
     except Exception as error:  # the process boundary, as in _work
         log.exception("goal %s was not dispatched by a fault of llmos itself", record.goal_id)
-        return as_json(_end_by_fault(runtime, record, error, None))
+        return as_json(end_by_fault(runtime, record, error, None))
     return Next(decision)
 
 
@@ -163,16 +177,6 @@ def _record(
         updated_at=now,
     )
     return runtime.goals.ensure(record)[0]
-
-
-def _unrecorded(task: Task, error: UsageError) -> Outcome:
-    """A message we cannot make a goal of still gets an outcome."""
-    return Outcome(
-        goal_id=task.request.id,
-        status=GoalState.REJECTED.value,
-        reason=error.message,
-        error=error_info(error),
-    )
 
 
 def _envelope(task: Task) -> TaskEnvelope:
@@ -217,11 +221,11 @@ def leased_run(task: Task, runtime: Runtime, work: Work) -> dict[str, Any] | Nex
     try:
         lease, record = runtime.goals.acquire(goal_id, owner=_owner(), ttl_s=ttl)
     except GoalFinished:
-        return as_json(_stored(runtime, goal_id))
+        return as_json(stored(runtime, goal_id))
     except LeaseHeld as held:
         raise _later(task, held.remaining) from held
     except GoalNotFound as error:
-        return as_json(_unrecorded(task, error))
+        return as_json(unrecorded(task, error))
     except LOST_REDIS as error:
         raise Reject(str(error), requeue=True) from error
     with LeaseKeeper(runtime.goals, lease, ttl_s=ttl, clock=runtime.clock) as keeper:
@@ -246,108 +250,49 @@ def _work(
         # A replay that handed over was a start that came to its end.
         starts = record.deliveries - (record.decision.mode is Mode.MIXED)
         if starts > runtime.config.kernel.max_deliveries:
-            return as_json(_dead(runtime, record, fence))
+            return as_json(dead(runtime, record, fence))
         guards.check()
-        result = work(Run(runtime, record, record.decision, guards))
+        try:
+            result = work(Run(runtime, record, record.decision, guards))
+        except RateLimited as error:
+            raise _park(runtime, guards.keeper.lease, error) from error
         if isinstance(result, Handover):
-            return _hand_over(runtime, record, result, fence)
-        return as_json(_end(runtime, result, fence))
+            return _hand_over(runtime, result, guards.keeper.lease)
+        return as_json(end(runtime, result, fence))
     except GoalFinished:
-        return as_json(_stored(runtime, record.goal_id))
-    except (LeaseLost, *LOST_REDIS):
+        return as_json(stored(runtime, record.goal_id))
+    except (LeaseLost, Ignore, *LOST_REDIS):
         raise
     except LLMOSError as error:
-        return as_json(_end_badly(runtime, record, error, fence=fence))
+        return as_json(end_badly(runtime, record, error, fence=fence))
     except Exception as error:  # the process boundary: a goal never ends in a traceback
         log.exception("goal %s failed by a fault of llmos itself", record.goal_id)
-        return as_json(_end_by_fault(runtime, record, error, fence))
+        return as_json(end_by_fault(runtime, record, error, fence))
 
 
-def _hand_over(runtime: Runtime, record: GoalRecord, handover: Handover, fence: int) -> Next:
+def _hand_over(runtime: Runtime, handover: Handover, lease: Lease) -> Next:
+    """Journal what the replay did, and let a model go on from there."""
     decision = handover.decision
+    if handover.done:
+        runtime.goals.append_journal(lease, done_entry(handover.done))
     runtime.goals.transition(
-        record.goal_id,
+        lease.goal_id,
         GoalState.DISPATCHED,
-        fence=fence,
+        fence=lease.fence,
         decision=decision,
         event={"mode": decision.mode.value, "reason": decision.reason},
     )
-    return Next(decision, handover.done)
+    return Next(decision)
+
+
+def _park(runtime: Runtime, lease: Lease, error: RateLimited) -> BaseException:
+    """The endpoint has no room: the goal waits without a worker, and re-enters as this task."""
+    wait_s = error.retry_after if error.retry_after is not None else UNKNOWN_WAIT_SECS
+    due = runtime.clock.now() + wait_s * random.uniform(1.0, 1.25)
+    runtime.delayed.park(lease, state=GoalState.WAITING_RATE, due=due, reason=error.message)
+    left: BaseException = Ignore()
+    return left
 
 
 def _owner() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident()}"
-
-
-def _stored(runtime: Runtime, goal_id: str) -> Outcome:
-    outcome = runtime.goals.outcome(goal_id)
-    if outcome is None:
-        raise RuntimeError(f"goal {goal_id} is final but has no outcome")
-    return outcome
-
-
-def _end(runtime: Runtime, outcome: Outcome, fence: int | None) -> Outcome:
-    """Store the outcome (the first one wins) and tell the bus."""
-    stored = runtime.goals.finish(outcome, fence=fence)
-    topic = Topic.TASK_COMPLETE if stored.ok else Topic.TASK_FAILED
-    runtime.bus.publish(
-        topic,
-        {
-            "goal_id": stored.goal_id,
-            "project": stored.project,
-            "status": stored.status,
-            "mode": stored.mode.value if stored.mode else None,
-            "cost_micro": stored.cost_micro,
-        },
-    )
-    return stored
-
-
-def _end_badly(
-    runtime: Runtime, record: GoalRecord, error: LLMOSError, *, fence: int | None
-) -> Outcome:
-    state = GoalState.CANCELLED if isinstance(error, Cancelled) else failed_state(error)
-    outcome = make_outcome(
-        record,
-        state,
-        now=runtime.clock.now(),
-        cost_micro=runtime.spent_on(record.goal_id),
-        error=error_info(error),
-    )
-    if state is not GoalState.CANCELLED:
-        log.info("goal %s %s: %s", record.goal_id, state.value, error.message)
-    return _end(runtime, outcome, fence)
-
-
-def _end_by_fault(
-    runtime: Runtime, record: GoalRecord, error: Exception, fence: int | None
-) -> Outcome:
-    info = ErrorInfo(
-        kind="InternalError",
-        message=f"llmos itself failed ({type(error).__name__}); the worker's log has the details.",
-        fix="Report it with the log of the worker.",
-    )
-    outcome = make_outcome(
-        record,
-        GoalState.FAILED,
-        now=runtime.clock.now(),
-        cost_micro=runtime.spent_on(record.goal_id),
-        error=info,
-    )
-    return _end(runtime, outcome, fence)
-
-
-def _dead(runtime: Runtime, record: GoalRecord, fence: int) -> Outcome:
-    info = ErrorInfo(
-        kind="PoisonGoal",
-        message=f"given up after {record.deliveries - 1} starts that never came to an end.",
-        fix="Look for what kills its worker (memory, a crashing tool), then submit it again.",
-    )
-    outcome = make_outcome(
-        record,
-        GoalState.DEAD,
-        now=runtime.clock.now(),
-        cost_micro=runtime.spent_on(record.goal_id),
-        error=info,
-    )
-    return _end(runtime, outcome, fence)

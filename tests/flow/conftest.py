@@ -22,7 +22,7 @@ from llmos_workers.contracts.goal import GoalRecord, GoalState
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.payload import make_options
-from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
+from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.execution.agent import AgentLoop
 from llmos_workers.execution.llm import ModelGateway
 from llmos_workers.flow.dispatch import Dispatcher
@@ -92,18 +92,18 @@ class Flow:
         self.decisions = []
         while isinstance(result, Next):
             self.decisions.append(result.decision)
-            result = self.work(record, result.done)
+            result = self.work(record)
         return Outcome.model_validate(result)
 
     def receive(self, record: GoalRecord) -> dict[str, Any] | Next:
         """The dispatch hop."""
         return receive(Hop(record.goal_id), self.process, {"v": 1, "stored": True})
 
-    def work(self, record: GoalRecord, done: tuple[TraceStep, ...] = ()) -> dict[str, Any] | Next:
+    def work(self, record: GoalRecord) -> dict[str, Any] | Next:
         """The hop of the mode that the goal's decision names."""
         decision = self.runtime.goals.get(record.goal_id).decision
         assert decision is not None
-        work = replay if decision.mode is Mode.FOLLOWER else lambda run: think(run, done)
+        work = replay if decision.mode is Mode.FOLLOWER else think
         return leased_run(Hop(record.goal_id), self.runtime, work)
 
     def replay(

@@ -1,0 +1,110 @@
+"""How a goal ends: outcomes stored once, told to the bus, and given back as JSON."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import Task
+
+from llmos_workers.contracts.errors import Cancelled, LLMOSError, UsageError
+from llmos_workers.contracts.events import Topic
+from llmos_workers.contracts.goal import GoalRecord, GoalState
+from llmos_workers.contracts.outcome import ErrorInfo, Outcome
+from llmos_workers.flow.outcomes import error_info, failed_state, make_outcome
+from llmos_workers.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """What a caller's AsyncResult.get() returns."""
+    return outcome.model_dump(mode="json")
+
+
+def unrecorded(task: Task, error: UsageError) -> Outcome:
+    """A message we cannot make a goal of still gets an outcome."""
+    return Outcome(
+        goal_id=task.request.id,
+        status=GoalState.REJECTED.value,
+        reason=error.message,
+        error=error_info(error),
+    )
+
+
+def stored(runtime: Runtime, goal_id: str) -> Outcome:
+    """The outcome of a goal that has ended."""
+    outcome = runtime.goals.outcome(goal_id)
+    if outcome is None:
+        raise RuntimeError(f"goal {goal_id} is final but has no outcome")
+    return outcome
+
+
+def end(runtime: Runtime, outcome: Outcome, fence: int | None) -> Outcome:
+    """Store the outcome (the first one wins) and tell the bus."""
+    stored = runtime.goals.finish(outcome, fence=fence)
+    topic = Topic.TASK_COMPLETE if stored.ok else Topic.TASK_FAILED
+    runtime.bus.publish(
+        topic,
+        {
+            "goal_id": stored.goal_id,
+            "project": stored.project,
+            "status": stored.status,
+            "mode": stored.mode.value if stored.mode else None,
+            "cost_micro": stored.cost_micro,
+        },
+    )
+    return stored
+
+
+def end_badly(
+    runtime: Runtime, record: GoalRecord, error: LLMOSError, *, fence: int | None
+) -> Outcome:
+    """The goal could not be done, for a reason that has a name."""
+    state = GoalState.CANCELLED if isinstance(error, Cancelled) else failed_state(error)
+    outcome = make_outcome(
+        record,
+        state,
+        now=runtime.clock.now(),
+        cost_micro=runtime.spent_on(record.goal_id),
+        error=error_info(error),
+    )
+    if state is not GoalState.CANCELLED:
+        log.info("goal %s %s: %s", record.goal_id, state.value, error.message)
+    return end(runtime, outcome, fence)
+
+
+def end_by_fault(
+    runtime: Runtime, record: GoalRecord, error: Exception, fence: int | None
+) -> Outcome:
+    """Something went wrong that nobody foresaw."""
+    info = ErrorInfo(
+        kind="InternalError",
+        message=f"llmos itself failed ({type(error).__name__}); the worker's log has the details.",
+        fix="Report it with the log of the worker.",
+    )
+    outcome = make_outcome(
+        record,
+        GoalState.FAILED,
+        now=runtime.clock.now(),
+        cost_micro=runtime.spent_on(record.goal_id),
+        error=info,
+    )
+    return end(runtime, outcome, fence)
+
+
+def dead(runtime: Runtime, record: GoalRecord, fence: int) -> Outcome:
+    """The goal took a worker with it too often."""
+    info = ErrorInfo(
+        kind="PoisonGoal",
+        message=f"given up after {record.deliveries - 1} starts that never came to an end.",
+        fix="Look for what kills its worker (memory, a crashing tool), then submit it again.",
+    )
+    outcome = make_outcome(
+        record,
+        GoalState.DEAD,
+        now=runtime.clock.now(),
+        cost_micro=runtime.spent_on(record.goal_id),
+        error=info,
+    )
+    return end(runtime, outcome, fence)
