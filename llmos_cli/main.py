@@ -27,6 +27,8 @@ COMMANDS = {
     "schedule": "llmos_cli.schedule:schedule",
     "dead": "llmos_cli.dead:dead",
     "budget": "llmos_cli.budget:budget",
+    "undo": "llmos_cli.files:undo",
+    "why": "llmos_cli.files:why",
     "interactive": "llmos_cli.interactive:interactive",
     "demo": "llmos_cli.demo:demo",
     "up": "llmos_cli.fleet:up",

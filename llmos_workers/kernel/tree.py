@@ -153,9 +153,12 @@ def scan(root: Path) -> dict[str, Entry]:
 def parent(root: Path, path: str) -> Iterator[tuple[int, str]]:
     """The open folder that holds ``path``, and the name in it. No symlink is followed.
 
-    Raises FileNotFoundError, NotADirectoryError (also for a symlink on the way).
+    Raises FileNotFoundError (also for a path with ``..``), NotADirectoryError (also for a
+    symlink on the way).
     """
     *folders, name = path.split("/")
+    if ".." in (*folders, name):
+        raise FileNotFoundError(errno.ENOENT, "a path that leads out", path)
     fd = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for each in folders:

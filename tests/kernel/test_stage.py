@@ -11,7 +11,7 @@ import pytest
 from llmos_workers.contracts.errors import SandboxUnavailable, ToolError
 from llmos_workers.kernel.isolate import isolate
 from llmos_workers.kernel.stages import Stages
-from llmos_workers.kernel.tree import MAX_DEPTH, remove_tree
+from llmos_workers.kernel.tree import MAX_DEPTH, look, remove_tree
 from tests.kernel.stage_support import PROJECT, Bench, command_writes, listing, write
 
 
@@ -263,3 +263,10 @@ def test_pipes_and_sockets_are_no_part_of_a_project(bench):
     _, stage = bench.run()
     os.mkfifo(stage.area / "pipe")
     assert stage.changes() == []
+
+
+def test_no_path_leads_out_of_a_tree(bench):
+    write(bench.output, {"a.txt": "a"})
+    (bench.output / "l").symlink_to("/etc")
+    for path in ("../output/a.txt", "l/hostname", "a.txt/b", "l/../a.txt"):
+        assert look(bench.output, path) is None
