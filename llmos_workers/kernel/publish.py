@@ -21,7 +21,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from llmos_workers.contracts.commits import Commit, CommitFacts, CommittedFile, FileKind, Writer
-from llmos_workers.contracts.errors import DataError, LLMOSError, PublishConflict, ToolError
+from llmos_workers.contracts.errors import (
+    DataError,
+    LLMOSError,
+    PublishConflict,
+    ToolError,
+    WorkspaceUnwritable,
+)
 from llmos_workers.contracts.outcome import FileDigest
 from llmos_workers.kernel import paths, tree
 from llmos_workers.kernel.clock import Clock
@@ -67,19 +73,21 @@ class Publisher:
     ) -> Commit | None:
         """Publish a stage; the commit, or None when it changed nothing. Again: the same commit.
 
-        ``reads``: files that the run's result depends on, as it read them. The stage stays;
-        the caller discards it. Raises PublishConflict (a file that the run changed, removed or
-        read was changed since the stage was opened), LeaseLost, Cancelled: nothing is published
-        then. Raises ToolError for files that cannot be published, WorkspaceUnwritable (the
+        ``reads``: files that the run's result depends on, as it read them. The stage is gone
+        afterwards, unless an error says that nothing was published. Raises PublishConflict (a
+        file that the run changed, removed or read was changed since the stage was opened),
+        LeaseLost, Cancelled: nothing is published then. Raises ToolError for files that cannot be published, WorkspaceUnwritable (the
         commit may be logged: it is then finished by whoever comes next).
         """
         project, commit_id = stage.project, stage_name(stage.goal_id, stage.fence)
         if (known := self.log.get(project.name, commit_id)) is not None:
             self.recover(project.name)
+            stage.discard()
             return known
         with _file_errors(project):
             changes = stage.changes()
             if not changes:
+                stage.discard()
                 return None
             also = self._check(stage, changes, reads)
             draft = self.draft(project, commit_id)
@@ -99,7 +107,10 @@ class Publisher:
             files=tuple(_with_writer(file, known_facts) for file in found),
             **known_facts.model_dump(exclude={"writers"}),
         )
-        return self.log_and_finish(draft, commit, inodes, lease=lease, start=stage.start, also=also)
+        done = self.log_and_finish(draft, commit, inodes, lease=lease, start=stage.start, also=also)
+        # Its files are other names of published ones: no command may work in it any more.
+        stage.discard()
+        return done
 
     def log_and_finish(
         self,
@@ -189,6 +200,12 @@ class Publisher:
         root = folder.state / "commits" / commit_id
         tree.remove_tree(root)
         make_folder(root)
+        if root.stat().st_dev != folder.output.stat().st_dev:
+            raise WorkspaceUnwritable(
+                f"{folder.output} lies on another file system than {folder.state}; files cannot be "
+                "published from one to the other.",
+                fix="Keep a project's folders on one file system.",
+            )
         return Draft(root, folder.output)
 
     def objects(self, folder: ProjectFolder) -> Objects:

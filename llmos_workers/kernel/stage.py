@@ -75,6 +75,9 @@ class Stage:
     """Bytes copied so far."""
     read_only: tuple[str, ...] = ()
     """Files that commands may replace and remove, but not write into: too large to copy."""
+    resumed_from: int | None = None
+    """Fence of the earlier run whose files this stage goes on with; None: from what is
+    published."""
     isolated: bool = False
     """Whether commands may work in the area."""
 
@@ -144,6 +147,7 @@ class Stage:
             "digests": self.digests,
             "copied": self.copied,
             "isolated": self.isolated,
+            "resumed_from": self.resumed_from,
             "read_only": self.read_only,
             "base": {path: astuple(entry) for path, entry in self.base.items()},
             "own": {path: astuple(entry) for path, entry in self.own.items()},
@@ -153,7 +157,11 @@ class Stage:
         new.rename(self.root / "stage.json")
 
     def discard(self) -> None:
-        """Remove the stage and all in it; nothing happens when it is gone."""
+        """Remove the stage and all in it; nothing happens when it is gone.
+
+        A run that lost its lease leaves its stage alone: the next run goes on with it.
+        """
+        # First: a stage without it is nothing that anybody goes on with.
         with suppress(FileNotFoundError):
             (self.root / "stage.json").unlink()
         tree.remove_tree(self.root)
@@ -177,6 +185,7 @@ def load_stage(project: ProjectFolder, root: Path) -> Stage | None:
             copied=facts["copied"],
             read_only=tuple(facts["read_only"]),
             isolated=facts["isolated"],
+            resumed_from=facts["resumed_from"],
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

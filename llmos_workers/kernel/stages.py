@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from llmos_workers.contracts.commits import FileKind
+from llmos_workers.contracts.errors import LLMOSError
 from llmos_workers.kernel import paths, tree
 from llmos_workers.kernel.isolate import isolate, settle
 from llmos_workers.kernel.projects import ProjectManager
@@ -36,8 +37,8 @@ class Stages:
         an earlier run of the goal, else a new one.
 
         What an earlier run left is taken over whole, with what its last step had only half
-        done; its base stays the base, so that conflicts are seen. Costs a hard link per file of
-        the project. Raises WorkspaceUnwritable, ToolError, SandboxUnavailable (the file system
+        done (see Stage.resumed_from); its base stays the base, so that conflicts are
+        seen. Costs a hard link per file of the project. Raises WorkspaceUnwritable, ToolError, SandboxUnavailable (the file system
         has no hard links, and the project is too large to copy).
         """
         folder = self._workspace.project(project)
@@ -47,18 +48,14 @@ class Stages:
             return known
         try:
             tree.remove_tree(root)
-            earlier = self._earlier(folder, goal_id, fence)
-            stage = (
-                self._new(folder, goal_id, fence)
-                if earlier is None
-                else self._take_over(earlier, fence)
-            )
+            stage = self._go_on(folder, goal_id, fence) or self._new(folder, goal_id, fence)
             settle(stage)
             stage.save()
-        except OSError as error:
-            raise paths.refuse(str(root), error, writing=True) from None
-        if earlier is not None:
-            earlier.discard()
+        except (OSError, LLMOSError) as error:
+            tree.remove_tree(root)
+            if isinstance(error, OSError):
+                raise paths.refuse(str(root), error, writing=True) from None
+            raise
         return stage
 
     def isolate(self, stage: Stage) -> None:
@@ -121,6 +118,27 @@ class Stages:
                 return stage
         return None
 
+    def _go_on(self, folder: ProjectFolder, goal_id: str, fence: int) -> Stage | None:
+        """A stage with the files of an earlier run's; None when there is none, or when what it
+        held is published already.
+        """
+        earlier = self._earlier(folder, goal_id, fence)
+        if earlier is None:
+            return None
+        if self._publisher.log.get(folder.name, stage_name(goal_id, earlier.fence)) is not None:
+            self._publisher.recover(folder.name)
+            earlier.discard()
+            return None
+        stage = self._take_over(earlier, fence)
+        # Whoever discards a stage begins with this file: what we took then is not all of it.
+        if not (earlier.root / "stage.json").exists():
+            tree.remove_tree(stage.root)
+            return None
+        settle(stage)
+        stage.save()
+        earlier.discard()
+        return stage
+
     def _new(self, folder: ProjectFolder, goal_id: str, fence: int) -> Stage:
         """A stage of the project as one commit left it: built anew when another one lands."""
         self._publisher.recover(folder.name)
@@ -149,6 +167,7 @@ class Stages:
         The old run may still be alive somewhere, so its files are copied, not shared.
         """
         stage = Stage(old.project, old.goal_id, fence, old.start, dict(old.base))
+        stage.resumed_from = old.fence
         _make_area(stage)
         changed = {change.path for change in old.changes() if change.after is not None}
         tree.walk(old.area, _Heir(stage, changed, self._limit))
@@ -185,7 +204,7 @@ class _Heir:
         with tree.parent(stage.area, path) as (target, _):
             if entry.kind is not FileKind.FILE:
                 make_plain(entry, name, target)
-            elif path in self.changed:
+            elif path in self.changed or path not in stage.base:
                 self.filler.copy(folder, name, target, path, unchanged=False)
             elif stage.base[path].same(tree.look(stage.project.output, path)):
                 with tree.parent(stage.project.output, path) as (published, _):

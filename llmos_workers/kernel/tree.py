@@ -114,20 +114,18 @@ def _walk(folder: int, prefix: str, depth: int, visit: Visit) -> None:
         visit(folder, name, path, entry)
         if entry.kind is FileKind.FOLDER:
             with suppress(FileNotFoundError, NotADirectoryError):  # it went meanwhile
-                inner = _open_folder(folder, name)
+                inner = _open_folder(folder, name, entry.mode)
                 try:
                     _walk(inner, f"{path}/", depth + 1, visit)
                 finally:
                     os.close(inner)
 
 
-def _open_folder(folder: int, name: str) -> int:
+def _open_folder(folder: int, name: str, mode: int) -> int:
     """The open folder; one that a command closed to its own owner is opened again."""
-    try:
-        return os.open(name, _FOLDER, dir_fd=folder)
-    except PermissionError:
-        os.chmod(name, 0o700, dir_fd=folder)
-        return os.open(name, _FOLDER, dir_fd=folder)
+    if mode & 0o500 != 0o500 and os.geteuid() != 0:
+        os.chmod(name, mode | 0o700, dir_fd=folder)
+    return os.open(name, _FOLDER, dir_fd=folder)
 
 
 def _check_text(*names: str) -> None:

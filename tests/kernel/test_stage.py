@@ -194,12 +194,53 @@ def test_a_later_run_goes_on_with_the_files_of_the_one_before(bench, isolated):
     later = bench.stages.open(PROJECT, lease.goal_id, lease.fence + 3)
     assert listing(later.area) == expected
     assert changed(later) == work
-    assert later.start == stage.start
+    assert (later.start, later.resumed_from) == (stage.start, lease.fence)
     assert not stage.root.exists()
     shared = [p for p in later.area.rglob("*") if p.is_file() and p.stat().st_nlink > 1]
     assert {p.name for p in shared} <= {"run.sh", "a.txt"} | {"b.txt"}
     isolate(later)
     assert changed(later) == work
+
+
+def test_what_an_earlier_run_published_is_not_taken_over_again(bench):
+    lease, stage = bench.run()
+    write(stage.area, {"a.txt": "a"})
+    kept = stage.root.with_name("kept")
+    shutil.copytree(stage.root, kept)
+    bench.publisher.publish(stage, lease=lease)
+    assert not stage.root.exists()
+    kept.rename(stage.root)  # as if the worker had died before it could discard it
+    later = bench.stages.open(PROJECT, lease.goal_id, lease.fence + 1)
+    assert (later.resumed_from, later.changes()) == (None, [])
+    assert listing(later.area) == listing(bench.output)
+    assert not stage.root.exists()
+
+
+def test_a_stage_that_is_being_discarded_is_not_taken_over(bench, monkeypatch):
+    """Else the files that are gone already would look as if the run had removed them."""
+    from llmos_workers.kernel import stages
+
+    write(bench.output, {"a.txt": "a", "b.txt": "b"})
+    lease, stage = bench.run()
+    write(stage.area, {"c.txt": "c"})
+    walk = stages.tree.walk
+
+    def discard_meanwhile(root, visit):
+        if root == stage.area:
+            (stage.root / "stage.json").unlink(missing_ok=True)
+            (stage.area / "b.txt").unlink(missing_ok=True)
+        walk(root, visit)
+
+    monkeypatch.setattr(stages.tree, "walk", discard_meanwhile)
+    later = bench.stages.open(PROJECT, lease.goal_id, lease.fence + 1)
+    assert (later.resumed_from, later.changes()) == (None, [])
+
+
+def test_a_stage_that_cannot_be_opened_leaves_nothing(bench):
+    (Path(os.fsdecode(os.fsencode(bench.output) + b"/\xff.txt"))).write_text("x")
+    with pytest.raises(ToolError, match="not valid text"):
+        bench.run()
+    assert bench.debris() == []
 
 
 def test_any_goal_id_has_a_stage_of_its_own(bench):
