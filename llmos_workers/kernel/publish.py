@@ -76,8 +76,9 @@ class Publisher:
         ``reads``: files that the run's result depends on, as it read them. The stage is gone
         afterwards, unless an error says that nothing was published. Raises PublishConflict (a
         file that the run changed, removed or read was changed since the stage was opened),
-        LeaseLost, Cancelled: nothing is published then. Raises ToolError for files that cannot be published, WorkspaceUnwritable (the
-        commit may be logged: it is then finished by whoever comes next).
+        LeaseLost, Cancelled: nothing is published then. Raises ToolError for files that cannot
+        be published, WorkspaceUnwritable (the commit may be logged: it is then finished by
+        whoever comes next).
         """
         project, commit_id = stage.project, stage_name(stage.goal_id, stage.fence)
         if (known := self.log.get(project.name, commit_id)) is not None:

@@ -37,9 +37,9 @@ class Stages:
         an earlier run of the goal, else a new one.
 
         What an earlier run left is taken over whole, with what its last step had only half
-        done (see Stage.resumed_from); its base stays the base, so that conflicts are
-        seen. Costs a hard link per file of the project. Raises WorkspaceUnwritable, ToolError, SandboxUnavailable (the file system
-        has no hard links, and the project is too large to copy).
+        done (see Stage.resumed_from); its base stays the base, so that conflicts are seen. Costs
+        a hard link per file of the project. Raises WorkspaceUnwritable, ToolError,
+        SandboxUnavailable (no hard links here, and the project is too large to copy).
         """
         folder = self._workspace.project(project)
         root = folder.state / "stages" / stage_name(goal_id, fence)
