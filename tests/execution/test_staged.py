@@ -14,6 +14,7 @@ import redis
 from llmos_workers.execution.sandbox.staged import StagedSandbox
 from llmos_workers.execution.tools.base import ToolContext
 from llmos_workers.execution.tools.registry import ToolRegistry
+from llmos_workers.execution.tools.snapshot import Snapshot
 from llmos_workers.kernel.stages import Stages
 from tests.kernel.stage_support import PROJECT, Bench, write
 
@@ -106,6 +107,21 @@ def test_a_large_linked_file_can_be_read_replaced_and_removed(bench, sandbox):
     assert call("Bash", {"command": "tail -c 3 d/l.bin > t && mv t d/l.bin"}, ctx).ok
     bench.publisher.publish(stage, lease=lease)
     assert (bench.output / "d/l.bin").read_text() == "lll"
+
+
+def test_a_linked_file_is_not_taken_for_written_when_another_run_links_it_too(bench, sandbox):
+    if os.geteuid() != 0:
+        pytest.skip("commands run as the worker's own user")
+    stages = Stages(bench.workspace, bench.publisher, copy_limit=1_000)
+    _, stage = bench.run()
+    ctx = context(bench, sandbox, stage, stages)
+    call("Bash", {"command": "true"}, ctx)
+    before = Snapshot(stage.area)
+    bench.run()
+    assert Snapshot(stage.area).changes_since(before) == ()
+    call("Bash", {"command": "echo x > n.txt; rm d/l.bin"}, ctx)
+    written = Snapshot(stage.area).changes_since(before)
+    assert {file.path for file in written} == {"d/l.bin", "n.txt"}
 
 
 def test_the_published_files_of_one_run_are_safe_from_the_commands_of_the_next(bench, sandbox):

@@ -33,14 +33,18 @@ class Snapshot:
         self.files: dict[str, Stamp] = {}
         self.complete = True
         """False: the area has more files than are looked at."""
+        owner = area.stat().st_uid
         for path, facts in walk_files(area):
             if path.endswith(TEMPORARY_SUFFIX):
                 continue
             if len(self.files) >= MAX_FILES:
                 self.complete = False
                 break
-            stamp = (facts.st_size, facts.st_ino, facts.st_mtime_ns, facts.st_ctime_ns)
-            self.files[path] = stamp
+            # Another's file under a second name here: no command can write to it, and whoever
+            # gives it one more name (another run's stage) moves its change time.
+            linked = facts.st_nlink > 1 and facts.st_uid != owner
+            changed = 0 if linked else facts.st_ctime_ns
+            self.files[path] = (facts.st_size, facts.st_ino, facts.st_mtime_ns, changed)
 
     def changes_since(self, before: Snapshot) -> tuple[FileDigest, ...]:
         """Files made, changed or removed (digest None) since ``before``, by path."""
