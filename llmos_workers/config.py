@@ -38,10 +38,11 @@ class KernelConfig(Contract):
     """First limit of the global scope for each day (UTC); None: without."""
     monthly_budget_usd: float | None = None
     """First limit of the global scope for each month (UTC); None: without."""
-    on_breach: Literal["shrink", "ask", "fail"] = "shrink"
+    on_breach: Literal["shrink", "fail"] = "shrink"
     """When a call of a running goal does not fit its budget: give the response fewer tokens and
-    fail when too few are left; the same, then ask for approval; fail at once."""
+    fail when too few are left; fail at once."""
     enable_scheduling: bool = True
+    """Whether schedules submit their goals."""
     enable_watchdog: bool = True
     """Whether a stuck model call is given up after watchdog_timeout_secs."""
     watchdog_timeout_secs: float = Field(default=300.0, gt=0)

@@ -43,16 +43,9 @@ OTHER_VARIABLES: dict[str, str] = {
 """Variables that are no settings. Names that start with LLMOS_TEST_ belong to the tests."""
 
 NOT_YET: dict[str, str] = {
-    "kernel.enable_scheduling": "schedules",
-    "kernel.on_breach": "the agent loop still fails at once",
-    "kernel.daily_budget_usd": "use `llmos budget set global AMOUNT --window day`",
-    "kernel.monthly_budget_usd": "use `llmos budget set global AMOUNT --window month`",
     "memory.enable_llm_matching": "the judge of rewordings",
     "memory.enable_cross_project_learning": "learning across projects",
     "sdk.permission_mode": "approvals",
-    "sdk.rpm": "rate limits of model calls",
-    "sdk.itpm": "rate limits of model calls",
-    "sdk.otpm": "rate limits of model calls",
     "dispatcher.max_replay_error": "thresholds that move with outcomes",
     "dispatcher.auto_crystallization": "crystallization",
     "execution.enable_tool_search": "tool search",

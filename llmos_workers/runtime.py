@@ -22,6 +22,7 @@ from llmos_workers.execution.hooks.budget import BudgetControlHook
 from llmos_workers.execution.hooks.chain import HookChain
 from llmos_workers.execution.tools.base import ToolContext
 from llmos_workers.execution.tools.registry import ToolRegistry
+from llmos_workers.kernel.approvals import Approvals
 from llmos_workers.kernel.clock import Clock, SystemClock
 from llmos_workers.kernel.delayed import DelayedGoals
 from llmos_workers.kernel.economy import TokenEconomy
@@ -30,6 +31,7 @@ from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.prices import Prices
 from llmos_workers.kernel.rates import Limits, ModelRates
 from llmos_workers.kernel.redis import Client, connect
+from llmos_workers.kernel.webhooks import Webhooks
 from llmos_workers.kernel.workspace import Workspace
 from llmos_workers.learning.outbox import IndexOutbox, ensure_indexed
 from llmos_workers.learning.traces import TraceManager
@@ -83,6 +85,21 @@ class Runtime:
         return DelayedGoals(self.redis, self.broker, self.goals)
 
     @cached_property
+    def approvals(self) -> Approvals:
+        """Requests for a person's yes."""
+        return Approvals(
+            self.redis,
+            ttl_s=self.config.security.approval_ttl_secs,
+            kept_s=self.config.kernel.result_retention_secs,
+            wake=self.delayed.wake,
+        )
+
+    @cached_property
+    def webhooks(self) -> Webhooks:
+        """Signed messages about goals that ended."""
+        return Webhooks(self.redis, self.goals, self.clock, self.config.webhooks)
+
+    @cached_property
     def workspace(self) -> Workspace:
         """The Markdown memory and the projects."""
         return Workspace(self.config.workspace).ensure()
@@ -101,8 +118,9 @@ class Runtime:
     @cached_property
     def economy(self) -> TokenEconomy:
         """Budget and ledger."""
-        limit = self.config.kernel.budget_micro
-        return TokenEconomy(self.redis, self.clock, self.prices, limit_micro=limit)
+        return TokenEconomy.from_config(
+            self.redis, self.clock, self.prices, self.config.kernel, bus=self.bus
+        )
 
     @cached_property
     def bus(self) -> EventBus:
@@ -235,6 +253,8 @@ class Runtime:
         self, run: Run, *, source: Literal["model", "trace"], agent: AgentDefinition
     ) -> GateContext:
         """What the gate has to know about a run under ``agent``'s grants."""
+        from llmos_workers.flow.approval import asker
+
         record = run.record
         folder = self.workspace.project(record.project)
         return GateContext(
@@ -245,6 +265,7 @@ class Runtime:
             agent=agent.name,
             policy=self.policy(record.project),
             source=source,
+            ask=asker(self.approvals, run) if source == "model" else None,
             tool=ToolContext(
                 project=record.project,
                 area=folder.output,

@@ -33,6 +33,7 @@
     │   ├── LeaseHeld
     │   ├── LeaseLost
     │   ├── GoalFinished
+    │   ├── ApprovalNeeded         a person has to say yes first; carries approval_id
     │   ├── Cancelled
     │   ├── DeadlineExceeded
     │   ├── PublishConflict        files of a project were changed by someone else meanwhile
@@ -238,6 +239,16 @@ class LeaseLost(GoalStateError):
 
 class GoalFinished(GoalStateError):
     """The goal already reached a final state."""
+
+
+class ApprovalNeeded(GoalStateError):
+    """A call waits for a person's yes; the goal waits with it. Not a failure."""
+
+    exit_code = 4
+
+    def __init__(self, message: str, *, approval_id: str, fix: str = "") -> None:
+        super().__init__(message, fix=fix)
+        self.approval_id = approval_id
 
 
 class Cancelled(GoalStateError):

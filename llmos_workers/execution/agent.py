@@ -12,6 +12,7 @@ from typing import Any
 
 from llmos_workers.contracts.agents import AgentDefinition
 from llmos_workers.contracts.errors import (
+    ApprovalNeeded,
     Cancelled,
     DeadlineExceeded,
     LLMOSError,
@@ -106,7 +107,8 @@ class AgentLoop:
 
         What ``journal`` holds of an earlier run is neither bought nor done again.
 
-        RateLimited is raised: the queue waits that out, and a successor reads the journal.
+        RateLimited and ApprovalNeeded are raised: the goal waits without a worker, and a
+        successor reads the journal.
         ``before_turn`` may raise to stop the run. A cancel, a passed deadline, a spent budget
         and a failing endpoint end in a result with what was done so far; LeaseLost is raised,
         and so is a refusal (BudgetExceeded, ToolDenied) before the first call.
@@ -313,7 +315,12 @@ class AgentLoop:
             contexts.call.on_event("notice", {"message": words})
         elif outside:
             journal.intend(turn, call)
-        outcome = self._gate.call(call, contexts.gate)
+        try:
+            outcome = self._gate.call(call, contexts.gate)
+        except ApprovalNeeded:
+            if outside:
+                journal.void(turn, call)
+            raise
         journal.finish(turn, call, outcome)
         return outcome
 

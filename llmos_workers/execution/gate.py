@@ -9,10 +9,17 @@ and OnError hooks see it.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from llmos_workers.contracts.errors import InfrastructureError, LLMOSError, ToolDenied
+from llmos_workers.contracts.errors import (
+    ApprovalNeeded,
+    InfrastructureError,
+    LeaseLost,
+    LLMOSError,
+    ToolDenied,
+)
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.state import CognitivePolicy
 from llmos_workers.contracts.tools import Effect, ToolCall, ToolResult, ToolSpec
@@ -28,7 +35,11 @@ from llmos_workers.kernel.redact import redact
 logger = logging.getLogger(__name__)
 
 APPROVAL = "approval"
-"""``denied_by`` of calls that a person would have to confirm."""
+"""``denied_by`` of calls that a person has to confirm and did not."""
+
+Ask = Callable[[ToolCall, HookDecision], None]
+"""Asks a person about a call: returns after a yes to exactly it, raises ToolDenied after a no and
+ApprovalNeeded before an answer."""
 
 
 @dataclass
@@ -45,6 +56,8 @@ class GateContext:
     source: Literal["model", "trace"] = "model"
     injected: list[str] = field(default_factory=list)
     """What hooks want the model to be told; whoever talks to the model takes it from here."""
+    ask: Ask | None = None
+    """None: nobody can be asked, and what needs a yes is denied."""
 
 
 class ToolGate:
@@ -56,7 +69,11 @@ class ToolGate:
         self._clock = clock
 
     def call(self, call: ToolCall, ctx: GateContext) -> ToolResult:
-        """The result of the call. Never raises for a call that was refused or failed."""
+        """The result of the call. A refused or failed call is a result, not an exception.
+
+        Raises ApprovalNeeded when a person has to be waited for, and LeaseLost when asking
+        showed that another run has taken over.
+        """
         started = self._clock.steady()
         spec: ToolSpec | None = None
         try:
@@ -67,6 +84,8 @@ class ToolGate:
         except ToolDenied as denied:
             logger.warning("%s of goal %s denied: %s", call.name, ctx.goal_id, redact(str(denied)))
             result = refused(denied)
+        except (ApprovalNeeded, LeaseLost):
+            raise
         # Anything unforeseen in the gate itself means that the call was not checked to its end.
         except Exception as error:
             logger.exception("the gate failed on %s of goal %s", call.name, ctx.goal_id)
@@ -104,17 +123,25 @@ class ToolGate:
             )
         event = _event(HookKind.PRE_TOOL_USE, ctx, call=call, spec=tool.spec)
         verdict = self._hooks.ask(event)
-        if verdict.refusal is not None:
-            raise _denial(verdict.refusal)
+        asked = verdict.refusal
+        if asked is not None and asked.action is HookAction.DENY:
+            raise _denial(asked)
         ctx.injected.extend(verdict.context)
         changed = verdict.event.call or call
         if changed is not call:
             _check_arguments(tool.spec, changed)
         decision = state_decision(changed, tool.spec, ctx.policy)
-        if decision.action is not HookAction.ALLOW:
+        if decision.action is HookAction.ASK:
+            asked = asked or decision
+        elif decision.action is not HookAction.ALLOW:
             raise _denial(decision)
         if ctx.tool.dry_run and tool.spec.effect is not Effect.READ:
             raise ToolDenied("this is a dry run: nothing is changed", rule="dry_run")
+        if asked is not None:
+            # Last, and bound to the call as it will run: nothing may change it after the yes.
+            if ctx.ask is None:
+                raise _denial(asked)
+            ctx.ask(changed, asked)
         return tool, changed
 
     def _run(self, tool: Tool, call: ToolCall, ctx: GateContext) -> ToolResult:
@@ -192,12 +219,10 @@ def _event(
 
 
 def _denial(decision: HookDecision) -> ToolDenied:
-    """A refusal as an error. Nobody can confirm yet, so what needs confirmation is denied."""
+    """A refusal as an error. Where nobody can be asked, what needs a yes is denied."""
     if decision.action is HookAction.ASK:
         return ToolDenied(
-            f"{decision.reason} (rule {decision.rule}); nobody can confirm it here: approvals "
-            "arrive with a later version",
-            rule=APPROVAL,
+            f"{decision.reason} (rule {decision.rule}); nobody can be asked here", rule=APPROVAL
         )
     return ToolDenied(f"{decision.reason} (rule {decision.rule})", rule=decision.rule)
 

@@ -19,6 +19,8 @@ from llmos_workers.kernel import codec
 TOOL_KIND = "tool"
 DONE_KIND = "done"
 INTENT_KIND = "intent"
+VOID_KIND = "void"
+KINDS = frozenset({TOOL_KIND, DONE_KIND, INTENT_KIND, VOID_KIND})
 VERSION = 1
 
 Append = Callable[[bytes], object]
@@ -49,12 +51,14 @@ class RunJournal:
             if (response := read_journal_entry(entry)) is not None:
                 self._responses[response[0]] = response[1]
             return
-        if kind not in (TOOL_KIND, INTENT_KIND, DONE_KIND) or data.get("v") != VERSION:
+        if kind not in KINDS or data.get("v") != VERSION:
             raise CodecError(f"a journal entry of kind {kind!r} is not known here.")
         if kind == DONE_KIND:
             self.done = tuple(TraceStep.model_validate(step) for step in data["steps"])
         elif kind == INTENT_KIND:
             self._intents.add(data["call"])
+        elif kind == VOID_KIND:
+            self._intents.discard(data["call"])
         else:
             self._results[data["call"]] = ToolResult.model_validate(data["result"])
 
@@ -81,6 +85,12 @@ class RunJournal:
         key = _key(turn, call)
         self._write({"kind": INTENT_KIND, "call": key})
         self._intents.add(key)
+
+    def void(self, turn: int, call: ToolCall) -> None:
+        """Write that a call that was announced did not begin. Raises LeaseLost, GoalFinished."""
+        key = _key(turn, call)
+        self._write({"kind": VOID_KIND, "call": key})
+        self._intents.discard(key)
 
     def finish(self, turn: int, call: ToolCall, result: ToolResult) -> None:
         """Write how the call ended. Raises LeaseLost, GoalFinished."""

@@ -48,10 +48,24 @@ def prune_goals(runtime: Runtime) -> str:
     return f"{runtime.goals.prune()} forgotten"
 
 
+def expire_approvals(runtime: Runtime) -> str:
+    """End requests for approval that nobody answered; their goals go on without a yes."""
+    return f"{runtime.approvals.expire_due(runtime.clock.now())} expired"
+
+
+def send_webhooks(runtime: Runtime) -> str:
+    """Tell the configured URLs which goals ended."""
+    now = runtime.clock.now()
+    found = runtime.webhooks.collect(now)
+    return f"{found} new, {runtime.webhooks.deliver_due(now)}"
+
+
 DUTIES: dict[str, Callable[[Runtime], str]] = {
     "scan_traces": scan_traces,
     "flush_counters": flush_counters,
     "snapshot_state": snapshot_state,
     "reclaim_money": reclaim_money,
     "prune_goals": prune_goals,
+    "expire_approvals": expire_approvals,
+    "send_webhooks": send_webhooks,
 }

@@ -21,12 +21,14 @@ from llmos_workers.contracts.goal import GoalRecord, GoalState
 from llmos_workers.contracts.outcome import ErrorInfo, Outcome
 from llmos_workers.kernel import broker as broker_view
 from llmos_workers.kernel import keys, scripts, wire
+from llmos_workers.kernel.approvals import Approvals
 from llmos_workers.kernel.clock import Clock, SystemClock
-from llmos_workers.kernel.delayed import DelayedGoals, change
+from llmos_workers.kernel.delayed import DelayedGoals, change, change_many
 from llmos_workers.kernel.events import EventBus
 from llmos_workers.kernel.goal_codec import pairs, read_record
 from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.redis import Client
+from llmos_workers.kernel.schedules import Schedules, submitter
 from llmos_workers.kernel.sweep import Suspects, Sweep
 
 log = logging.getLogger(__name__)
@@ -75,6 +77,10 @@ class Recovery:
         self._goals = GoalStore(state, self._clock, retention_s=config.result_retention_secs)
         self._delayed = DelayedGoals(state, broker, self._goals)
         self._bus = EventBus(state)
+        self._approvals = Approvals(state, wake=self._delayed.wake)
+        self._scheduling = config.enable_scheduling
+        self._schedules = Schedules(state, self._clock)
+        self._submit = submitter(self._goals, broker, self._clock)
         self._lists = [name for queue in queues for name in wire.queue_lists(queue)]
         self._sweep = Sweep(state, broker, self._lists, self._grace_s, self._clock)
 
@@ -89,7 +95,9 @@ class Recovery:
 
     def work(self) -> Recovered:
         """A tick without the lock."""
-        woken = self._delayed.move_due(self._now())
+        woken = self._delayed.move_due(self._now()) + self._approvals.wake_due()
+        if self._scheduling:
+            self._schedules.tick(self._now(), self._submit)
         died, dead = self._take_back()
         lost = self._send_again(self._sweep.go_on(BUDGET_SECS))
         return Recovered(died=died, lost=lost, dead=dead, woken=woken)
@@ -154,11 +162,13 @@ class Recovery:
         if not suspects:
             return 0
         why = "its message was lost; it is sent again"
-        lost: list[GoalRecord] = []
-        for goal_id, since in suspects:
-            changed = self._change("lost", goal_id, why, (repr(since), self._grace_s))
-            if changed is not None:
-                lost.append(changed)
+        calls = [(goal_id, (repr(since), self._grace_s)) for goal_id, since in suspects]
+        replies = change_many(self._state, "lost", _notice(why), calls)
+        lost = [
+            read_record(goal_id, pairs(rest[0]))
+            for (goal_id, _), (code, *rest) in zip(suspects, replies, strict=True)
+            if code == b"ok"
+        ]
         wire.publish(self._broker, lost)
         self._sweep.handled([goal_id for goal_id, _ in suspects])
         if lost:
@@ -169,13 +179,16 @@ class Recovery:
         self, op: str, goal_id: str, why: str, args: Sequence[scripts.Argument]
     ) -> GoalRecord | None:
         """The record after the change; None when the goal is not in that state any more."""
-        data = json.dumps({"message": why, "by": "recovery"})
-        code, *rest = change(self._state, op, goal_id, data, args)
+        code, *rest = change(self._state, op, goal_id, _notice(why), args)
         return read_record(goal_id, pairs(rest[0])) if code == b"ok" else None
 
     def _now(self) -> float:
         seconds, micros = self._state.time()
         return seconds + micros / 1e6
+
+
+def _notice(why: str) -> str:
+    return json.dumps({"message": why, "by": "recovery"})
 
 
 def _goal_budget(goal_id: str) -> str:

@@ -18,6 +18,7 @@ from celery.exceptions import Ignore, Reject
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.decision import ModeDecision
 from llmos_workers.contracts.errors import (
+    ApprovalNeeded,
     BrokerUnavailable,
     GoalFinished,
     GoalNotFound,
@@ -255,7 +256,9 @@ def _work(
         try:
             result = work(Run(runtime, record, record.decision, guards))
         except RateLimited as error:
-            raise _park(runtime, guards.keeper.lease, error) from error
+            raise _wait_for_room(runtime, guards.keeper.lease, error) from error
+        except ApprovalNeeded as error:
+            raise _wait_for_yes(runtime, guards.keeper.lease, error) from error
         if isinstance(result, Handover):
             return _hand_over(runtime, result, guards.keeper.lease)
         return as_json(end(runtime, result, fence))
@@ -285,11 +288,24 @@ def _hand_over(runtime: Runtime, handover: Handover, lease: Lease) -> Next:
     return Next(decision)
 
 
-def _park(runtime: Runtime, lease: Lease, error: RateLimited) -> BaseException:
+def _wait_for_room(runtime: Runtime, lease: Lease, error: RateLimited) -> BaseException:
     """The endpoint has no room: the goal waits without a worker, and re-enters as this task."""
     wait_s = error.retry_after if error.retry_after is not None else UNKNOWN_WAIT_SECS
     due = runtime.clock.now() + wait_s * random.uniform(1.0, 1.25)
     runtime.delayed.park(lease, state=GoalState.WAITING_RATE, due=due, reason=error.message)
+    return _left()
+
+
+def _wait_for_yes(runtime: Runtime, lease: Lease, error: ApprovalNeeded) -> BaseException:
+    """A person has to answer: the goal waits without a worker until then."""
+    runtime.delayed.park(
+        lease, state=GoalState.WAITING_APPROVAL, due=None, reason=f"{error.message} {error.fix}"
+    )
+    return _left()
+
+
+def _left() -> BaseException:
+    """The task leaves without a result: the goal goes on as the same task later."""
     left: BaseException = Ignore()
     return left
 

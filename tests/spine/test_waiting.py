@@ -2,9 +2,12 @@
 
 import pytest
 
-from llmos_workers.contracts.goal import GoalState
+from llmos_workers.contracts.errors import ApprovalClosed
+from llmos_workers.contracts.goal import GoalOptions, GoalState
 from llmos_workers.contracts.modes import Mode
+from llmos_workers.contracts.state import TriggerType
 from llmos_workers.kernel import keys
+from llmos_workers.sentience.manager import SentienceManager
 from tests.support.wait import wait_until
 
 TIMEOUT = 60
@@ -53,3 +56,72 @@ def test_a_goal_that_waits_can_be_cancelled(llmos, system, project):
     wait_until(lambda: handle.status() is GoalState.WAITING_RATE, what="the goal waits")
     assert handle.cancel() is GoalState.CANCELLED
     assert handle.result(TIMEOUT).status == "CANCELLED"
+
+
+def worried(llmos, project):
+    """A project whose safety is low: shell and writes need a person's yes."""
+    manager = SentienceManager(llmos.redis, llmos.clock, llmos.config.sentience)
+    for _ in range(2):
+        state = manager.trigger(TriggerType.SAFETY_VIOLATION, "a test", project=project)
+    assert -0.5 < state.valence.safety < 0
+
+
+def open_approval(llmos, handle):
+    wait_until(lambda: handle.status() is GoalState.WAITING_APPROVAL, what="the goal waits")
+    (asked,) = [a for a in llmos.approvals() if a.goal_id == handle.id]
+    return asked
+
+
+def test_a_call_that_needs_a_yes_waits_for_it_and_runs_once(llmos, project, output, served):
+    worried(llmos, project)
+    before = served()
+    handle = llmos.submit(CALCULATOR, project=project)
+    write = open_approval(llmos, handle)
+    assert (write.tool, list(output.iterdir())) == ("Write", [])
+    assert "calculator.py" in write.shown
+    llmos.approve(write.approval_id, by="a tester")
+    wait_until((output / "calculator.py").is_file, what="the file is written")
+    bash = open_approval(llmos, handle)
+    assert bash.tool == "Bash"
+    llmos.approve(bash.approval_id)
+    outcome = handle.result(TIMEOUT)
+    assert outcome.status == "SUCCEEDED"
+    assert served() - before == outcome.llm_calls == 3, "no answer was bought again"
+    assert llmos.approval_requests.get(write.approval_id).decided_by == "a tester"
+
+
+def test_a_no_is_told_to_the_model_and_the_call_never_runs(llmos, project, output):
+    worried(llmos, project)
+    handle = llmos.submit(CALCULATOR, project=project)
+    llmos.deny(open_approval(llmos, handle).approval_id, why="not here", by="a tester")
+    outcome = handle.result(TIMEOUT)
+    assert outcome.status == "FAILED"
+    assert "not here" in f"{outcome.text} {outcome.error}"
+    assert not list(output.iterdir())
+
+
+def test_a_goal_that_waits_for_a_yes_can_be_cancelled(llmos, project, output):
+    worried(llmos, project)
+    handle = llmos.submit(CALCULATOR, project=project)
+    asked = open_approval(llmos, handle)
+    assert handle.cancel() is GoalState.CANCELLED
+    assert handle.result(TIMEOUT).status == "CANCELLED"
+    with pytest.raises(ApprovalClosed):
+        llmos.approve(asked.approval_id)
+    assert not list(output.iterdir())
+
+
+def test_a_schedule_submits_its_goal(llmos, project):
+    made = llmos.schedules.add(
+        "* * * * *", "Write a haiku about tides", options=GoalOptions(project=project)
+    )
+    # Moved so that its next minute is over: nothing here waits for a clock.
+    past = llmos.clock.now() - 61
+    llmos.redis.hset(keys.schedule(made.schedule_id), "next_at", repr(past))
+    llmos.redis.zadd(keys.SCHEDULES_DUE, {made.schedule_id: past})
+    try:
+        goals = wait_until(lambda: llmos.list(project=project), what="the goal is submitted")
+        assert goals[-1].text == "Write a haiku about tides"
+        assert llmos.get(goals[-1].goal_id).result(TIMEOUT).ok
+    finally:
+        llmos.schedules.remove(made.schedule_id)

@@ -76,19 +76,25 @@ class HookChain:
         return cls.of([SecurityHook(config.security.protected_paths), *more, *user])
 
     def ask(self, event: HookEvent) -> Verdict:
-        """Ask all hooks of the event's kind; the first refusal ends it."""
+        """Ask all hooks of the event's kind; the first no ends it.
+
+        A hook that wants a person asked does not silence the ones after it: a later no is a no.
+        """
         context: list[str] = []
+        asked: HookDecision | None = None
         for name, answer in self._answers[event.kind]:
             decision = _fail_closed(name, answer, event)
             match decision.action:
-                case HookAction.DENY | HookAction.ASK:
+                case HookAction.DENY:
                     named = replace(decision, rule=decision.rule or name)
                     return Verdict(event, named, tuple(context))
+                case HookAction.ASK:
+                    asked = asked or replace(decision, rule=decision.rule or name)
                 case HookAction.MODIFY:
                     event = _changed(event, decision)
                 case HookAction.INJECT:
                     context.append(decision.context[:MAX_CONTEXT_CHARS])
-        return Verdict(event, None, tuple(context))
+        return Verdict(event, asked, tuple(context))
 
 
 def _name(hook: Hook) -> str:
