@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from redis.exceptions import NoScriptError
+
 from llmos_workers.contracts.errors import GoalFinished, IllegalTransition, LeaseLost
-from llmos_workers.contracts.goal import FINAL_STATES, WAITING_STATES, GoalRecord, GoalState
+from llmos_workers.contracts.goal import FINAL_STATES, WAITING_STATES, GoalState
 from llmos_workers.kernel import keys, scripts, wire
 from llmos_workers.kernel.goal_codec import pairs, read_record
 from llmos_workers.kernel.goal_submit import not_found, state_event
@@ -64,7 +66,7 @@ class DelayedGoals:
 
     def wake(self, goal_id: str) -> bool:
         """Let a waiting goal go on now; False when it does not wait. Raises GoalNotFound."""
-        code, *rest = self._enter(goal_id, only_due=False)
+        code, *rest = self._enter([goal_id], only_due=False)[0]
         if code == b"missing":
             raise not_found(goal_id)
         if code != b"ok":
@@ -75,24 +77,44 @@ class DelayedGoals:
     def move_due(self, now: float, *, limit: int = BATCH) -> int:
         """Wake what is due at ``now`` (Unix time of the server), at most ``limit``; how many."""
         due = cast(list[bytes], self.redis.zrangebyscore(keys.DELAYED, "-inf", now, 0, limit))
-        woken: list[GoalRecord] = []
-        for each in due:
-            goal_id = each.decode()
-            code, *rest = self._enter(goal_id, only_due=True)
-            if code == b"ok":
-                woken.append(read_record(goal_id, pairs(rest[0])))
+        goal_ids = [each.decode() for each in due]
+        replies = self._enter(goal_ids, only_due=True)
+        woken = [
+            read_record(goal_id, pairs(rest[0]))
+            for goal_id, (code, *rest) in zip(goal_ids, replies, strict=True)
+            if code == b"ok"
+        ]
         return wire.publish(self.broker, woken) if woken else 0
 
-    def _enter(self, goal_id: str, *, only_due: bool) -> list[Any]:
+    def _enter(self, goal_ids: Sequence[str], *, only_due: bool) -> list[list[Any]]:
         event = state_event(GoalState.ACCEPTED, {"reason": "goes on after waiting"})
-        return change(self.redis, "wake", goal_id, event, (_WAITING, "1" if only_due else ""))
+        args = (_WAITING, "1" if only_due else "")
+        return change_many(self.redis, "wake", event, [(each, args) for each in goal_ids])
 
 
 def change(
     redis: Client, op: str, goal_id: str, event: str, args: Sequence[scripts.Argument]
 ) -> list[Any]:
     """Call lua/recovery.lua for one goal; its reply."""
-    names = [keys.goal(goal_id), keys.goal_events(goal_id), keys.DELAYED, keys.COUNTERS]
-    head = (op, goal_id, keys.goals_in_state(""), uuid.uuid4().hex, event)
+    return change_many(redis, op, event, [(goal_id, args)])[0]
+
+
+def change_many(
+    redis: Client,
+    op: str,
+    event: str,
+    calls: Sequence[tuple[str, Sequence[scripts.Argument]]],
+) -> list[list[Any]]:
+    """``change`` for several goals (id, arguments) in one round trip; a reply for each."""
     script = scripts.load("recovery", include=("fence",))
-    return cast(list[Any], script.run(redis, names, (*head, *args)))
+    with redis.pipeline(transaction=False) as pipe:
+        for goal_id, args in calls:
+            names = [keys.goal(goal_id), keys.goal_events(goal_id), keys.DELAYED, keys.COUNTERS]
+            head = (op, goal_id, keys.goals_in_state(""), uuid.uuid4().hex, event)
+            pipe.evalsha(script.sha, len(names), *names, *head, *args)
+        try:
+            return cast(list[list[Any]], pipe.execute())
+        except NoScriptError:
+            redis.script_load(script.text)
+    # None of them was known, so none was done.
+    return change_many(redis, op, event, calls)

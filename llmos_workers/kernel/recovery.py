@@ -21,6 +21,7 @@ from llmos_workers.contracts.goal import GoalRecord, GoalState
 from llmos_workers.contracts.outcome import ErrorInfo, Outcome
 from llmos_workers.kernel import broker as broker_view
 from llmos_workers.kernel import keys, scripts, wire
+from llmos_workers.kernel.admission import Admission
 from llmos_workers.kernel.approvals import Approvals
 from llmos_workers.kernel.clock import Clock, SystemClock
 from llmos_workers.kernel.delayed import DelayedGoals, change, change_many
@@ -77,6 +78,7 @@ class Recovery:
         self._goals = GoalStore(state, self._clock, retention_s=config.result_retention_secs)
         self._delayed = DelayedGoals(state, broker, self._goals)
         self._bus = EventBus(state)
+        self._admission = Admission(state, broker, self._goals, window=config.project_window)
         self._approvals = Approvals(state, wake=self._delayed.wake)
         self._scheduling = config.enable_scheduling
         self._schedules = Schedules(state, self._clock)
@@ -96,6 +98,7 @@ class Recovery:
     def work(self) -> Recovered:
         """A tick without the lock."""
         woken = self._delayed.move_due(self._now()) + self._approvals.wake_due()
+        self._admission.pump()
         if self._scheduling:
             self._schedules.tick(self._now(), self._submit)
         died, dead = self._take_back()

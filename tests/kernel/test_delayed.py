@@ -91,7 +91,7 @@ def test_a_goal_that_is_put_off_again_meanwhile_is_not_woken(system: System) -> 
     """Between looking for due goals and waking them it was woken, ran, and waits anew."""
     record, lease = running(system)
     system.delayed.park(lease, state=S.PARKED, due=soon(system), reason="later")
-    assert system.delayed._enter(record.goal_id, only_due=True)[0] == b"skip"
+    assert system.delayed._enter([record.goal_id], only_due=True)[0][0] == b"skip"
     assert system.goals.state(record.goal_id) is S.PARKED
 
 
@@ -106,11 +106,20 @@ def test_a_call_whose_answer_got_lost_is_answered_again(
     for _ in range(2):
         system.delayed.park(lease, state=S.PARKED, due=None, reason="later")
     token = uuid.UUID(int=2)
-    assert [system.delayed._enter(record.goal_id, only_due=False)[0] for _ in "ab"] == [b"ok"] * 2
+    for _ in range(2):
+        assert system.delayed._enter([record.goal_id], only_due=False)[0][0] == b"ok"
     assert states_in_stream(system.goals, record.goal_id) == [
         "ACCEPTED", "RUNNING", "PARKED", "ACCEPTED",
     ]  # fmt: skip
     assert system.goals.get(record.goal_id).deliveries == 0
+
+
+def test_a_server_that_forgot_the_script_is_given_it_again(system: System) -> None:
+    for _ in range(3):
+        _record, lease = running(system)
+        system.delayed.park(lease, state=S.PARKED, due=soon(system, -1), reason="later")
+    system.state.script_flush()
+    assert system.recovery.work().woken == 3
 
 
 def test_a_new_due_time_replaces_the_old(system: System) -> None:
