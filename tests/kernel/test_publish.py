@@ -267,6 +267,16 @@ def test_the_log_says_who_wrote_what(bench):
     assert [json.loads(line)["goal_id"] for line in lines] == [lease.goal_id, later.goal_id]
 
 
+def test_an_answer_that_got_lost_does_not_log_twice(bench):
+    """redis-py sends a script again when the connection broke after it ran."""
+    commit = bench.goal_that_writes({"a.txt": "a"})
+    later = bench.goal_that_writes({"a.txt": "b"})
+    again = bench.log.intend(commit, lease=None, start=0, checks=["a.txt"], sets=["a.txt"])
+    assert again == commit.seq
+    assert bench.log.newest(PROJECT) == [later, commit]
+    assert bench.log.state(PROJECT).pending == ""
+
+
 def test_the_log_is_bounded(bench, state):
     bench.log._kept = 3
     commits = [bench.goal_that_writes({"a.txt": str(n)}) for n in range(5)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 
 import pytest
@@ -10,6 +11,7 @@ import redis
 
 from llmos_workers.contracts.errors import LLMOSError
 from llmos_workers.kernel.lease import Lease
+from llmos_workers.kernel.tree import state_at
 from tests.kernel.goal_support import expire_lease
 from tests.kernel.stage_support import PROJECT, Bench, command_writes, listing, write
 from tests.support.wait import wait_until
@@ -215,3 +217,39 @@ def test_one_that_was_stopped_while_moving_in_does_no_harm_when_woken(
     assert process.wake() == "1"
     assert listing(bench.output) == expected != after
     assert bench.log.state(PROJECT).pending == ""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_files_are_what_the_log_says_after_many_publishers_and_kills(bench, publisher, seed):
+    """Several at once over the same few paths, most of them killed somewhere on the way."""
+    chance = random.Random(seed)
+    names = ["a.txt", "d/b.txt", "d/c.txt", "e/f/g.txt", "e/h.txt"]
+    write(bench.output, dict.fromkeys(names[:3], "first"))
+    processes = []
+    for number in range(24):
+        lease, stage = bench.run()
+        for name in chance.sample(names, 2):
+            if chance.random() < 0.3 and (stage.area / name).exists():
+                (stage.area / name).unlink()
+            else:
+                write(stage.area, {name: f"{number}"})
+        point, nth = chance.choice([*POINTS, ("never", 1)])
+        processes.append(publisher(lease.goal_id, lease.fence, point, nth, signal.SIGKILL))
+        if number % 4 == 3:
+            for process in processes:
+                process.wait()
+    bench.publisher.recover(PROJECT)
+    last = {}
+    for commit in reversed(bench.log.newest(PROJECT)):
+        for file in commit.files:
+            if "." not in file.path:
+                continue  # a folder, which two may make
+            assert file.path not in last or file.before == last[file.path], "a lost update"
+            last[file.path] = file.after
+    assert len(last) > 3
+    for path, left in last.items():
+        assert state_at(bench.output, path) == left, path
+    assert len({c.goal_id for c in bench.log.newest(PROJECT)}) == len(bench.log.newest(PROJECT))
+    bench.stages.sweep(lambda _: True)
+    bench.publisher.sweep(PROJECT, now=bench.clock.now() + 90_000)
+    assert bench.debris() == []

@@ -109,6 +109,38 @@ def test_writing_in_place_at_once_after_isolation_is_seen(bench, text):
     assert (bench.output / "b.txt").read_text() == "b"
 
 
+def test_a_write_within_the_tick_of_the_copying_is_seen(bench):
+    """On kernels with coarse file times nothing but the content tells."""
+    write(bench.output, {"a.txt": "a"})
+    _, stage = bench.run()
+    isolate(stage)
+    (stage.area / "a.txt").write_text("b")
+    stage.own["a.txt"] = look(stage.area, "a.txt")  # as if it had been the same tick
+    assert changed(stage) == {"a.txt": "changed"}
+
+
+def test_a_commit_that_lands_while_a_stage_is_built_is_in_it_whole(bench, monkeypatch):
+    from llmos_workers.kernel import stages
+
+    write(bench.output, {"a.txt": "old", "z.txt": "old"})
+    walk, landed = stages.tree.walk, []
+
+    def walk_and_land(root, visit):
+        def visit_and_land(folder, name, path, entry):
+            visit(folder, name, path, entry)
+            if not landed and path == "a.txt" and root == bench.output:
+                landed.append(1)
+                bench.goal_that_writes({"a.txt": "new", "z.txt": "new"})
+
+        walk(root, visit_and_land)
+
+    monkeypatch.setattr(stages.tree, "walk", walk_and_land)
+    _, stage = bench.run()
+    assert landed
+    assert (stage.area / "a.txt").read_text() == (stage.area / "z.txt").read_text() == "new"
+    assert stage.start == 1
+
+
 def test_a_changed_mode_is_a_change(bench):
     write(bench.output, {"a.sh": "a"})
     _, stage = bench.run()
