@@ -22,6 +22,7 @@ from llmos_workers.execution.hooks.budget import BudgetControlHook
 from llmos_workers.execution.hooks.chain import HookChain
 from llmos_workers.execution.tools.base import ToolContext
 from llmos_workers.execution.tools.registry import ToolRegistry
+from llmos_workers.kernel.admission import Admission
 from llmos_workers.kernel.approvals import Approvals
 from llmos_workers.kernel.clock import Clock, SystemClock
 from llmos_workers.kernel.delayed import DelayedGoals
@@ -93,6 +94,12 @@ class Runtime:
             kept_s=self.config.kernel.result_retention_secs,
             wake=self.delayed.wake,
         )
+
+    @cached_property
+    def admission(self) -> Admission:
+        """Whose turn it is."""
+        window = self.config.kernel.project_window
+        return Admission(self.redis, self.broker, self.goals, window=window)
 
     @cached_property
     def webhooks(self) -> Webhooks:

@@ -43,6 +43,7 @@ def stored(runtime: Runtime, goal_id: str) -> Outcome:
 def end(runtime: Runtime, outcome: Outcome, fence: int | None) -> Outcome:
     """Store the outcome (the first one wins) and tell the bus."""
     stored = runtime.goals.finish(outcome, fence=fence)
+    runtime.admission.leave(stored.goal_id, stored.project)
     topic = Topic.TASK_COMPLETE if stored.ok else Topic.TASK_FAILED
     runtime.bus.publish(
         topic,

@@ -115,6 +115,8 @@ def receive(
             raise _later(task, 1.0)
         if _held(record, runtime):
             raise _later(task, (record.lease_until or 0.0) - runtime.clock.now())
+        if not _admitted(task, runtime, record):
+            raise _left()
         return _dispatch(task, process, record)
     except UsageError as error:
         return as_json(unrecorded(task, error))
@@ -122,6 +124,14 @@ def receive(
         raise _later(task, held.remaining) from held
     except LOST_REDIS as error:
         raise Reject(str(error), requeue=True) from error
+
+
+def _admitted(task: Task, runtime: Runtime, record: GoalRecord) -> bool:
+    """Whether it is the goal's turn: a project's flood does not hold up the others."""
+    request = task.request
+    # What no envelope keeps would be lost with the message.
+    must = bool(request.callbacks or request.errbacks or request.chain)
+    return runtime.admission.admit(record, envelope=_envelope(task), must=must)
 
 
 def _dispatch(task: Task, process: Process, record: GoalRecord) -> dict[str, Any] | Next:
@@ -256,9 +266,9 @@ def _work(
         try:
             result = work(Run(runtime, record, record.decision, guards))
         except RateLimited as error:
-            raise _wait_for_room(runtime, guards.keeper.lease, error) from error
+            raise _wait_for_room(runtime, guards, error) from error
         except ApprovalNeeded as error:
-            raise _wait_for_yes(runtime, guards.keeper.lease, error) from error
+            raise _wait_for_yes(runtime, guards, error) from error
         if isinstance(result, Handover):
             return _hand_over(runtime, result, guards.keeper.lease)
         return as_json(end(runtime, result, fence))
@@ -288,19 +298,23 @@ def _hand_over(runtime: Runtime, handover: Handover, lease: Lease) -> Next:
     return Next(decision)
 
 
-def _wait_for_room(runtime: Runtime, lease: Lease, error: RateLimited) -> BaseException:
+def _wait_for_room(runtime: Runtime, guards: RunGuards, error: RateLimited) -> BaseException:
     """The endpoint has no room: the goal waits without a worker, and re-enters as this task."""
+    record, lease = guards.record, guards.keeper.lease
     wait_s = error.retry_after if error.retry_after is not None else UNKNOWN_WAIT_SECS
     due = runtime.clock.now() + wait_s * random.uniform(1.0, 1.25)
     runtime.delayed.park(lease, state=GoalState.WAITING_RATE, due=due, reason=error.message)
+    runtime.admission.leave(record.goal_id, record.project)
     return _left()
 
 
-def _wait_for_yes(runtime: Runtime, lease: Lease, error: ApprovalNeeded) -> BaseException:
+def _wait_for_yes(runtime: Runtime, guards: RunGuards, error: ApprovalNeeded) -> BaseException:
     """A person has to answer: the goal waits without a worker until then."""
+    record, lease = guards.record, guards.keeper.lease
     runtime.delayed.park(
         lease, state=GoalState.WAITING_APPROVAL, due=None, reason=f"{error.message} {error.fix}"
     )
+    runtime.admission.leave(record.goal_id, record.project)
     return _left()
 
 

@@ -50,7 +50,10 @@ class Hop:
     """A task as the hops see it."""
 
     def __init__(self, goal_id: str) -> None:
-        names = ("root_id", "parent_id", "group", "group_index", "chord", "reply_to")
+        names = (
+            "root_id", "parent_id", "group", "group_index", "chord", "reply_to",
+            "callbacks", "errbacks", "chain",
+        )  # fmt: skip
         self.request = SimpleNamespace(id=goal_id, correlation_id=goal_id, **dict.fromkeys(names))
         self.countdowns: list[float] = []
 

@@ -7,6 +7,7 @@ from llmos_workers.contracts.goal import GoalOptions, GoalState
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.state import TriggerType
 from llmos_workers.kernel import keys
+from llmos_workers.kernel.admission import Admission
 from llmos_workers.sentience.manager import SentienceManager
 from tests.support.wait import wait_until
 
@@ -125,3 +126,17 @@ def test_a_schedule_submits_its_goal(llmos, project):
         assert llmos.get(goals[-1].goal_id).result(TIMEOUT).ok
     finally:
         llmos.schedules.remove(made.schedule_id)
+
+
+def test_a_projects_goals_can_be_made_to_run_one_after_the_other(llmos, system, project):
+    """A window of 1: the second goal is parked until the first one ends."""
+    broker = llmos.broker
+    Admission(llmos.redis, broker, llmos.goals, window=100).set_window(project, 1)
+    system.rehearsal.faults.next("hold:1")
+    first = llmos.submit(CALCULATOR, project=project)
+    wait_until(lambda: first.status() is GoalState.RUNNING, what="the first goal runs")
+    second = llmos.submit("Write a haiku about wind", project=project)
+    wait_until(lambda: second.status() is GoalState.PARKED, what="the second waits its turn")
+    system.rehearsal.faults.release()
+    assert first.result(TIMEOUT).ok
+    assert second.result(TIMEOUT).ok

@@ -21,7 +21,9 @@ def test_a_fault_of_llmos_while_dispatching_ends_the_goal(state, redis_server, t
     config = LLMOSConfig.from_dict({"workspace": tmp_path, "redis": {"url": redis_server}})
     runtime = Runtime(config, redis=state)
     process = Process(os.getpid(), runtime, Broken())
-    task = SimpleNamespace(request=SimpleNamespace(id="id-1"))
+    unset = dict.fromkeys(("callbacks", "errbacks", "chain", "root_id", "parent_id", "group",
+                           "group_index", "chord", "reply_to", "correlation_id"))  # fmt: skip
+    task = SimpleNamespace(request=SimpleNamespace(id="id-1", **unset))
     outcome = receive(task, process, {"goal": "do it"})
     assert (outcome["status"], outcome["error"]["kind"]) == ("FAILED", "InternalError")
     assert "secret" not in outcome["error"]["message"]
