@@ -20,18 +20,22 @@ from llmos_workers.evolution.seed import install_seed_agents
 from llmos_workers.execution.gate import GateContext, ToolGate
 from llmos_workers.execution.hooks.budget import BudgetControlHook
 from llmos_workers.execution.hooks.chain import HookChain
+from llmos_workers.execution.sandbox.staged import StagedSandbox
 from llmos_workers.execution.tools.base import ToolContext
 from llmos_workers.execution.tools.registry import ToolRegistry
 from llmos_workers.kernel.admission import Admission
 from llmos_workers.kernel.approvals import Approvals
 from llmos_workers.kernel.clock import Clock, SystemClock
+from llmos_workers.kernel.commits import CommitLog
 from llmos_workers.kernel.delayed import DelayedGoals
 from llmos_workers.kernel.economy import TokenEconomy
 from llmos_workers.kernel.events import EventBus
 from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.prices import Prices
+from llmos_workers.kernel.publish import Publisher
 from llmos_workers.kernel.rates import Limits, ModelRates
 from llmos_workers.kernel.redis import Client, connect
+from llmos_workers.kernel.stages import Stages
 from llmos_workers.kernel.webhooks import Webhooks
 from llmos_workers.kernel.workspace import Workspace
 from llmos_workers.learning.outbox import IndexOutbox, ensure_indexed
@@ -94,6 +98,16 @@ class Runtime:
             kept_s=self.config.kernel.result_retention_secs,
             wake=self.delayed.wake,
         )
+
+    @cached_property
+    def publisher(self) -> Publisher:
+        """Stages to projects."""
+        return Publisher(self.workspace, CommitLog(self.redis), self.clock)
+
+    @cached_property
+    def stages(self) -> Stages:
+        """Where runs work."""
+        return Stages(self.workspace, self.publisher)
 
     @cached_property
     def admission(self) -> Admission:
@@ -263,7 +277,6 @@ class Runtime:
         from llmos_workers.flow.approval import asker
 
         record = run.record
-        folder = self.workspace.project(record.project)
         return GateContext(
             grants=frozenset(agent.tools),
             mode=run.decision.mode,
@@ -275,9 +288,9 @@ class Runtime:
             ask=asker(self.approvals, run) if source == "model" else None,
             tool=ToolContext(
                 project=record.project,
-                area=folder.output,
+                area=run.stage.area,
                 goal_id=record.goal_id,
-                sandbox=self.sandbox,
+                sandbox=StagedSandbox(self.sandbox, self.stages, run.stage),
                 deadline=self._steady_deadline(record, source),
                 cancelled=run.guards.cancelled,
                 dry_run=record.options.dry_run,

@@ -33,9 +33,19 @@ class RunJournal:
     that made them, the model's id of the call, and a digest of tool and arguments.
     """
 
-    def __init__(self, entries: Iterable[bytes] = (), append: Append = lambda _entry: None) -> None:
-        """Raises CodecError for entries that cannot be read."""
+    def __init__(
+        self,
+        entries: Iterable[bytes] = (),
+        append: Append = lambda _entry: None,
+        *,
+        effects_gone: bool = False,
+    ) -> None:
+        """``effects_gone``: the files that earlier calls made are lost, so that finished calls
+        have to run again; what was bought stays bought. Raises CodecError for entries that
+        cannot be read.
+        """
         self._append = append
+        self._effects_gone = effects_gone
         self._responses: dict[int, ModelResponse] = {}
         self._results: dict[str, ToolResult] = {}
         self._intents: set[str] = set()
@@ -53,6 +63,8 @@ class RunJournal:
             return
         if kind not in KINDS or data.get("v") != VERSION:
             raise CodecError(f"a journal entry of kind {kind!r} is not known here.")
+        if self._effects_gone:
+            return
         if kind == DONE_KIND:
             self.done = tuple(TraceStep.model_validate(step) for step in data["steps"])
         elif kind == INTENT_KIND:

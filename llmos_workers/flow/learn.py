@@ -49,7 +49,7 @@ def learn(
     )
     if healed is not None:
         trace = trace.model_copy(update={"trace_id": healed.trace_id})
-    run.guards.check()
+    run.guards.keeper.check()
     try:
         if healed is None and _same_calls(run, trace):
             runtime.traces.add_alias(run.project, run.decision.trace_id or "", run.record.text)

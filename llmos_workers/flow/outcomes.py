@@ -30,6 +30,7 @@ def make_outcome(
     decision: ModeDecision | None = None,
     text: str = "",
     steps: Iterable[TraceStep] = (),
+    published: bool = True,
     usage: Usage | None = None,
     llm_calls: int = 0,
     cost_micro: int = 0,
@@ -38,7 +39,7 @@ def make_outcome(
     learned_trace_id: str | None = None,
     error: ErrorInfo | None = None,
 ) -> Outcome:
-    """The outcome of ``record`` at Unix time ``now``."""
+    """The outcome of ``record`` at Unix time ``now``. What was not published is in no file."""
     steps = tuple(steps)
     decision = decision or record.decision
     return Outcome(
@@ -54,7 +55,7 @@ def make_outcome(
         slots=decision.slots if decision else {},
         text=text,
         replayed_from=replayed_from,
-        files=files_written(steps),
+        files=files_written(steps) if published else (),
         tool_calls=tuple(_summaries(steps)),
         llm_calls=llm_calls,
         usage=usage or Usage(),

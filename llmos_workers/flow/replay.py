@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmos_workers.contracts.decision import ModeDecision
+from llmos_workers.contracts.errors import PublishConflict
 from llmos_workers.contracts.goal import GoalState
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
@@ -17,6 +18,7 @@ from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.ptc import PTCExecutor, SequenceResult, ToolSequence
 from llmos_workers.execution.recording import record_step
 from llmos_workers.flow.outcomes import make_outcome
+from llmos_workers.flow.publish import publish
 from llmos_workers.flow.run import Run
 from llmos_workers.learning.answers import needs_model, replay_answer
 from llmos_workers.learning.followable import replay_blockers
@@ -24,6 +26,10 @@ from llmos_workers.learning.matching.slots import fill
 
 if TYPE_CHECKING:
     from llmos_workers.runtime import Runtime
+
+
+MAX_CONFLICTS = 3
+"""How often a replay starts again because another goal published what it worked on."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,20 @@ class Handover:
 
 
 def replay(run: Run) -> Outcome | Handover:
-    """Follow the decision's trace. Raises Cancelled, DeadlineExceeded or LeaseLost."""
+    """Follow the decision's trace, and again from the start when its files were changed by
+    another goal meanwhile: a replay costs nothing.
+
+    Raises Cancelled, DeadlineExceeded, LeaseLost; PublishConflict when it happens again and again.
+    """
+    for _ in range(MAX_CONFLICTS):
+        try:
+            return _replay(run)
+        except PublishConflict:
+            run = run.afresh()
+    return _replay(run)
+
+
+def _replay(run: Run) -> Outcome | Handover:
     runtime, decision = run.runtime, run.decision
     trace = runtime.traces.get(run.project, decision.trace_id or "")
     refusal = _refusal(run, trace)
@@ -51,8 +70,10 @@ def replay(run: Run) -> Outcome | Handover:
     )
     run.guards.check()
     done = _done_steps(runtime, steps, result)
-    latency_ms = (runtime.clock.steady() - started) * 1000
     open_end = _open_end(trace, decision, result)
+    if not open_end:
+        publish(run, done)
+    latency_ms = (runtime.clock.steady() - started) * 1000
     _count(run, trace, success=not open_end, latency_ms=latency_ms)
     if open_end:
         return _hand_over(decision, done, open_end)
@@ -75,7 +96,7 @@ def _refusal(run: Run, trace: ExecutionTrace | None) -> str:
         return f"trace {decision.trace_id} is gone"
     if decision.trace_version is not None and trace.version != decision.trace_version:
         return f"the trace became version {trace.version} after the decision"
-    area = run.runtime.workspace.peek(run.project).output
+    area = run.stage.area
     versions = run.runtime.tools.versions()
     followed = (c for c in decision.match.candidates if c.trace_id == decision.trace_id)
     stage = next((candidate.stage for candidate in followed), "exact")

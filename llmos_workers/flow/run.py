@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from llmos_workers.contracts.decision import ModeDecision
@@ -11,6 +11,7 @@ from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.kernel.clock import Clock
 from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.lease import LeaseKeeper
+from llmos_workers.kernel.stage import Stage
 
 if TYPE_CHECKING:
     from llmos_workers.runtime import Runtime
@@ -58,6 +59,15 @@ class Run:
     record: GoalRecord
     decision: ModeDecision
     guards: RunGuards
+    stage: Stage
+    """Where the run works; see docs/stages.md."""
+
+    def afresh(self) -> Run:
+        """The same run on a new stage of the project as it is now."""
+        self.stage.discard()
+        fence = self.guards.keeper.lease.fence
+        stage = self.runtime.stages.open(self.project, self.record.goal_id, fence)
+        return replace(self, stage=stage)
 
     @property
     def project(self) -> str:

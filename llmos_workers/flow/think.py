@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llmos_workers.contracts.errors import Cancelled, DeadlineExceeded
+from llmos_workers.contracts.errors import (
+    Cancelled,
+    DeadlineExceeded,
+    PublishConflict,
+    WorkspaceUnwritable,
+)
 from llmos_workers.contracts.goal import GoalState
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
-from llmos_workers.execution.agent import AgentResult, AgentTask
+from llmos_workers.execution.agent import AgentResult, AgentTask, describe
 from llmos_workers.execution.journal import RunJournal
 from llmos_workers.execution.llm import CallContext
 from llmos_workers.flow.learn import learn
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.progress import Progress
+from llmos_workers.flow.publish import publish
 from llmos_workers.flow.run import Run
 
 DEFAULT_AGENT = "system-agent"
@@ -45,6 +51,8 @@ def think(run: Run) -> Outcome:
     progress.flush()
     run.guards.keeper.check()
     _feel(run, result)
+    if result.error is None:
+        _publish(run, result)
     saved_micro, learned = 0, None
     if result.error is None:
         saved_micro = _saved(run, experience, result)
@@ -56,6 +64,7 @@ def think(run: Run) -> Outcome:
         decision=decision,
         text=result.text,
         steps=result.steps,
+        published=result.error is None,
         usage=result.usage,
         llm_calls=result.llm_calls,
         cost_micro=runtime.spent_on(run.record.goal_id),
@@ -65,12 +74,25 @@ def think(run: Run) -> Outcome:
     )
 
 
+def _publish(run: Run, result: AgentResult) -> None:
+    """A conflict ends the run as failed, with what it cost."""
+    try:
+        publish(run, result.steps)
+    except (PublishConflict, WorkspaceUnwritable) as error:
+        result.error = describe(error)
+
+
 def _journal(run: Run) -> RunJournal:
     """What earlier runs of the goal left; this run's entries are written under its lease."""
-    goals, keeper = run.runtime.goals, run.guards.keeper
+    goals, keeper, goal_id = run.runtime.goals, run.guards.keeper, run.record.goal_id
+    entries = goals.journal(goal_id)
+    commits = run.runtime.publisher.log
     return RunJournal(
-        goals.journal(run.record.goal_id),
+        entries,
         lambda entry: goals.append_journal(keeper.lease, entry),
+        effects_gone=bool(entries)
+        and run.stage.resumed_from is None
+        and not commits.of_goal(run.project, goal_id),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from llmos_workers.contracts.errors import GoalNotFound
 from llmos_workers.kernel.projects import ProjectManager
 from llmos_workers.runtime import Runtime
 
@@ -60,12 +61,25 @@ def send_webhooks(runtime: Runtime) -> str:
     return f"{found} new, {runtime.webhooks.deliver_due(now)}"
 
 
+def sweep_stages(runtime: Runtime) -> str:
+    """Remove the stages of ended goals, and finish commits that a dead worker left."""
+
+    def ended(goal_id: str) -> bool:
+        try:
+            return runtime.goals.state(goal_id).final
+        except GoalNotFound:
+            return True
+
+    return f"{runtime.stages.sweep(ended)} removed"
+
+
 DUTIES: dict[str, Callable[[Runtime], str]] = {
     "scan_traces": scan_traces,
     "flush_counters": flush_counters,
     "snapshot_state": snapshot_state,
     "reclaim_money": reclaim_money,
     "prune_goals": prune_goals,
+    "sweep_stages": sweep_stages,
     "expire_approvals": expire_approvals,
     "send_webhooks": send_webhooks,
 }

@@ -40,6 +40,7 @@ from llmos_workers.flow.run import Run, RunGuards
 from llmos_workers.kernel.lease import Lease, LeaseKeeper
 from llmos_workers.kernel.redact import shared
 from llmos_workers.kernel.redis import connect
+from llmos_workers.kernel.stage import Stage
 from llmos_workers.runtime import Runtime
 from llmos_workers.tasks.endings import (
     as_json,
@@ -263,15 +264,7 @@ def _work(
         if starts > runtime.config.kernel.max_deliveries:
             return as_json(dead(runtime, record, fence))
         guards.check()
-        try:
-            result = work(Run(runtime, record, record.decision, guards))
-        except RateLimited as error:
-            raise _wait_for_room(runtime, guards, error) from error
-        except ApprovalNeeded as error:
-            raise _wait_for_yes(runtime, guards, error) from error
-        if isinstance(result, Handover):
-            return _hand_over(runtime, result, guards.keeper.lease)
-        return as_json(end(runtime, result, fence))
+        return _staged(Run(runtime, record, record.decision, guards, _stage(runtime, guards)), work)
     except GoalFinished:
         return as_json(stored(runtime, record.goal_id))
     except (LeaseLost, Ignore, *LOST_REDIS):
@@ -281,6 +274,31 @@ def _work(
     except Exception as error:  # the process boundary: a goal never ends in a traceback
         log.exception("goal %s failed by a fault of llmos itself", record.goal_id)
         return as_json(end_by_fault(runtime, record, error, fence))
+
+
+def _stage(runtime: Runtime, guards: RunGuards) -> Stage:
+    record = guards.record
+    return runtime.stages.open(record.project, record.goal_id, guards.keeper.lease.fence)
+
+
+def _staged(run: Run, work: Work) -> dict[str, Any] | Next:
+    """Work in the run's stage. It is gone after every end, and kept for whoever goes on."""
+    runtime, guards = run.runtime, run.guards
+    try:
+        result = work(run)
+    except RateLimited as error:
+        raise _wait_for_room(runtime, guards, error) from error
+    except ApprovalNeeded as error:
+        raise _wait_for_yes(runtime, guards, error) from error
+    except (LeaseLost, *LOST_REDIS):
+        raise
+    except BaseException:
+        run.stage.discard()
+        raise
+    if isinstance(result, Handover):
+        return _hand_over(runtime, result, guards.keeper.lease)
+    run.stage.discard()
+    return as_json(end(runtime, result, guards.keeper.lease.fence))
 
 
 def _hand_over(runtime: Runtime, handover: Handover, lease: Lease) -> Next:

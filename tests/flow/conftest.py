@@ -125,7 +125,8 @@ class Flow:
         with LeaseKeeper(goals, lease, ttl_s=0.3) as keeper:
             after_start(keeper)
             guards = RunGuards(record, goals, self.runtime.clock, keeper)
-            result = replay(Run(self.runtime, record, decision, guards))
+            stage = self.runtime.stages.open(record.project, record.goal_id, lease.fence)
+            result = replay(Run(self.runtime, record, decision, guards, stage))
         goals.release(lease, state=GoalState.DISPATCHED)
         return result
 

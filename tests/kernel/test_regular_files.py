@@ -15,8 +15,8 @@ from llmos_workers.kernel.workspace import digest_file, read_inside
 def test_folders_and_pipes_are_refused_and_leave_nothing_open(tmp_path: Path, read) -> None:
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     for name in ("folder", "pipe"):
         with pytest.raises(ToolError, match="not a regular file"):
             read(tmp_path, name)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -40,17 +40,18 @@ def fill(path):
 
 
 def test_a_full_disk_ends_the_goal_and_says_so(llmos, project, output):
-    with mounted(output, "size=64k,mode=777"):
+    with mounted(output.parent, "size=128k,mode=755"):
+        output.mkdir()
         with pytest.raises(OSError, match="space"):
             fill(output / "filler")
         outcome = llmos.submit(CALCULATOR, project=project).result(TIMEOUT)
+        assert [path.name for path in output.iterdir()] == ["filler"]
     assert (outcome.status, outcome.error.kind) == ("FAILED", "WorkspaceUnwritable")
     assert "full" in outcome.error.message or "space" in outcome.error.message
-    assert not [path for path in output.iterdir() if path.name != "filler"]
 
 
 def test_a_read_only_project_ends_the_goal_and_says_so(llmos, project, output):
-    with mounted(output, "ro,size=64k"):
+    with mounted(output.parent, "ro,size=64k"):
         outcome = llmos.submit(CALCULATOR, project=project).result(TIMEOUT)
     assert (outcome.status, outcome.error.kind) == ("FAILED", "WorkspaceUnwritable")
     assert "read-only" in outcome.error.message.lower()

@@ -73,8 +73,8 @@ def test_a_goal_of_a_killed_worker_goes_on_with_its_own_message(
 
 def test_goals_without_a_message_run_once(llmos: LLMOS) -> None:
     """As after a crash of the client between record and message."""
-    options = GoalOptions(project="silent")
-    records = [new_record(f"{GOAL} {i}", options, now=llmos.clock.now()) for i in range(3)]
+    options = [GoalOptions(project=f"silent-{i}") for i in range(3)]
+    records = [new_record(GOAL, each, now=llmos.clock.now()) for each in options]
     llmos.goals.create_many(records)
     for record in records:
         assert llmos.get(record.goal_id).result(TIMEOUT).ok

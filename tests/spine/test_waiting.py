@@ -68,9 +68,12 @@ def worried(llmos, project):
 
 
 def open_approval(llmos, handle):
+    def asked():
+        return [a for a in llmos.approvals() if a.goal_id == handle.id]
+
+    (found,) = wait_until(asked, what="the goal asks")
     wait_until(lambda: handle.status() is GoalState.WAITING_APPROVAL, what="the goal waits")
-    (asked,) = [a for a in llmos.approvals() if a.goal_id == handle.id]
-    return asked
+    return found
 
 
 def test_a_call_that_needs_a_yes_waits_for_it_and_runs_once(llmos, project, output, served):
@@ -81,12 +84,12 @@ def test_a_call_that_needs_a_yes_waits_for_it_and_runs_once(llmos, project, outp
     assert (write.tool, list(output.iterdir())) == ("Write", [])
     assert "calculator.py" in write.shown
     llmos.approve(write.approval_id, by="a tester")
-    wait_until((output / "calculator.py").is_file, what="the file is written")
     bash = open_approval(llmos, handle)
-    assert bash.tool == "Bash"
+    assert (bash.tool, list(output.iterdir())) == ("Bash", []), "nothing is published yet"
     llmos.approve(bash.approval_id)
     outcome = handle.result(TIMEOUT)
     assert outcome.status == "SUCCEEDED"
+    assert (output / "calculator.py").is_file()
     assert served() - before == outcome.llm_calls == 3, "no answer was bought again"
     assert llmos.approval_requests.get(write.approval_id).decided_by == "a tester"
 

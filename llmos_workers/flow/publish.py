@@ -1,0 +1,33 @@
+"""Publish: what a run did in its stage becomes the project's, in one commit under the fence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from llmos_workers.contracts.commits import CommitFacts, Writer
+from llmos_workers.contracts.trace import TraceStep
+from llmos_workers.flow.run import Run
+from llmos_workers.learning.dependence import inputs_of
+
+
+def publish(run: Run, steps: Sequence[TraceStep]) -> None:
+    """Publish the run's stage, once everything in it is as it should be.
+
+    Raises PublishConflict when a file that the run changed or read was changed by somebody else
+    meanwhile; Cancelled, LeaseLost, WorkspaceUnwritable. Nothing is published then.
+    """
+    decision = run.decision
+    writers = {
+        written.path: Writer(step=number)
+        for number, step in enumerate(steps)
+        for written in step.writes
+    }
+    facts = CommitFacts(
+        mode=decision.mode,
+        trace_id=decision.trace_id or "",
+        trace_version=decision.trace_version,
+        writers=writers,
+    )
+    run.runtime.publisher.publish(
+        run.stage, lease=run.guards.keeper.lease, facts=facts, reads=inputs_of(steps)
+    )
