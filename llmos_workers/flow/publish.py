@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmos_workers.contracts.commits import CommitFacts, Writer
+from llmos_workers.contracts.errors import PublishConflict
 from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.flow.run import Run
 from llmos_workers.learning.dependence import inputs_of
@@ -28,6 +29,9 @@ def publish(run: Run, steps: Sequence[TraceStep]) -> None:
         trace_version=decision.trace_version,
         writers=writers,
     )
-    run.runtime.publisher.publish(
-        run.stage, lease=run.guards.keeper.lease, facts=facts, reads=inputs_of(steps)
-    )
+    publisher, lease, reads = run.runtime.publisher, run.guards.keeper.lease, inputs_of(steps)
+    try:
+        publisher.publish(run.stage, lease=lease, facts=facts, reads=reads)
+    except PublishConflict:
+        # One that came at the same moment may have made the very same files.
+        publisher.publish(run.stage, lease=lease, facts=facts, reads=reads)

@@ -75,7 +75,8 @@ class Publisher:
 
         ``reads``: files that the run's result depends on, as it read them. The stage is gone
         afterwards, unless an error says that nothing was published. Raises PublishConflict (a
-        file that the run changed, removed or read was changed since the stage was opened),
+        file that the run changed, removed or read was changed since the stage was opened, to
+        something else than the run made of it),
         LeaseLost, Cancelled: nothing is published then. Raises ToolError for files that cannot
         be published, WorkspaceUnwritable (the commit may be logged: it is then finished by
         whoever comes next).
@@ -86,7 +87,7 @@ class Publisher:
             stage.discard()
             return known
         with _file_errors(project):
-            changes = stage.changes()
+            changes = [each for each in stage.changes() if not _agreed(stage, each)]
             if not changes:
                 stage.discard()
                 return None
@@ -287,6 +288,24 @@ def _undisturbed(output: Path, change: Change) -> bool:
     if kinds == {FileKind.FOLDER}:
         return now is None or now.kind is FileKind.FOLDER
     return now is None if change.before is None else change.before.same(now)
+
+
+def _agreed(stage: Stage, change: Change) -> bool:
+    """Whether somebody else has meanwhile published just what this change would make."""
+    output = stage.project.output
+    now, after = tree.look(output, change.path), change.after
+    if now is not None and after is not None and now.kind is after.kind is FileKind.FOLDER:
+        return change.before is None
+    if _undisturbed(output, change):
+        return False
+    if now is None or after is None:
+        return now is after
+    if now.kind is not after.kind:
+        return False
+    if now.kind is FileKind.LINK:
+        return now.target == after.target
+    mine = tree.state_at(stage.area, change.path)
+    return mine is not None and mine == tree.state_at(output, change.path)
 
 
 def _resolved(stage: Stage, path: str) -> str:

@@ -152,6 +152,32 @@ def test_the_second_of_two_that_touch_the_same_conflicts(bench, first, second, n
     assert bench.debris() == []
 
 
+def test_two_goals_that_make_the_very_same_file_agree(bench):
+    """What the second adds beside it is published; the file itself is no conflict."""
+    write(bench.output, {"old.txt": "old"})
+    one, stage_one = bench.run()
+    two, stage_two = bench.run()
+    for stage in (stage_one, stage_two):
+        write(stage.area, {"same.txt": "same", "d/deep.txt": "deep"})
+        (stage.area / "old.txt").unlink()
+    write(stage_two.area, {"more.txt": "more"})
+    bench.publisher.publish(stage_one, lease=one)
+    commit = bench.publisher.publish(stage_two, lease=two)
+    assert [file.path for file in commit.files] == ["more.txt"]
+    assert (bench.output / "same.txt").read_text() == "same"
+    assert not (bench.output / "old.txt").exists()
+
+
+def test_two_goals_that_make_the_very_same_and_nothing_else_are_one_commit(bench):
+    one, stage_one = bench.run()
+    two, stage_two = bench.run()
+    for stage in (stage_one, stage_two):
+        write(stage.area, {"same.txt": "same"})
+    assert bench.publisher.publish(stage_one, lease=one)
+    assert bench.publisher.publish(stage_two, lease=two) is None
+    assert bench.debris() == []
+
+
 def test_the_script_alone_sees_conflicts_that_came_after_the_files_were_compared(bench):
     two, stage_two = bench.run()
     one, stage_one = bench.run()
