@@ -11,7 +11,7 @@ from typing import TypeVar
 from llmos_workers.client_connect import RedisPlace, talking
 from llmos_workers.contracts.errors import BrokerUnavailable
 from llmos_workers.contracts.events import GoalEvent, GoalEventKind
-from llmos_workers.contracts.goal import FINAL_STATES, GoalRecord, GoalState
+from llmos_workers.contracts.goal import FINAL_STATES, GoalRecord
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.kernel.clock import Clock
 from llmos_workers.kernel.goals import GoalStore
@@ -110,12 +110,6 @@ def wait_for_outcome(line: Line, goal_id: str, until: float | None) -> Outcome |
 def is_end(event: GoalEvent) -> bool:
     """Whether the event says that the goal reached a final state."""
     return event.kind == GoalEventKind.STATE and event.data.get("state") in FINAL_STATES
-
-
-def is_waiting_for_approval(event: GoalEvent) -> bool:
-    """Whether the event says that a person has to approve before the goal goes on."""
-    waiting = GoalState.WAITING_APPROVAL
-    return event.kind == GoalEventKind.STATE and event.data.get("state") == waiting
 
 
 def _news(goal_id: str, after: str, block_ms: int | None, goals: GoalStore) -> list[GoalEvent]:

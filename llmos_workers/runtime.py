@@ -17,7 +17,7 @@ from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.contracts.state import CognitivePolicy, TriggerType
 from llmos_workers.evolution.agents import AgentLoader
 from llmos_workers.evolution.seed import install_seed_agents
-from llmos_workers.execution.gate import GateContext, ToolGate
+from llmos_workers.execution.gate import Ask, GateContext, ToolGate
 from llmos_workers.execution.hooks.budget import BudgetControlHook
 from llmos_workers.execution.hooks.chain import HookChain
 from llmos_workers.execution.sandbox.staged import StagedSandbox
@@ -271,11 +271,14 @@ class Runtime:
             self.outbox.drain(self.index, self.embedder, self.traces)
 
     def gate_context(
-        self, run: Run, *, source: Literal["model", "trace"], agent: AgentDefinition
+        self,
+        run: Run,
+        *,
+        source: Literal["model", "trace"],
+        agent: AgentDefinition,
+        ask: Ask | None = None,
     ) -> GateContext:
         """What the gate has to know about a run under ``agent``'s grants."""
-        from llmos_workers.flow.approval import asker
-
         record = run.record
         return GateContext(
             grants=frozenset(agent.tools),
@@ -285,7 +288,7 @@ class Runtime:
             agent=agent.name,
             policy=self.policy(record.project),
             source=source,
-            ask=asker(self.approvals, run) if source == "model" else None,
+            ask=ask,
             tool=ToolContext(
                 project=record.project,
                 area=run.stage.area,

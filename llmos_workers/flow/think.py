@@ -18,6 +18,7 @@ from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.agent import AgentResult, AgentTask, describe
 from llmos_workers.execution.journal import RunJournal
 from llmos_workers.execution.llm import CallContext
+from llmos_workers.flow.approval import asker
 from llmos_workers.flow.learn import learn
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.progress import Progress
@@ -43,7 +44,9 @@ def think(run: Run) -> Outcome:
     progress = Progress(runtime.goals, run.record.goal_id, fence=fence)
     result = runtime.agent_loop.run(
         task,
-        runtime.gate_context(run, source="model", agent=task.agent),
+        runtime.gate_context(
+            run, source="model", agent=task.agent, ask=asker(runtime.approvals, run)
+        ),
         _call_context(run, progress),
         journal=journal,
         before_turn=_limits(run),

@@ -28,7 +28,7 @@ from llmos_workers.contracts.errors import (
     RateLimited,
     UsageError,
 )
-from llmos_workers.contracts.goal import PAYLOAD_VERSION, GoalRecord, GoalState, TaskEnvelope
+from llmos_workers.contracts.goal import GoalRecord, GoalState, TaskEnvelope
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.payload import parse_payload
@@ -37,6 +37,7 @@ from llmos_workers.flow.dispatch import Dispatcher
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.replay import Handover
 from llmos_workers.flow.run import Run, RunGuards
+from llmos_workers.kernel.goals import new_record
 from llmos_workers.kernel.lease import Lease, LeaseKeeper
 from llmos_workers.kernel.redact import shared
 from llmos_workers.kernel.redis import connect
@@ -179,15 +180,7 @@ def _record(
         return runtime.goals.get(goal_id)
     text, options, traceparent = parse_payload(payload, args)
     now = runtime.clock.now()
-    record = GoalRecord(
-        goal_id=goal_id,
-        text=text,
-        options=options,
-        version=PAYLOAD_VERSION,
-        traceparent=traceparent,
-        created_at=now,
-        updated_at=now,
-    )
+    record = new_record(text, options, now=now, goal_id=goal_id, traceparent=traceparent)
     return runtime.goals.ensure(record)[0]
 
 

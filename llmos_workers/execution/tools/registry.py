@@ -18,6 +18,7 @@ class ToolRegistry:
 
     def __init__(self, tools: Iterable[Tool] = ()) -> None:
         self._tools: dict[str, Tool] = {}
+        self._versions: dict[str, str] = {}
         for tool in tools:
             self.register(tool)
 
@@ -37,6 +38,8 @@ class ToolRegistry:
         if faults:
             raise ConfigError(f"tool {spec.name!r}: {'; '.join(faults)}.")
         self._tools[spec.name] = tool
+        # Hashed once: every dispatch and replay asks for all of them.
+        self._versions[spec.name] = spec.version
 
     def find(self, name: str) -> Tool | None:
         """The tool of exactly that name, or None."""
@@ -64,4 +67,4 @@ class ToolRegistry:
 
     def versions(self) -> dict[str, str]:
         """Each tool's version: what a recorded call is compared with."""
-        return {name: tool.spec.version for name, tool in self._tools.items()}
+        return dict(self._versions)
