@@ -30,6 +30,7 @@ from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.trace_fields import COUNTERS
 from llmos_workers.learning.trace_file import to_markdown, with_front_matter
 from llmos_workers.learning.trace_folder import TraceFolder, is_older
+from llmos_workers.learning.trace_history import TraceHistory
 from llmos_workers.learning.trace_store import Conflict, TraceRecord, TraceStore
 
 log = logging.getLogger(__name__)
@@ -54,8 +55,8 @@ class ScanReport:
 class TraceSync:
     """Reads through Redis, checks against the folder, writes both. Thread-safe."""
 
-    def __init__(self, store: TraceStore, folder: TraceFolder) -> None:
-        self._store, self._folder = store, folder
+    def __init__(self, store: TraceStore, folder: TraceFolder, history: TraceHistory) -> None:
+        self._store, self._folder, self._history = store, folder, history
         self._problems: dict[str, tuple[str, MalformedFile]] = {}
 
     def problems(self) -> Sequence[MalformedFile]:
@@ -202,6 +203,8 @@ class TraceSync:
             update={"goal_signature": goal_signature(trace.goal_text), "revision": revision}
         )
         same = before is not None and _content(trace) == _content(before.trace)
+        if before is not None and not same:
+            self._keep(before.trace)
         record = TraceRecord(trace, revision, path, stamp, "", trace.usage_count)
         self._store.commit(record, before=before, index=not same, counters=before is None)
         counters = before.trace if before else trace
@@ -209,6 +212,13 @@ class TraceSync:
             record,
             trace=trace.model_copy(update={name: getattr(counters, name) for name in COUNTERS}),
         )
+
+    def _keep(self, trace: ExecutionTrace) -> None:
+        """Put aside what a hand edit replaced, where that can be written."""
+        try:
+            self._history.keep(trace)
+        except (WorkspaceUnwritable, MalformedFile) as error:
+            log.warning("what trace %s was before is not kept: %s", trace.trace_id, error)
 
     def _write_again(self, record: TraceRecord) -> TraceRecord:
         """The file is older than the record: write the record's content once more."""
@@ -258,6 +268,8 @@ class TraceSync:
         text = to_markdown(trace)
         if before and not fresh_file:
             text = with_front_matter(self._folder.read(path), trace)
+        if before and trace.version > before.trace.version:
+            self._history.keep(before.trace)
         staged, stamp = self._folder.stage(path, text)
         record = TraceRecord(trace, revision, path, stamp, staged, trace.usage_count)
         try:

@@ -19,6 +19,7 @@ from llmos_workers.kernel.lease import Lease
 from llmos_workers.kernel.workspace import Workspace
 from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.trace_folder import TRACE_ID, TraceFolder
+from llmos_workers.learning.trace_history import TraceHistory
 from llmos_workers.learning.trace_store import Conflict, TraceStore
 from llmos_workers.learning.trace_sync import ATTEMPTS, ScanReport, TraceSync
 
@@ -48,7 +49,9 @@ class TraceManager:
         cache_size: int = 100,
     ) -> None:
         self._store = TraceStore(client, cache_size=cache_size)
-        self._sync = TraceSync(self._store, TraceFolder(workspace))
+        self.history = TraceHistory(workspace)
+        """Versions that were replaced."""
+        self._sync = TraceSync(self._store, TraceFolder(workspace), self.history)
         self._clock = clock or SystemClock()
         self.matcher = matcher
         """What find_trace_with_llm asks; usually set after both exist."""
