@@ -33,7 +33,7 @@ def main() -> None:
     options.add_argument("--faults", action="store_true", help="list every wrong result")
     given = options.parse_args()
     asks = stream(given.goals, given.seed)
-    plain = run_stream("no memory", asks, mode="learner", settings=NO_MEMORY)
+    plain = run_stream("no memory", asks, mode="learner")
     caches = [
         *(exact_cache(asks, plain, digests=digests) for digests in (False, True)),
         *cosine_caches(asks, plain, COSINES),
@@ -46,9 +46,6 @@ def main() -> None:
     if given.svg:
         given.svg.write_text(chart(arms), encoding="utf-8")
     figures(plain, caches, no_judge, floor_micro(asks, plain))
-
-
-NO_MEMORY = {}
 
 
 def show(asks: Sequence[Ask], arms: Sequence[Arm], floor: int) -> None:

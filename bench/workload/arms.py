@@ -153,7 +153,7 @@ def _cached(
         started = time.perf_counter()
         source = find(ask.goal, number)
         if source is not None and (not digests or _inputs_same(asks[source], ask)):
-            result = _again(asks[source], plain.runs[source].result, ask)
+            result = recalled(asks[source], plain.runs[source].result, ask)
             arm.add(ask, Run(Spent(), (time.perf_counter() - started) * 1000, result, "hit"))
             continue
         arm.add(ask, plain.runs[number])
@@ -171,12 +171,10 @@ def _inputs_same(source: Ask, ask: Ask) -> bool:
     return all(then[name] == now[name] for name in source.task.inputs)
 
 
-def _again(source: Ask, recorded: Result, ask: Ask) -> Result:
+def recalled(source: Ask, recorded: Result, ask: Ask) -> Result:
     """The remembered effects upon today's inputs."""
-    before, files = source.inputs(), dict(ask.inputs())
-    for name, content in recorded.files.items():
-        if before.get(name) != content:
-            files[name] = content
-    for name in before.keys() - recorded.files.keys():
-        files.pop(name, None)
+    before = source.inputs()
+    written = {name: made for name, made in recorded.files.items() if before.get(name) != made}
+    removed = before.keys() - recorded.files.keys()
+    files = {name: now for name, now in ask.inputs().items() if name not in removed} | written
     return Result(recorded.ok, recorded.text, files)

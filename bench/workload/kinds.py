@@ -51,9 +51,7 @@ def _stem(name: str) -> str:
 
 def _each(sources: Sequence[str], pattern: str, **fixed: str) -> tuple[Values, ...]:
     """One set of values a source, its target made from its stem."""
-    return tuple(
-        {"source": s, "target": pattern.format(stem=_stem(s)), **fixed} for s in sources
-    )
+    return tuple({"source": s, "target": pattern.format(stem=_stem(s)), **fixed} for s in sources)
 
 
 def _grid(**choices: Sequence[str]) -> tuple[Values, ...]:
@@ -194,7 +192,8 @@ KINDS: tuple[Kind, ...] = (
         ),
         checks.licensed,
         _grid(
-            holder=("Ada Lovelace", "Grace Hopper"), year=("2024", "2025", "2026"),
+            holder=("Ada Lovelace", "Grace Hopper"),
+            year=("2024", "2025", "2026"),
             target=("LICENSE",),
         ),
     ),
@@ -240,13 +239,13 @@ KINDS: tuple[Kind, ...] = (
         "todos",
         ("Search {source} for {mark}s", "Find all {mark} comments in {source}"),
         checks.found_marks,
-        _each(SOURCES, "", mark="TODO", other="FIXME"),
+        _each(SOURCES, "", mark="TODO"),
     ),
     Kind(
         "fixmes",
         ("Search {source} for {mark}s", "Find all {mark} comments in {source}"),
         checks.found_marks,
-        _each(SOURCES, "", mark="FIXME", other="TODO"),
+        _each(SOURCES, "", mark="FIXME"),
     ),
     Kind(
         "fact",

@@ -10,11 +10,16 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "benchmarks.md").read_text()
-BENCHES = {
-    path.stem: path.read_text()
-    for path in sorted((ROOT / "bench").glob("*.py"))
-    if "\ndef main(" in path.read_text()
+FILES = sorted((ROOT / "bench").glob("*.py"))
+FOLDERS = sorted(path.parent for path in (ROOT / "bench").glob("*/__main__.py"))
+BENCHES = {path.stem: path.read_text() for path in FILES if "\ndef main(" in path.read_text()} | {
+    folder.name: "".join(
+        path.read_text()
+        for path in sorted(folder.glob("*.py"), key=lambda path: path.name != "__main__.py")
+    )
+    for folder in FOLDERS
 }
+"""Source of each bench by its name; a folder's begins with what its command runs."""
 ROW = re.compile(r"^\| (`python -m bench\.(\w+)[^`]*`)? ?\| (`.+?) \|", re.M)
 
 
