@@ -16,10 +16,10 @@ from celery.exceptions import Reject
 from celery.worker.request import Request
 from kombu.entity import Exchange, Queue
 
-from llmos_workers import compat, drain
+from llmos_workers import compat
 from llmos_workers.app_settings import celery_settings
 from llmos_workers.config import LLMOSConfig
-from llmos_workers.kernel import codec
+from llmos_workers.kernel import codec, drain
 from llmos_workers.kernel.shorten import short_text
 from llmos_workers.kernel.wire import describe
 

@@ -1,13 +1,15 @@
-"""Which pools a worker may have, and what they all must know."""
+"""Which pools a worker may have, what they all must know, and how they stop."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from celery import bootsteps
 from celery._state import _set_task_join_will_block
 
 from llmos_workers.contracts.errors import ConfigError
+from llmos_workers.kernel import drain
 
 REFUSED_POOLS = ("gevent", "eventlet")
 
@@ -29,6 +31,10 @@ class PoolGuard(bootsteps.Step):  # type: ignore[misc]
         except ConfigError as error:
             raise SystemExit(f"llmos: {error}") from None
         _set_task_join_will_block(True)
+        # Celery's soft shutdown sleeps for all of its time and tells nobody before. It runs in a
+        # prefork worker's signal handler, so it cannot see its children finish either.
+        longest = worker.app.conf.worker_soft_shutdown_timeout
+        worker.wait_for_soft_shutdown = partial(drain.finish_steps, longest)
 
 
 def check_pool(name: str) -> None:

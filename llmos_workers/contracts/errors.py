@@ -36,6 +36,7 @@
     │   ├── ApprovalNeeded         a person has to say yes first; carries approval_id
     │   ├── Cancelled
     │   ├── DeadlineExceeded
+    │   ├── WorkerStopping         the goal goes on in another worker
     │   ├── PublishConflict        files of a project were changed by someone else meanwhile
     │   ├── ApprovalClosed         the request was answered, used, or is too old
     │   └── NotFinished            a wait ended before its goal (TimeoutError)      exit 8
@@ -259,6 +260,10 @@ class Cancelled(GoalStateError):
 
 class DeadlineExceeded(GoalStateError):
     """The goal's deadline passed; no further step is started."""
+
+
+class WorkerStopping(GoalStateError):
+    """This worker was told to stop: the goal is given back, and goes on from its journal."""
 
 
 class ApprovalClosed(GoalStateError):

@@ -26,6 +26,7 @@ from llmos_workers.contracts.outcome import ErrorInfo, Usage
 from llmos_workers.contracts.rehearsal import is_rehearsal_failure
 from llmos_workers.contracts.tools import CONFINED_TOOLS, Effect, ToolCall, ToolResult, ToolSpec
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
+from llmos_workers.execution.conversation import Conversation, text_block, tool_result_block
 from llmos_workers.execution.gate import GateContext, ToolGate
 from llmos_workers.execution.journal import RunJournal
 from llmos_workers.execution.llm import CallContext, ModelGateway, ModelRequest, ModelResponse
@@ -45,9 +46,6 @@ WHOLE = frozenset({"tool_use", "end_turn", "stop_sequence", "pause_turn"})
 """Stop reasons with which the calls of a response are whole. Only ``tool_use`` announces them,
 but endpoints that speak the API loosely end a turn beside a call, and that is no finished goal.
 """
-
-SPOKEN = frozenset({"text", "thinking", "redacted_thinking"})
-"""Blocks of the model's own; all others come from tools."""
 
 IN_DOUBT = (
     "this call was begun by an earlier run that was interrupted: whether it had its effect is not "
@@ -101,7 +99,7 @@ class AgentLoop:
         call_context: CallContext,
         *,
         journal: RunJournal | None = None,
-        before_turn: Callable[[], None] = lambda: None,
+        before_step: Callable[[], None] = lambda: None,
     ) -> AgentResult:
         """Take turns until the model ends, a limit is met or the endpoint fails.
 
@@ -109,17 +107,20 @@ class AgentLoop:
 
         RateLimited and ApprovalNeeded are raised: the goal waits without a worker, and a
         successor reads the journal.
-        ``before_turn`` may raise to stop the run. A cancel, a passed deadline, a spent budget
-        and a failing endpoint end in a result with what was done so far; LeaseLost is raised,
-        and so is a refusal (BudgetExceeded, ToolDenied) before the first call.
+        ``before_step`` is asked before each call of the model or a tool and may raise to stop
+        the run. A cancel, a passed deadline, a spent budget and a failing endpoint end in a
+        result with what was done so far; LeaseLost and WorkerStopping are raised, and so is a
+        refusal (BudgetExceeded, ToolDenied) before the first call.
         """
         result = AgentResult(steps=list(task.done))
-        conversation = _Conversation(task)
+        conversation = Conversation(
+            first_message(task.goal, experience=task.experience, done=task.done)
+        )
         request_parts = self._fixed_parts(task, gate_context)
-        contexts = _Contexts(gate_context, call_context, journal or RunJournal())
+        contexts = _Contexts(gate_context, call_context, journal or RunJournal(), before_step)
         for turn in range(task.max_turns):
             try:
-                before_turn()
+                before_step()
                 conversation.tell(self._gate.prompt(task.goal, gate_context))
                 response = self._ask(conversation, request_parts, turn, contexts)
             except RateLimited:
@@ -147,7 +148,7 @@ class AgentLoop:
 
     def _ask(
         self,
-        conversation: _Conversation,
+        conversation: Conversation,
         parts: dict[str, Any],
         turn: int,
         contexts: _Contexts,
@@ -188,7 +189,7 @@ class AgentLoop:
         )
 
     def _ended(
-        self, response: ModelResponse, conversation: _Conversation, result: AgentResult
+        self, response: ModelResponse, conversation: Conversation, result: AgentResult
     ) -> bool:
         """Handle a response that calls no tool; True when the run is over."""
         match response.stop_reason:
@@ -230,7 +231,7 @@ class AgentLoop:
 
     @staticmethod
     def _continue_cut_off(
-        response: ModelResponse, conversation: _Conversation, result: AgentResult
+        response: ModelResponse, conversation: Conversation, result: AgentResult
     ) -> bool:
         """max_tokens: a cut-off call is never run; a cut-off text is continued a few times."""
         conversation.continuations += 1
@@ -251,13 +252,15 @@ class AgentLoop:
             conversation.user([tool_result_block(c, refused) for c in response.tool_uses])
         else:
             conversation.partial += response.text
-            conversation.user([_text("Your answer was cut off. Go on exactly where you stopped.")])
+            conversation.user(
+                [text_block("Your answer was cut off. Go on exactly where you stopped.")]
+            )
         return False
 
     def _use_tools(
         self,
         response: ModelResponse,
-        conversation: _Conversation,
+        conversation: Conversation,
         result: AgentResult,
         turn: int,
         contexts: _Contexts,
@@ -266,7 +269,11 @@ class AgentLoop:
         blocks = []
         conversation.partial = ""
         for call in response.tool_uses:
-            outcome = self._use_tool(call, turn, result, contexts)
+            try:
+                outcome = self._use_tool(call, turn, result, contexts)
+            except (Cancelled, DeadlineExceeded) as error:
+                result.error = describe(error)
+                return
             blocks.append(tool_result_block(call, outcome))
             if outcome.error_kind == WorkspaceUnwritable.__name__:
                 # No other call can help where nothing can be written.
@@ -276,7 +283,7 @@ class AgentLoop:
                     fix="Make the workspace writable and give it room, then submit again.",
                 )
                 return
-        blocks += [_text(words) for words in contexts.gate.injected]
+        blocks += [text_block(told) for told in contexts.gate.injected]
         contexts.gate.injected.clear()
         conversation.user(blocks)
 
@@ -307,6 +314,7 @@ class AgentLoop:
     ) -> ToolResult:
         """Run a call that no earlier run finished, and journal how it ended."""
         journal = contexts.journal
+        contexts.before_step()
         outside = spec is not None and spec.effect is Effect.EXTERNAL
         if outside and journal.in_doubt(turn, call):
             if call.name not in CONFINED_TOOLS:
@@ -332,46 +340,7 @@ class _Contexts:
     gate: GateContext
     call: CallContext
     journal: RunJournal
-
-
-class _Conversation:
-    """The messages so far. Assistant blocks go back to the API unmodified."""
-
-    def __init__(self, task: AgentTask) -> None:
-        text = first_message(task.goal, experience=task.experience, done=task.done)
-        self.messages: list[dict[str, Any]] = [{"role": "user", "content": [_text(text)]}]
-        self.partial = ""
-        self.continuations = 0
-
-    def assistant(self, response: ModelResponse) -> None:
-        # An assistant turn without blocks is refused by the API.
-        if response.content:
-            self.messages.append({"role": "assistant", "content": response.content})
-
-    def resume(self, response: ModelResponse) -> None:
-        """A paused turn goes back as it is, and goes on."""
-        self.assistant(response)
-        if not response.content or response.content[-1].get("type") in SPOKEN:
-            # Words of the assistant at the end would be a prefill, which models refuse.
-            self.user([_text("Go on.")])
-
-    def user(self, blocks: list[dict[str, Any]]) -> None:
-        self.messages.append({"role": "user", "content": blocks})
-
-    def tell(self, context: tuple[str, ...]) -> None:
-        """Add what hooks want said to the message that is about to be sent."""
-        if context:
-            blocks = self.messages[-1]["content"]
-            self.messages[-1] = self.messages[-1] | {
-                "content": [*blocks, *(_text(words) for words in context)]
-            }
-
-    def finish(self, text: str) -> str:
-        return (self.partial + text).strip()
-
-
-def _text(text: str) -> dict[str, Any]:
-    return {"type": "text", "text": text}
+    before_step: Callable[[], None]
 
 
 def _no_skill(text: str) -> ErrorInfo | None:
@@ -380,17 +349,6 @@ def _no_skill(text: str) -> ErrorInfo | None:
         return None
     _, _, words = text.partition(":")
     return ErrorInfo(kind="RehearsalFailure", message=words.strip())
-
-
-def tool_result_block(call: ToolCall, result: ToolResult) -> dict[str, Any]:
-    """A tool's result as the Messages API takes it."""
-    text = result.output if result.ok else "\n".join(filter(None, (result.error, result.output)))
-    return {
-        "type": "tool_result",
-        "tool_use_id": call.call_id,
-        "content": text or "(no output)",
-        "is_error": not result.ok,
-    }
 
 
 def describe(error: LLMOSError) -> ErrorInfo:

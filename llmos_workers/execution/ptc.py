@@ -76,11 +76,16 @@ class PTCExecutor:
         ctx: GateContext,
         *,
         on_step: Callable[[int, TraceStep, ToolResult], None] | None = None,
+        before_step: Callable[[], None] = lambda: None,
     ) -> SequenceResult:
-        """Run the steps in order until the end or the first difference. Never raises for one."""
+        """Run the steps in order until the end or the first difference, which is never raised.
+
+        ``before_step`` may raise to stop the sequence.
+        """
         results: list[ToolResult] = []
         varying: set[str] = set()
         for index, step in enumerate(sequence.steps):
+            before_step()
             reason = self._before(step, sequence.touched(index), varying, ctx)
             if reason:
                 return SequenceResult(results, False, index, reason)

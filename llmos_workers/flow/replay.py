@@ -44,7 +44,8 @@ def replay(run: Run) -> Outcome | Handover:
     """Follow the decision's trace, and again from the start when its files were changed by
     another goal meanwhile: a replay costs nothing.
 
-    Raises Cancelled, DeadlineExceeded, LeaseLost; PublishConflict when it happens again and again.
+    Raises Cancelled, DeadlineExceeded, LeaseLost, WorkerStopping; PublishConflict when it happens
+    again and again.
     """
     for _ in range(MAX_CONFLICTS):
         try:
@@ -66,7 +67,9 @@ def _replay(run: Run) -> Outcome | Handover:
     # A replay runs under the grants that its agent has today.
     agent = runtime.agents.get(run.record.options.agent or trace.agent)
     result = PTCExecutor(runtime.gate, runtime.clock).execute_sequence(
-        sequence, runtime.gate_context(run, source="trace", agent=agent)
+        sequence,
+        runtime.gate_context(run, source="trace", agent=agent),
+        before_step=run.guards.before_step,
     )
     run.guards.check()
     done = _done_steps(runtime, steps, result)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from llmos_workers.contracts.decision import ModeDecision
-from llmos_workers.contracts.errors import Cancelled, DeadlineExceeded
+from llmos_workers.contracts.errors import Cancelled, DeadlineExceeded, WorkerStopping
 from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.kernel.clock import Clock
 from llmos_workers.kernel.goals import GoalStore
@@ -28,6 +29,8 @@ class RunGuards:
     goals: GoalStore
     clock: Clock
     keeper: LeaseKeeper
+    draining: Callable[[], bool] = lambda: False
+    """Whether the worker was told to stop."""
     _asked_at: float = field(default=float("-inf"), init=False)
     _cancelled: bool = field(default=False, init=False)
 
@@ -49,6 +52,12 @@ class RunGuards:
         deadline = self.record.options.deadline
         if deadline is not None and self.clock.now() >= deadline:
             raise DeadlineExceeded("the goal's deadline has passed.")
+
+    def before_step(self) -> None:
+        """``check``, and raise WorkerStopping when the rest is another worker's business."""
+        self.check()
+        if self.draining():
+            raise WorkerStopping("the worker was told to stop; the goal goes on in another one.")
 
 
 @dataclass(frozen=True)

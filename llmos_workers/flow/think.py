@@ -33,8 +33,8 @@ HIGH_COST_MICRO = 500_000
 def think(run: Run) -> Outcome:
     """Run the agent loop, from where the journal says it stands, and learn from a success.
 
-    Raises Cancelled, DeadlineExceeded, LeaseLost, RateLimited (the queue waits), BudgetExceeded
-    (nothing could start), UnknownAgent, UnknownModel.
+    Raises Cancelled, DeadlineExceeded, LeaseLost, RateLimited (the queue waits), WorkerStopping
+    (another worker goes on), BudgetExceeded (nothing could start), UnknownAgent, UnknownModel.
     """
     runtime, decision = run.runtime, run.decision
     experience, journal = _experience(run), _journal(run)
@@ -49,7 +49,7 @@ def think(run: Run) -> Outcome:
         ),
         _call_context(run, progress),
         journal=journal,
-        before_turn=_limits(run),
+        before_step=_limits(run),
     )
     progress.flush()
     run.guards.keeper.check()
@@ -100,13 +100,13 @@ def _journal(run: Run) -> RunJournal:
 
 
 def _limits(run: Run) -> Callable[[], None]:
-    """What is asked before each turn: may the run go on, and has it time left?"""
+    """What is asked before each step: may the run go on, here, and has it time left?"""
     clock, sdk = run.runtime.clock, run.runtime.config.sdk
     longest = sdk.timeout_secs * sdk.max_turns
     end = clock.steady() + longest
 
     def check() -> None:
-        run.guards.check()
+        run.guards.before_step()
         if clock.steady() >= end:
             raise DeadlineExceeded(
                 f"the run took longer than {longest:g} s.",

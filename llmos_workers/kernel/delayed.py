@@ -50,6 +50,16 @@ class DelayedGoals:
         """
         if state not in WAITING_STATES:
             raise IllegalTransition(f"{state} is no waiting state.")
+        self._leave(lease, state, due, reason)
+
+    def give_back(self, lease: Lease, *, reason: str) -> None:
+        """End the run before its goal is done, for another worker to go on: DISPATCHED, in one
+        step with the lease; no delivery is counted. The caller puts the message back. Raises
+        LeaseLost; GoalFinished, also when a cancel was asked for.
+        """
+        self._leave(lease, GoalState.DISPATCHED, None, reason)
+
+    def _leave(self, lease: Lease, state: GoalState, due: float | None, reason: str) -> None:
         extra: dict[str, object] = {"reason": reason}
         if due is not None:
             extra["due"] = due

@@ -27,6 +27,7 @@ from llmos_workers.contracts.errors import (
     LLMOSError,
     RateLimited,
     UsageError,
+    WorkerStopping,
 )
 from llmos_workers.contracts.goal import GoalRecord, GoalState, TaskEnvelope
 from llmos_workers.contracts.modes import Mode
@@ -37,6 +38,7 @@ from llmos_workers.flow.dispatch import Dispatcher
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.replay import Handover
 from llmos_workers.flow.run import Run, RunGuards
+from llmos_workers.kernel import drain
 from llmos_workers.kernel.goals import new_record
 from llmos_workers.kernel.lease import Lease, LeaseKeeper
 from llmos_workers.kernel.redact import shared
@@ -234,7 +236,7 @@ def leased_run(task: Task, runtime: Runtime, work: Work) -> dict[str, Any] | Nex
     except LOST_REDIS as error:
         raise Reject(str(error), requeue=True) from error
     with LeaseKeeper(runtime.goals, lease, ttl_s=ttl, clock=runtime.clock) as keeper:
-        guards = RunGuards(record, runtime.goals, runtime.clock, keeper)
+        guards = RunGuards(record, runtime.goals, runtime.clock, keeper, drain.draining)
         try:
             return _work(runtime, record, guards, work)
         except LeaseLost as error:
@@ -260,7 +262,7 @@ def _work(
         return _staged(Run(runtime, record, record.decision, guards, _stage(runtime, guards)), work)
     except GoalFinished:
         return as_json(stored(runtime, record.goal_id))
-    except (LeaseLost, Ignore, *LOST_REDIS):
+    except (LeaseLost, Ignore, Reject, *LOST_REDIS):
         raise
     except LLMOSError as error:
         return as_json(end_badly(runtime, record, error, fence=fence))
@@ -283,6 +285,8 @@ def _staged(run: Run, work: Work) -> dict[str, Any] | Next:
         raise _wait_for_room(runtime, guards, error) from error
     except ApprovalNeeded as error:
         raise _wait_for_yes(runtime, guards, error) from error
+    except WorkerStopping as error:
+        raise _give_back(run, error) from error
     except (LeaseLost, *LOST_REDIS):
         raise
     except BaseException:
@@ -327,6 +331,18 @@ def _wait_for_yes(runtime: Runtime, guards: RunGuards, error: ApprovalNeeded) ->
     )
     runtime.admission.leave(record.goal_id, record.project)
     return _left()
+
+
+def _give_back(run: Run, error: WorkerStopping) -> BaseException:
+    """The worker stops: the goal goes back to its queue in the same message, journal and stage
+    wait for whoever goes on. A replay begins again, so its stage goes.
+    """
+    if run.decision.mode is Mode.FOLLOWER:
+        run.stage.discard()
+    run.runtime.delayed.give_back(run.guards.keeper.lease, reason=error.message)
+    log.info("goal %s: %s", run.record.goal_id, error.message)
+    back: BaseException = Reject(error.message, requeue=True)
+    return back
 
 
 def _left() -> BaseException:

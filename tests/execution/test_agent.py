@@ -4,6 +4,7 @@ real tools behind the real gate, the real ledger.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -83,7 +84,7 @@ class Bench:
         hooks, grants = options.pop("hooks", ()), options.pop("grants", None)
         changes = {} if grants is None else {"grants": frozenset(grants)}
         self.context = self.make_context(**changes)
-        before_turn = options.pop("before_turn", lambda: None)
+        before_step = options.pop("before_step", lambda: None)
         journal = options.pop("journal", None)
         call = {k: options.pop(k) for k in ("goal_budget_micro", "cancelled") if k in options}
         task = {"goal": "do it", "agent": AGENT, "model": MODEL, "max_turns": 6, "max_tokens": 500}
@@ -92,7 +93,7 @@ class Bench:
             self.context,
             CallContext(goal_id="g1", project="demo", on_event=self._event, **call),
             journal=journal,
-            before_turn=before_turn,
+            before_step=before_step,
         )
 
     def _event(self, kind: str, data: dict[str, Any]) -> None:
@@ -273,19 +274,34 @@ def test_a_budget_too_small_from_the_start_is_a_refusal(bench):
     assert (bench.script.requests, bench.spent) == ([], 0)
 
 
+def raised_at(step: int, error: Exception) -> Callable[[], None]:
+    """A ``before_step`` that stops the run before that step, counted from 0."""
+    steps = itertools.count()
+
+    def before_step() -> None:
+        if next(steps) == step:
+            raise error
+
+    return before_step
+
+
 @pytest.mark.parametrize("error", [Cancelled("stop."), DeadlineExceeded("late.")])
 def test_a_cancel_or_deadline_between_turns_ends_the_run(bench, error):
-    turns = iter([None, error])
-
-    def before_turn() -> None:
-        reason = next(turns)
-        if reason is not None:
-            raise reason
-
-    result = bench.run(WRITE, DONE, before_turn=before_turn)
+    result = bench.run(WRITE, DONE, before_step=raised_at(2, error))
     assert result.error is not None
     assert result.error.kind == type(error).__name__
     assert (len(result.steps), result.llm_calls) == (1, 1)
+
+
+def test_a_cancel_between_a_turn_s_calls_runs_no_further_one(bench, area):
+    both = calls(
+        use("Write", 1, path="a.txt", content="one\n"), use("Write", 2, path="b.txt", content="")
+    )
+    result = bench.run(both, DONE, before_step=raised_at(2, Cancelled("stop.")))
+    assert result.error is not None
+    assert (result.error.kind, len(result.steps), result.llm_calls) == ("Cancelled", 1, 1)
+    assert (area / "a.txt").is_file()
+    assert not (area / "b.txt").exists()
 
 
 def test_a_cancel_seen_by_the_gateway_sends_nothing(bench):
@@ -296,11 +312,11 @@ def test_a_cancel_seen_by_the_gateway_sends_nothing(bench):
 
 
 def test_a_lost_lease_is_raised_not_reported(bench):
-    def before_turn() -> None:
+    def before_step() -> None:
         raise LeaseLost("gone.")
 
     with pytest.raises(LeaseLost):
-        bench.run(DONE, before_turn=before_turn)
+        bench.run(DONE, before_step=before_step)
 
 
 # --- tools -----------------------------------------------------------------------------------

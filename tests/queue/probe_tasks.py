@@ -14,7 +14,7 @@ from celery import shared_task
 from celery.exceptions import Reject
 from redis import Redis
 
-from llmos_workers.drain import draining
+from llmos_workers.kernel.drain import draining
 from llmos_workers.kernel.redis import connect
 
 PAUSE = 0.02

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from llmos_workers import drain
+from llmos_workers.kernel import drain
 from tests.queue.conftest import Lab
 from tests.support.wait import wait_until
 

@@ -1,0 +1,65 @@
+"""The messages that a model and its tools have exchanged so far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llmos_workers.contracts.tools import ToolCall, ToolResult
+from llmos_workers.execution.llm_contracts import ModelResponse
+
+SPOKEN = frozenset({"text", "thinking", "redacted_thinking"})
+"""Blocks of the model's own; all others come from tools."""
+
+
+class Conversation:
+    """The messages so far. Assistant blocks go back to the API unmodified."""
+
+    def __init__(self, first: str) -> None:
+        self.messages: list[dict[str, Any]] = [{"role": "user", "content": [text_block(first)]}]
+        self.partial = ""
+        self.continuations = 0
+
+    def assistant(self, response: ModelResponse) -> None:
+        """Add what the model said."""
+        # An assistant turn without blocks is refused by the API.
+        if response.content:
+            self.messages.append({"role": "assistant", "content": response.content})
+
+    def resume(self, response: ModelResponse) -> None:
+        """A paused turn goes back as it is, and goes on."""
+        self.assistant(response)
+        if not response.content or response.content[-1].get("type") in SPOKEN:
+            # Words of the assistant at the end would be a prefill, which models refuse.
+            self.user([text_block("Go on.")])
+
+    def user(self, blocks: list[dict[str, Any]]) -> None:
+        """Add what it is told."""
+        self.messages.append({"role": "user", "content": blocks})
+
+    def tell(self, context: tuple[str, ...]) -> None:
+        """Add what hooks want said to the message that is about to be sent."""
+        if context:
+            blocks = self.messages[-1]["content"]
+            self.messages[-1] = self.messages[-1] | {
+                "content": [*blocks, *(text_block(said) for said in context)]
+            }
+
+    def finish(self, text: str) -> str:
+        """The whole of an answer that came in pieces."""
+        return (self.partial + text).strip()
+
+
+def text_block(text: str) -> dict[str, Any]:
+    """A text block."""
+    return {"type": "text", "text": text}
+
+
+def tool_result_block(call: ToolCall, result: ToolResult) -> dict[str, Any]:
+    """A tool's result as the Messages API takes it."""
+    text = result.output if result.ok else "\n".join(filter(None, (result.error, result.output)))
+    return {
+        "type": "tool_result",
+        "tool_use_id": call.call_id,
+        "content": text or "(no output)",
+        "is_error": not result.ok,
+    }
