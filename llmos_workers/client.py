@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from llmos_workers.kernel.economy import TokenEconomy
     from llmos_workers.kernel.events import EventBus
     from llmos_workers.kernel.schedules import Schedules
+    from llmos_workers.kernel.signing import KeyRing
     from llmos_workers.learning.traces import TraceManager
 
 DEFAULT_BATCH = 200
@@ -317,7 +318,18 @@ class LLMOS:
         from llmos_workers.kernel.workspace import Workspace
         from llmos_workers.learning.traces import TraceManager
 
-        return TraceManager(self.redis, Workspace(self.config.workspace), self.clock)
+        return TraceManager(
+            self.redis, Workspace(self.config.workspace), self.clock, keys=self.keys
+        )
+
+    @cached_property
+    def keys(self) -> KeyRing:
+        """What signs traces, and whose signatures count. Needs the workspace on this machine."""
+        from llmos_workers.kernel.signing import KeyRing
+        from llmos_workers.kernel.workspace import Workspace
+
+        key_file = self.config.security.signing_key_file
+        return KeyRing(Workspace(self.config.workspace).keys, key_file=key_file, clock=self.clock)
 
     @cached_property
     def token_economy(self) -> TokenEconomy:

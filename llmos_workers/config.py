@@ -169,6 +169,9 @@ class SecurityConfig(Contract):
     """User hooks: ``package.module:Class`` or the path of an executable."""
     approval_ttl_secs: int = Field(default=86_400, ge=1)
     """How long a request for approval waits for an answer, and a yes for its use."""
+    signing_key_file: Path | None = None
+    """Private key that signs traces (Ed25519, PEM), such as a mounted secret; None:
+    state/keys/signing.key of the workspace, made when first needed."""
     tool_memory_mb: int = Field(default=2_048, ge=64)
     tool_cpu_secs: int = Field(default=60, ge=1)
     tool_file_mb: int = Field(default=256, ge=1)

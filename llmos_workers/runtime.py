@@ -35,6 +35,7 @@ from llmos_workers.kernel.prices import Prices
 from llmos_workers.kernel.publish import Publisher
 from llmos_workers.kernel.rates import Limits, ModelRates
 from llmos_workers.kernel.redis import Client, connect
+from llmos_workers.kernel.signing import KeyRing
 from llmos_workers.kernel.stages import Stages
 from llmos_workers.kernel.webhooks import Webhooks
 from llmos_workers.kernel.workspace import Workspace
@@ -213,7 +214,13 @@ class Runtime:
     def traces(self) -> TraceManager:
         """Traces: Redis records with their Markdown."""
         size = self.config.memory.cache_size
-        return TraceManager(self.redis, self.workspace, self.clock, cache_size=size)
+        return TraceManager(self.redis, self.workspace, self.clock, keys=self.keys, cache_size=size)
+
+    @cached_property
+    def keys(self) -> KeyRing:
+        """What signs traces, and whose signatures count."""
+        key_file = self.config.security.signing_key_file
+        return KeyRing(self.workspace.keys, key_file=key_file, clock=self.clock)
 
     @cached_property
     def agents(self) -> AgentLoader:

@@ -25,6 +25,19 @@ class SlotType(StrEnum):
     NAME = "name"
 
 
+class Standing(StrEnum):
+    """What the signature of a trace is worth here. Only signed traces are followed or help."""
+
+    SIGNED = "signed"
+    """By a trusted key, and of exactly this content: llmos wrote it, or a person approved it."""
+    UNSIGNED = "unsigned"
+    EDITED = "edited"
+    """The content is not what was signed."""
+    UNKNOWN_KEY = "unknown key"
+    UNCHECKED = "unchecked"
+    """Nobody looked: it does not come from TraceManager."""
+
+
 class Slot(Contract):
     """A value of the goal that reappears in the recorded arguments."""
 
@@ -101,6 +114,17 @@ class ExecutionTrace(Contract):
     output_summary: str = ""
     error_notes: str = ""
     crystallized_into_tool: str | None = None
+    pinned: bool = False
+    """Kept as it is: no run replaces it by a new version."""
+    approved_by: str = ""
+    """Who approved content that llmos did not write itself; "" when it did."""
+    imported_from: str = ""
+    """Id of the key that signed the pack it came in."""
+
+    signature: str = ""
+    """Of everything above but revision and goal_signature; see learning/trace_seal."""
+    standing: Standing = Field(default=Standing.UNCHECKED, exclude=True)
+    """Found when it is read, never stored."""
 
     # Counters: kept apart in Redis, flushed into the front matter now and then, never signed.
     usage_count: int = Field(default=0, ge=0)

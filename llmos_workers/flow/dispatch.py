@@ -12,6 +12,7 @@ from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.learning.followable import path_with_slots, replay_blockers
+from llmos_workers.learning.quarantine import without_unapproved
 from llmos_workers.learning.strategies import ModeContext, strategy_for
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Dispatcher:
             runtime.agents.get(record.options.agent)
         match = runtime.matcher.match(record.text, record.project)
         known = self._known(record, match)
+        match = without_unapproved(match, known)
         context = ModeContext(
             goal=record.text,
             options=record.options,

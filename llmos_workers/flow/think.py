@@ -24,6 +24,7 @@ from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.progress import Progress
 from llmos_workers.flow.publish import publish
 from llmos_workers.flow.run import Run
+from llmos_workers.learning.trace_seal import objection
 
 DEFAULT_AGENT = "system-agent"
 HIGH_COST_MICRO = 500_000
@@ -124,10 +125,11 @@ def _state(result: AgentResult) -> GoalState:
 
 
 def _experience(run: Run) -> ExecutionTrace | None:
-    """The similar trace that helps a MIXED run."""
+    """The similar trace that helps a MIXED run, if it is still one that llmos vouches for."""
     if run.decision.mode is not Mode.MIXED or run.decision.trace_id is None:
         return None
-    return run.runtime.traces.get(run.project, run.decision.trace_id)
+    trace = run.runtime.traces.get(run.project, run.decision.trace_id)
+    return None if trace is None or objection(trace) else trace
 
 
 def _task(run: Run, experience: ExecutionTrace | None, done: tuple[TraceStep, ...]) -> AgentTask:

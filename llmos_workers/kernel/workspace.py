@@ -90,6 +90,11 @@ class Workspace:
         """Snapshots and the embedded stack's files."""
         return self.root / "state"
 
+    @property
+    def keys(self) -> Path:
+        """The signing key and the trusted keys; made by kernel/signing when needed."""
+        return self.state / "keys"
+
     def ensure(self) -> Workspace:
         """Make the folders that are missing. Raises WorkspaceUnwritable."""
         for name in FOLDERS:

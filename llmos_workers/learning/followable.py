@@ -19,6 +19,7 @@ from llmos_workers.learning.dependence import (
     written_after_seeing,
 )
 from llmos_workers.learning.matching.slots import fill
+from llmos_workers.learning.trace_seal import objection
 
 DEMOTED_AFTER = 2
 """Failures in a row after which a version is not followed until it heals."""
@@ -55,7 +56,7 @@ def changed_slots(trace: ExecutionTrace, slots: Mapping[str, str]) -> tuple[Slot
 
 
 def _of_the_trace(trace: ExecutionTrace) -> list[str]:
-    blockers = []
+    blockers = [why] if (why := objection(trace)) else []
     if not trace.proved:
         why = f": {trace.error_notes}" if trace.error_notes else ""
         blockers.append(f"the trace is not proved{why}")

@@ -316,6 +316,9 @@ def _nothing_known(context: ModeContext) -> str:
     best = context.match.best
     if best is None:
         return "nothing like it is known"
+    if best.blockers and best.confidence == 0:
+        known = describe(best) if best.stage in ("exact", "alias") else _likeness(best)
+        return f"{known}, but {'; '.join(best.blockers)}"
     if not best.helps:
         return f"{_likeness(best)}, but another job: {'; '.join(best.differed[:4])}"
     return f"nothing close is known (relatedness {context.match.relatedness:.2f} at most)"

@@ -31,7 +31,8 @@ _FIRST = (
     "format", "trace_id", "goal_signature", "goal_text", "project", "version", "revision", "mode",
     "agent", "model", "created_at", "learned_from", "learn_cost_micro", "learn_duration_s",
     "learn_usage", "proved", "destructive", "tainted", "crystallized_into_tool", "output_summary",
-    "error_notes", "answer", "aliases", "vetoes", "slots", "inputs", "outputs",
+    "pinned", "approved_by", "imported_from", "signature", "error_notes", "answer", "aliases",
+    "vetoes", "slots", "inputs", "outputs",
 )  # fmt: skip
 
 
@@ -57,7 +58,7 @@ def from_fields(fields: dict[str, Any]) -> dict[str, Any]:
     for shown, value in fields.items():
         if shown in _DERIVED:
             continue
-        if shown in FIELD_NAMES or shown == "steps":
+        if shown in FIELD_NAMES or shown in ("steps", "standing"):
             raise FrontMatterError(f"unknown field {shown!r}.", field=shown)
         data[own.get(shown, shown)] = (
             _micro(shown, value) if shown in _MONEY else _plain(shown, value)

@@ -20,8 +20,10 @@ from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.kernel import keys, scripts
 from llmos_workers.kernel.codec import pack, unpack
 from llmos_workers.kernel.lease import Lease
+from llmos_workers.kernel.signing import KeyRing
 from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.trace_fields import COUNTERS
+from llmos_workers.learning.trace_seal import judged
 
 COUNTED_SECS = 7 * 86_400
 """How long a counted outcome is remembered, in seconds."""
@@ -44,6 +46,15 @@ class TraceRecord:
     """Uses that the file's front matter knows of."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Parsed:
+    """A record's bytes, the keys that were trusted, and the trace that came of both."""
+
+    content: bytes
+    trust: str
+    trace: ExecutionTrace
+
+
 class Conflict(Exception):
     """Somebody else wrote the record meanwhile."""
 
@@ -51,9 +62,10 @@ class Conflict(Exception):
 class TraceStore:
     """Reads and writes trace records. Raises redis errors as they come."""
 
-    def __init__(self, client: redis.Redis, *, cache_size: int = 100) -> None:
-        self._redis = client
-        self._cache: OrderedDict[tuple[str, str], tuple[bytes, ExecutionTrace]] = OrderedDict()
+    def __init__(self, client: redis.Redis, keys: KeyRing, *, cache_size: int = 100) -> None:
+        """``keys`` say what the traces' signatures are worth."""
+        self._redis, self._keys = client, keys
+        self._cache: OrderedDict[tuple[str, str], _Parsed] = OrderedDict()
         self._cache_size, self._lock = cache_size, Lock()
 
     def get(self, project: str, trace_id: str) -> TraceRecord | None:
@@ -210,18 +222,21 @@ class TraceStore:
         )
 
     def _parsed(self, project: str, trace_id: str, content: bytes) -> ExecutionTrace:
-        """Parse the content, or take it from the cache when the very same bytes are there."""
-        key = (project, trace_id)
+        """Parse the content and check its signature, or take it from the cache when the very
+        same bytes are there and the same keys are trusted.
+        """
+        key, trust = (project, trace_id), self._keys.stamp
         with self._lock:
             cached = self._cache.get(key)
-            if cached is not None and cached[0] == content:
+            if cached is not None and (cached.content, cached.trust) == (content, trust):
                 self._cache.move_to_end(key)
-                return cached[1]
+                return cached.trace
         trace = ExecutionTrace.model_validate(unpack(content))
         if (trace.project, trace.trace_id) != key:
             raise DataError(f"the record of trace {trace_id} of project {project} is another's.")
+        trace = judged(trace, self._keys)
         with self._lock:
-            self._cache[key] = (content, trace)
+            self._cache[key] = _Parsed(content, trust, trace)
             self._cache.move_to_end(key)
             while len(self._cache) > self._cache_size:
                 self._cache.popitem(last=False)

@@ -15,6 +15,9 @@ lease publishes nothing, and Redis and the folder never disagree for good.
 Reading compares the file's stamp with the record's. Equal: the record is served. Changed: a
 person edited the file, it is read again and the index told. Gone: the trace is forgotten. Only a
 file *older* than the record loses against it (a slow writer that was overtaken).
+
+What llmos writes is signed. A change of a trace that is not signed as it stands leaves it so:
+nobody's edit is approved by a wording that is added later.
 """
 
 from __future__ import annotations
@@ -24,13 +27,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from llmos_workers.contracts.errors import DataError, LeaseLost, MalformedFile, WorkspaceUnwritable
-from llmos_workers.contracts.trace import ExecutionTrace
+from llmos_workers.contracts.trace import ExecutionTrace, Standing
 from llmos_workers.kernel.lease import Lease
+from llmos_workers.kernel.signing import KeyRing
 from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.trace_fields import COUNTERS
 from llmos_workers.learning.trace_file import to_markdown, with_front_matter
 from llmos_workers.learning.trace_folder import TraceFolder, is_older
 from llmos_workers.learning.trace_history import TraceHistory
+from llmos_workers.learning.trace_seal import judged, sealed
 from llmos_workers.learning.trace_store import Conflict, TraceRecord, TraceStore
 
 log = logging.getLogger(__name__)
@@ -55,8 +60,10 @@ class ScanReport:
 class TraceSync:
     """Reads through Redis, checks against the folder, writes both. Thread-safe."""
 
-    def __init__(self, store: TraceStore, folder: TraceFolder, history: TraceHistory) -> None:
-        self._store, self._folder, self._history = store, folder, history
+    def __init__(
+        self, store: TraceStore, folder: TraceFolder, history: TraceHistory, keys: KeyRing
+    ) -> None:
+        self._store, self._folder, self._history, self._keys = store, folder, history, keys
         self._problems: dict[str, tuple[str, MalformedFile]] = {}
 
     def problems(self) -> Sequence[MalformedFile]:
@@ -202,6 +209,9 @@ class TraceSync:
         trace = trace.model_copy(
             update={"goal_signature": goal_signature(trace.goal_text), "revision": revision}
         )
+        trace = judged(trace, self._keys)
+        if before is not None and _taken_back(trace, before.trace):
+            trace = trace.model_copy(update={"signature": "", "standing": Standing.UNSIGNED})
         same = before is not None and _content(trace) == _content(before.trace)
         if before is not None and not same:
             self._keep(before.trace)
@@ -223,7 +233,7 @@ class TraceSync:
     def _write_again(self, record: TraceRecord) -> TraceRecord:
         """The file is older than the record: write the record's content once more."""
         try:
-            self.write(record.trace, record, index=False)
+            self.write(record.trace, record, index=False, seal=False)
         except WorkspaceUnwritable as error:
             log.warning("%s is older than its record: %s", record.path, error)
         return record
@@ -235,8 +245,11 @@ class TraceSync:
         edit: Edit,
         *,
         index: bool = True,
+        approve: bool = False,
     ) -> bool:
-        """Change a trace in place: no new version, and edited prose in its file stays."""
+        """Change a trace in place: no new version, and edited prose in its file stays. Signed
+        stays signed; ``approve`` signs it whatever it was.
+        """
         for _ in range(ATTEMPTS):
             record = self._store.get(project, trace_id)
             if record is None or self.fresh(record) is None:
@@ -245,8 +258,9 @@ class TraceSync:
             after = edit(before.trace) if before else None
             if before is None or after is None:
                 return False
+            seal = approve or before.trace.standing is Standing.SIGNED
             try:
-                self.write(after, before, index=index, fresh_file=False)
+                self.write(after, before, index=index, fresh_file=False, seal=seal)
             except Conflict:
                 continue
             return True
@@ -260,10 +274,16 @@ class TraceSync:
         lease: Lease | None = None,
         index: bool = True,
         fresh_file: bool = True,
+        seal: bool = True,
     ) -> ExecutionTrace:
-        """The three steps of the module's head. Raises Conflict, LeaseLost, WorkspaceUnwritable."""
+        """The three steps of the module's head, with a signature unless ``seal`` says no.
+
+        Raises Conflict, LeaseLost, WorkspaceUnwritable.
+        """
         revision = before.revision + 1 if before else trace.revision + 1
         trace = trace.model_copy(update={"revision": revision})
+        if seal:
+            trace = sealed(trace, self._keys)
         path = before.path if before else self._folder.path_of(trace)
         text = to_markdown(trace)
         if before and not fresh_file:
@@ -286,6 +306,13 @@ class TraceSync:
             raise
         self._folder.publish(staged, path)
         return trace
+
+
+def _taken_back(trace: ExecutionTrace, before: ExecutionTrace) -> bool:
+    """Whether a signed file is one that llmos had replaced: an older version, or one from before
+    a veto. It counts like an edit by hand.
+    """
+    return trace.version < before.version or not set(before.vetoes) <= set(trace.vetoes)
 
 
 def _content(trace: ExecutionTrace) -> ExecutionTrace:

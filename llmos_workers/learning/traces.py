@@ -11,15 +11,17 @@ from typing import Protocol
 import redis
 
 from llmos_workers.contracts.decision import MatchResult
-from llmos_workers.contracts.errors import DataError, MalformedFile
+from llmos_workers.contracts.errors import DataError, InvalidOption, MalformedFile
 from llmos_workers.contracts.goal import check_project_name
-from llmos_workers.contracts.trace import ExecutionTrace
+from llmos_workers.contracts.trace import ExecutionTrace, Standing
 from llmos_workers.kernel.clock import Clock, SystemClock, iso
 from llmos_workers.kernel.lease import Lease
+from llmos_workers.kernel.signing import KeyRing
 from llmos_workers.kernel.workspace import Workspace
 from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.trace_folder import TRACE_ID, TraceFolder
 from llmos_workers.learning.trace_history import TraceHistory
+from llmos_workers.learning.trace_seal import judged, objection
 from llmos_workers.learning.trace_store import Conflict, TraceStore
 from llmos_workers.learning.trace_sync import ATTEMPTS, ScanReport, TraceSync
 
@@ -45,13 +47,16 @@ class TraceManager:
         workspace: Workspace,
         clock: Clock | None = None,
         *,
+        keys: KeyRing | None = None,
         matcher: Matcher | None = None,
         cache_size: int = 100,
     ) -> None:
-        self._store = TraceStore(client, cache_size=cache_size)
+        """``keys`` sign and judge the traces; by default those of the workspace."""
+        self.keys = keys or KeyRing(workspace.keys, clock=clock)
+        self._store = TraceStore(client, self.keys, cache_size=cache_size)
         self.history = TraceHistory(workspace)
         """Versions that were replaced."""
-        self._sync = TraceSync(self._store, TraceFolder(workspace), self.history)
+        self._sync = TraceSync(self._store, TraceFolder(workspace), self.history, self.keys)
         self._clock = clock or SystemClock()
         self.matcher = matcher
         """What find_trace_with_llm asks; usually set after both exist."""
@@ -119,9 +124,12 @@ class TraceManager:
 
         Where the project already has the trace id, this becomes the next version: aliases,
         vetoes and counters go on, a streak of failures ends. A trace with a failed step is
-        stored unproved, so it is never followed. Raises WorkspaceUnwritable, LeaseLost (with a
-        ``lease`` that no longer holds), InvalidOption for a project name that could be a path,
-        and MalformedFile for what no file can hold.
+        stored unproved, so it is never followed. A pinned trace stays, and is what is returned.
+        It is signed, unless what is given was read and found not to be.
+
+        Raises WorkspaceUnwritable, LeaseLost (with a ``lease`` that no longer holds),
+        InvalidOption for a project name that could be a path, and MalformedFile for what no
+        file can hold.
         """
         check_project_name(trace.project)
         if not TRACE_ID.fullmatch(trace.trace_id):
@@ -135,9 +143,11 @@ class TraceManager:
         )
         for _ in range(ATTEMPTS):
             before = self._sync.settled(trace.project, trace.trace_id)
+            if before and _stays(before.trace):
+                return before.trace
             after = _next_version(clean, before.trace) if before else clean
             try:
-                return self._sync.write(after, before, lease=lease)
+                return self._sync.write(after, before, lease=lease, seal=_may_be_signed(trace))
             except Conflict:
                 continue
         raise DataError(f"trace {trace.trace_id} is being written by too many at once.")
@@ -167,6 +177,44 @@ class TraceManager:
             )
 
         return self._sync.change(project, trace_id, change)
+
+    def approve(self, project: str, trace_id: str, *, by: str) -> bool:
+        """Sign a trace as it stands, edited or imported: from now on it is followed as others
+        are. False: there is none, or it is signed already. Raises InvalidOption without a name.
+        """
+        if not by.strip():
+            raise InvalidOption("an approval needs the name of who gives it.")
+
+        def change(trace: ExecutionTrace) -> ExecutionTrace | None:
+            if trace.standing is Standing.SIGNED:
+                return None
+            return trace.model_copy(update={"approved_by": by})
+
+        return self._sync.change(project, trace_id, change, approve=True)
+
+    def pin(self, project: str, trace_id: str, pinned: bool = True) -> bool:
+        """Keep a trace as it is, or no longer. False: there is none, or it is so already.
+
+        No run replaces a pinned trace by a new version. It is no licence: what stands against
+        following it still does. Raises InvalidOption for one that is not approved.
+        """
+
+        def change(trace: ExecutionTrace) -> ExecutionTrace | None:
+            if trace.pinned == pinned:
+                return None
+            if pinned and (why := objection(trace)):
+                raise InvalidOption(f"trace {trace_id} cannot be pinned: {why}")
+            return trace.model_copy(update={"pinned": pinned})
+
+        return self._sync.change(project, trace_id, change)
+
+    def restore(self, project: str, trace_id: str, version: int) -> ExecutionTrace | None:
+        """Make an old version the newest one again; None when it is not kept.
+
+        What was not signed then is not now either. Raises MalformedFile and as save_trace does.
+        """
+        old = self.history.at(project, trace_id, version)
+        return None if old is None else self.save_trace(judged(old, self.keys))
 
     def remove(self, project: str, trace_id: str) -> bool:
         """Delete a trace, its file first. False: no such trace. Raises WorkspaceUnwritable."""
@@ -218,12 +266,25 @@ class TraceManager:
         return written
 
 
+def _stays(trace: ExecutionTrace) -> bool:
+    """Whether no run replaces the trace. A pin that nobody signed pins nothing."""
+    return trace.pinned and trace.standing is Standing.SIGNED
+
+
+def _may_be_signed(trace: ExecutionTrace) -> bool:
+    """New content is; content that was read and found unsigned is for a person to approve."""
+    return trace.standing in (Standing.UNCHECKED, Standing.SIGNED)
+
+
 def _next_version(trace: ExecutionTrace, before: ExecutionTrace) -> ExecutionTrace:
-    """``trace`` as the version after ``before``: what people and judges said of it stays."""
+    """``trace`` as the version after ``before``: what people and judges said of it stays, except
+    for wordings that nobody signed.
+    """
     vetoes = tuple(dict.fromkeys((*before.vetoes, *trace.vetoes)))
     own = goal_signature(trace.goal_text)
     # The goal of another wording may come to be the trace's own; the old one stays known.
-    texts = {goal_signature(t): t for t in (before.goal_text, *before.aliases, *trace.aliases)}
+    known = (before.goal_text, *before.aliases) if before.standing is Standing.SIGNED else ()
+    texts = {goal_signature(t): t for t in (*known, *trace.aliases)}
     aliases = tuple(t for sig, t in texts.items() if sig != own and sig not in vetoes)
     return trace.model_copy(
         update={

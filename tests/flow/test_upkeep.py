@@ -37,6 +37,10 @@ def test_scan_picks_up_what_people_changed(flow):
     path = trace_file(flow)
     path.write_text(path.read_text().replace(CALCULATOR, "Create a Python abacus"))
     assert "1 changed" in duty(flow, "scan_traces")
+    refused = flow.run("Create a Python abacus")
+    assert (refused.mode, "edited by hand" in refused.reason) == (Mode.LEARNER, True)
+    trace_id = flow.runtime.traces.list("demo")[0].trace_id
+    assert flow.runtime.traces.approve("demo", trace_id, by="ann")
     assert flow.run("Create a Python abacus").mode is Mode.FOLLOWER
     path.unlink()
     assert "1 removed" in duty(flow, "scan_traces")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from llmos_workers.contracts.tools import ToolResult
-from llmos_workers.contracts.trace import ExecutionTrace, Slot, TraceStep
+from llmos_workers.contracts.trace import ExecutionTrace, Slot, Standing, TraceStep
 from llmos_workers.learning.answers import needs_model, replay_answer
 from llmos_workers.learning.distill import RunFacts, distill
 from llmos_workers.learning.followable import replay_blockers
@@ -21,7 +21,8 @@ def learn(
     *transcript: TraceStep, goal: str = "Do it", answer: str = "Done.", **more: Any
 ) -> ExecutionTrace:
     facts = RunFacts(created_at=WHEN)
-    return distill(goal, transcript, answer=answer, specs=SPECS, facts=facts, **more)
+    trace = distill(goal, transcript, answer=answer, specs=SPECS, facts=facts, **more)
+    return trace.model_copy(update={"standing": Standing.SIGNED})
 
 
 def blockers(trace: ExecutionTrace, area: Path, **slots: str) -> tuple[str, ...]:

@@ -1,0 +1,60 @@
+"""What of a trace is signed, and what its signature is worth.
+
+Signed is all that decides what a replay does and which goals it answers: goal, wordings, vetoes,
+slots, steps, inputs, outputs, answer and flags. Not signed is what merely counts or follows from
+the rest (``UNSIGNED``). A field at its default takes no part, so that a later version of llmos
+with more fields still knows the signatures of this one; a default must therefore never change
+its meaning.
+"""
+
+from __future__ import annotations
+
+import json
+
+from llmos_workers.contracts.trace import ExecutionTrace, Standing
+from llmos_workers.kernel.signing import KeyRing, Verdict
+from llmos_workers.learning.trace_fields import COUNTERS
+
+KIND = "trace"
+UNSIGNED = frozenset({*COUNTERS, "revision", "goal_signature", "signature", "standing"})
+
+_STANDING = {
+    Verdict.GOOD: Standing.SIGNED,
+    Verdict.MISSING: Standing.UNSIGNED,
+    Verdict.WRONG: Standing.EDITED,
+    Verdict.UNKNOWN_KEY: Standing.UNKNOWN_KEY,
+}
+_WORDS = {
+    Standing.UNSIGNED: "nobody signed it",
+    Standing.EDITED: "it was edited by hand",
+    Standing.UNKNOWN_KEY: "it is signed by a key that is not trusted here",
+    Standing.UNCHECKED: "its signature was not checked",
+}
+
+
+def signed_bytes(trace: ExecutionTrace) -> bytes:
+    """What a signature of the trace is made of: canonical JSON."""
+    content = trace.model_dump(mode="json", exclude=set(UNSIGNED), exclude_defaults=True)
+    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+
+
+def sealed(trace: ExecutionTrace, keys: KeyRing) -> ExecutionTrace:
+    """The trace with a signature of this workspace. Raises as KeyRing.sign does."""
+    signature = keys.sign(KIND, signed_bytes(trace))
+    return trace.model_copy(update={"signature": signature, "standing": Standing.SIGNED})
+
+
+def judged(trace: ExecutionTrace, keys: KeyRing) -> ExecutionTrace:
+    """The trace with the standing that its signature gives it."""
+    verdict = keys.check(KIND, signed_bytes(trace), trace.signature)
+    return trace.model_copy(update={"standing": _STANDING[verdict]})
+
+
+def objection(trace: ExecutionTrace) -> str:
+    """Why the trace may neither be followed nor help; "" when nothing is against it."""
+    if trace.standing is Standing.SIGNED:
+        return ""
+    project = "" if trace.project == "default" else f" --project {trace.project}"
+    return (
+        f"{_WORDS[trace.standing]}; approve it with llmos traces approve {trace.trace_id}{project}"
+    )
