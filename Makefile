@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow lint types format clean
+.PHONY: setup demo test test-slow test-redis lint types format clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml
@@ -22,6 +22,12 @@ test: setup
 
 test-slow: setup
 	@$(BIN)/python -m pytest -m slow
+
+# What hangs on the server, once more on Redis instead of valkey (needs redis-server on PATH).
+test-redis: setup
+	@LLMOS_SERVER=redis-server $(BIN)/python -m pytest -m 'not slow' \
+	  tests/kernel tests/queue tests/tasks tests/spine \
+	  --ignore tests/spine/test_demo.py --ignore tests/spine/test_plain_app.py
 
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

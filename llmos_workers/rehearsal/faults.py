@@ -122,6 +122,12 @@ class Faults:
             self._queue.clear()
             self._gate.clear()
 
+    @property
+    def untaken(self) -> int:
+        """How many queued faults no request has met yet."""
+        with self._lock:
+            return len(self._queue)
+
     def release(self) -> None:
         """Let all held responses go on, and those held from now on too."""
         self._gate.set()

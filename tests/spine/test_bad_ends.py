@@ -6,7 +6,6 @@ import pytest
 
 from llmos_workers.client import LLMOS
 from llmos_workers.contracts.errors import InvalidGoal, InvalidOption, UnknownAgent
-from llmos_workers.contracts.goal import GoalState
 from llmos_workers.contracts.modes import Mode
 from tests.support.wait import wait_until
 
@@ -107,7 +106,8 @@ def test_cancel_stops_a_run_that_waits_for_its_model(llmos, system, project, out
     before = served()
     system.rehearsal.faults.next("stall:2")
     handle = llmos.submit(CALCULATOR, project=project)
-    wait_until(lambda: handle.status() is GoalState.RUNNING, what="the goal runs")
+    faults = system.rehearsal.faults
+    wait_until(lambda: faults.untaken == 0, what="the model is asked")
     handle.cancel()
     outcome = handle.result(TIMEOUT)
     assert outcome.status == "CANCELLED"
