@@ -21,6 +21,7 @@ COMMANDS = {
     "result": "llmos_cli.goals:result",
     "list": "llmos_cli.goals:list_goals",
     "cancel": "llmos_cli.goals:cancel",
+    "feedback": "llmos_cli.feedback:feedback",
     "approvals": "llmos_cli.approvals:approvals",
     "approve": "llmos_cli.approvals:approve",
     "deny": "llmos_cli.approvals:deny",

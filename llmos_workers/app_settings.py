@@ -17,7 +17,7 @@ from llmos_workers.kernel.redis import database_url
 QUEUES = ("dispatch", "llm", "replay", "upkeep")
 ROUTES = {
     "llmos.goal": {"queue": "dispatch"},
-    "llmos.explain": {"queue": "dispatch"},
+    "llmos.feedback": {"queue": "dispatch"},
     "llmos.think": {"queue": "llm"},
     "llmos.orchestrate": {"queue": "llm"},
     "llmos.replay": {"queue": "replay"},

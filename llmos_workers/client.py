@@ -13,14 +13,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from llmos_workers.client_check import make_record
+from llmos_workers.client_check import make_record, parse_state
 from llmos_workers.client_connect import RedisPlace, find_redis, talking
 from llmos_workers.client_handle import GoalHandle
 from llmos_workers.client_submit import Item, Submitter
 from llmos_workers.client_wait import Line
 from llmos_workers.config import LLMOSConfig, merge
 from llmos_workers.config_sources import load_config
-from llmos_workers.contracts.errors import InvalidOption, LLMOSError
+from llmos_workers.contracts.errors import LLMOSError
 from llmos_workers.contracts.goal import GoalRecord, GoalState
 from llmos_workers.contracts.modes import RequestedMode
 from llmos_workers.contracts.outcome import Outcome
@@ -30,6 +30,7 @@ from llmos_workers.kernel.redis import Client, connect
 
 if TYPE_CHECKING:
     from llmos_workers.contracts.approvals import Approval
+    from llmos_workers.contracts.feedback import Feedback
     from llmos_workers.embedded.local import LocalSystem
     from llmos_workers.kernel.approvals import Approvals
     from llmos_workers.kernel.economy import TokenEconomy
@@ -222,6 +223,20 @@ class LLMOS:
         with talking(self.place, "denying"):
             return self.approval_requests.deny(approval_id, why=why, by=by)
 
+    # What people think of it
+
+    def feedback(
+        self, goal_id: str, verdict: str, *, why: str = "", by: str | None = None, wait_s: float = 5
+    ) -> Feedback:
+        """Say that an ended goal was done ``good`` or ``bad``; see docs/judge.md for what follows.
+
+        Waits up to ``wait_s`` seconds for a worker to take it up (``applied``); it is on record
+        in any case. Raises GoalNotFound, NotFinished, InvalidOption.
+        """
+        from llmos_workers.client_feedback import say
+
+        return say(self, goal_id, verdict, why=why, by=by, wait_s=wait_s)
+
     # Life
 
     async def boot(self, *, embedded: bool = False) -> Self:
@@ -387,12 +402,3 @@ class LLMOS:
             traceparent=traceparent,
             options=options,
         )
-
-
-def parse_state(state: str | GoalState) -> GoalState:
-    """A goal state in any letter case. Raises InvalidOption naming the known ones."""
-    try:
-        return GoalState(str(state).strip().upper().replace("-", "_"))
-    except ValueError:
-        known = ", ".join(s.value.lower() for s in GoalState)
-        raise InvalidOption(f"unknown state {state!r}.", fix=f"Known: {known}.") from None

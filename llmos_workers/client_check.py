@@ -9,7 +9,7 @@ from pathlib import Path
 
 from llmos_workers.contracts.agents import AGENT_NAME
 from llmos_workers.contracts.errors import InvalidOption, UnknownAgent
-from llmos_workers.contracts.goal import GoalRecord, check_goal_text
+from llmos_workers.contracts.goal import GoalRecord, GoalState, check_goal_text
 from llmos_workers.contracts.payload import make_options
 from llmos_workers.kernel.goal_submit import new_record
 
@@ -96,3 +96,12 @@ def make_record(
     checked = make_options(**said)
     check_agent(checked.agent, agents_folder)
     return new_record(text, checked, now=now, traceparent=check_traceparent(traceparent))
+
+
+def parse_state(state: str | GoalState) -> GoalState:
+    """A goal state in any letter case. Raises InvalidOption naming the known ones."""
+    try:
+        return GoalState(str(state).strip().upper().replace("-", "_"))
+    except ValueError:
+        known = ", ".join(s.value.lower() for s in GoalState)
+        raise InvalidOption(f"unknown state {state!r}.", fix=f"Known: {known}.") from None

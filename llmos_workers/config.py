@@ -120,6 +120,8 @@ class DispatcherConfig(Contract):
     relatedness_threshold: float = Field(default=0.60, ge=0, le=1)
     """Cosine from which a trace helps a model (MIXED)."""
     max_replay_error: float = Field(default=0.01, gt=0, lt=1)
+    """Share of wrong replays that is put up with: traces whose labelled outcomes say more need
+    a surer match."""
     complexity_threshold: int = Field(default=2, ge=1)
     auto_crystallization: bool = False
     llm_allowed: bool = True

@@ -46,7 +46,6 @@ NOT_YET: dict[str, str] = {
     "memory.enable_llm_matching": "the judge of rewordings",
     "memory.enable_cross_project_learning": "learning across projects",
     "sdk.permission_mode": "approvals",
-    "dispatcher.max_replay_error": "thresholds that move with outcomes",
     "dispatcher.auto_crystallization": "crystallization",
     "execution.enable_tool_search": "tool search",
     "execution.enable_tool_examples": "tool examples",

@@ -30,6 +30,7 @@ from llmos_workers.kernel.commits import CommitLog
 from llmos_workers.kernel.delayed import DelayedGoals
 from llmos_workers.kernel.economy import TokenEconomy
 from llmos_workers.kernel.events import EventBus
+from llmos_workers.kernel.feedback import FeedbackBox
 from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.prices import Prices
 from llmos_workers.kernel.publish import Publisher
@@ -99,6 +100,11 @@ class Runtime:
             kept_s=self.config.kernel.result_retention_secs,
             wake=self.delayed.wake,
         )
+
+    @cached_property
+    def feedback(self) -> FeedbackBox:
+        """What people said of goals."""
+        return FeedbackBox(self.redis, kept_s=self.config.kernel.result_retention_secs)
 
     @cached_property
     def publisher(self) -> Publisher:

@@ -134,6 +134,8 @@ class ExecutionTrace(Contract):
     total_saved_micro: Micro = 0
     avg_latency_ms: float = 0.0
     last_used: str = ""
+    evidence: dict[str, int] = Field(default_factory=dict)
+    """Labelled outcomes of following it; names as learning.posterior makes them."""
 
     @property
     def success_rating(self) -> float:

@@ -12,6 +12,7 @@ from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.learning.followable import path_with_slots, replay_blockers
+from llmos_workers.learning.posterior import Threshold, own_threshold
 from llmos_workers.learning.quarantine import without_unapproved
 from llmos_workers.learning.strategies import ModeContext, strategy_for
 
@@ -46,6 +47,7 @@ class Dispatcher:
             config=runtime.config.dispatcher,
             blockers=self._blockers(record, match, known),
             versions={trace_id: trace.version for trace_id, trace in known.items()},
+            thresholds=self._thresholds(known),
         )
         decision = strategy_for(runtime.config).determine_mode(context)
         self._decided[decision.mode] = self._decided.get(decision.mode, 0) + 1
@@ -56,6 +58,17 @@ class Dispatcher:
         found = {c.trace_id: None for c in match.candidates}
         traces = {key: self._runtime.traces.get(record.project, key) for key in found}
         return {key: trace for key, trace in traces.items() if trace is not None}
+
+    def _thresholds(self, known: dict[str, ExecutionTrace]) -> dict[str, Threshold]:
+        """From where each trace with labelled outcomes is followed."""
+        config = self._runtime.config.dispatcher
+        return {
+            trace_id: own_threshold(
+                trace.evidence, config.follower_threshold, config.max_replay_error
+            )
+            for trace_id, trace in known.items()
+            if trace.evidence
+        }
 
     def _blockers(
         self, record: GoalRecord, match: MatchResult, known: dict[str, ExecutionTrace]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llmos_workers.contracts.errors import GoalNotFound
+from llmos_workers.flow.feedback import drain_feedback
 from llmos_workers.kernel.projects import ProjectManager
 from llmos_workers.runtime import Runtime
 
@@ -82,4 +83,5 @@ DUTIES: dict[str, Callable[[Runtime], str]] = {
     "sweep_stages": sweep_stages,
     "expire_approvals": expire_approvals,
     "send_webhooks": send_webhooks,
+    "take_up_feedback": drain_feedback,
 }

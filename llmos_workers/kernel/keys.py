@@ -89,6 +89,15 @@ ADMISSION_WINDOWS = f"{ROOT}:admission:windows"
 """hash project -> most goals under way, where it is not kernel.project_window."""
 
 
+FEEDBACK = f"{ROOT}:feedback"
+"""list of goal ids: feedback that no worker has taken up yet."""
+
+
+def goal_feedback(goal_id: str) -> str:
+    """string with expiry, JSON: what a person said of the goal, and what came of it."""
+    return f"{ROOT}:goal:{goal_id}:feedback"
+
+
 def goals_in_state(state: str) -> str:
     """zset goal_id -> time of entering the state."""
     return f"{ROOT}:goals:{state}"

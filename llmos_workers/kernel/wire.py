@@ -70,6 +70,40 @@ def goal_message(
     return list_name(queue, record.options.priority), json.dumps(message).encode()
 
 
+def plain_message(task: str, *, queue: str = DISPATCH_QUEUE) -> bytes:
+    """The message of a task without arguments whose result nobody waits for."""
+    task_id = str(uuid4())
+    message = {
+        "body": _encoded([[], {}, dict.fromkeys(("callbacks", "errbacks", "chain", "chord"))]),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {
+            "lang": "py",
+            "task": task,
+            "id": task_id,
+            "root_id": task_id,
+            "parent_id": None,
+            "group": None,
+            "retries": 0,
+            "timelimit": [None, None],
+            "argsrepr": "()",
+            "kwargsrepr": "{}",
+            "origin": f"gen{os.getpid()}@{socket.gethostname()}",
+            "ignore_result": True,
+        },
+        "properties": {
+            "correlation_id": task_id,
+            "reply_to": "",
+            "delivery_mode": PERSISTENT,
+            "delivery_info": {"exchange": "", "routing_key": queue},
+            "priority": 0,
+            "body_encoding": "base64",
+            "delivery_tag": str(uuid4()),
+        },
+    }
+    return json.dumps(message).encode()
+
+
 def publish(broker: Client, records: Iterable[GoalRecord], *, queue: str = DISPATCH_QUEUE) -> int:
     """LPUSH the messages of goals whose records are stored, in one pipeline; how many.
 
@@ -89,7 +123,10 @@ def describe(goal_id: str, text: str) -> str:
 
 def _body(record: GoalRecord) -> str:
     embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": record.envelope.chord}
-    content = [[], {"v": PAYLOAD_VERSION, "stored": True}, embed]
+    return _encoded([[], {"v": PAYLOAD_VERSION, "stored": True}, embed])
+
+
+def _encoded(content: list[Any]) -> str:
     return base64.b64encode(json.dumps(content).encode()).decode("ascii")
 
 

@@ -19,11 +19,9 @@ from llmos_workers.contracts.goal import GoalOptions
 from llmos_workers.contracts.modes import Mode, RequestedMode
 from llmos_workers.contracts.state import CognitivePolicy
 from llmos_workers.learning.complexity import complexity
+from llmos_workers.learning.posterior import FLOOR, Threshold, standing
 from llmos_workers.learning.trace_prose import one_line
 from llmos_workers.sentience.cognitive_kernel import CognitiveKernel
-
-FLOOR = 0.92
-"""No configuration, strategy or state replays below this confidence."""
 
 DEFAULT_ESTIMATES: Mapping[Mode, int] = {Mode.LEARNER: 500_000, Mode.MIXED: 250_000}
 """What a run may cost before anything better is known, in micro-dollars."""
@@ -44,12 +42,24 @@ class ModeContext:
     """Trace id -> why it may not be followed now (followable.replay_blockers)."""
     versions: Mapping[str, int] = field(default_factory=dict)
     """Trace id -> version, as far as known."""
+    thresholds: Mapping[str, Threshold] = field(default_factory=dict)
+    """Trace id -> from where it is followed, by what became of following it; others follow from
+    the strategy's own threshold."""
     index_down: bool = False
     """Whether the index could not be asked, so that only exact repeats were found."""
 
     def blockers_of(self, candidate: MatchCandidate) -> tuple[str, ...]:
         """What the matcher and the follow rules have against a candidate."""
         return (*candidate.blockers, *self.blockers.get(candidate.trace_id, ()))
+
+    def sure(self, candidate: MatchCandidate, threshold: float) -> bool:
+        """Whether a candidate is sure enough for the strategy and for what is known of its
+        trace.
+        """
+        own = self.thresholds.get(candidate.trace_id)
+        if own is not None and own.value > threshold:
+            return standing(candidate.stage, candidate.confidence) >= own.value
+        return candidate.confidence >= threshold
 
     def estimate(self, mode: Mode) -> int:
         """Upper estimate in micro-dollars; 0 for modes without a model."""
@@ -101,11 +111,13 @@ class ModeSelectionStrategy(ABC):
         candidate: MatchCandidate | None = None,
     ) -> ModeDecision:
         """A decision that carries what it rests on."""
+        own = context.thresholds.get(candidate.trace_id) if candidate else None
+        threshold = max(self.threshold(context), own.value if own else 0.0)
         return ModeDecision(
             mode=mode,
             reason=reason,
             confidence=candidate.confidence if candidate else 0.0,
-            threshold=self.threshold(context),
+            threshold=min(threshold, 1.0),
             trace_id=candidate.trace_id if candidate else None,
             trace_version=context.versions.get(candidate.trace_id) if candidate else None,
             slots=candidate.slots if candidate else {},
@@ -282,7 +294,7 @@ def _follow_or_refuse(
 
 
 def _to_follow(context: ModeContext, threshold: float) -> MatchCandidate | None:
-    sure = [c for c in context.match.candidates if c.confidence >= threshold]
+    sure = [c for c in context.match.candidates if context.sure(c, threshold)]
     return next((c for c in sure if not context.blockers_of(c)), None)
 
 
@@ -294,12 +306,22 @@ def _not_vetoed(context: ModeContext) -> list[MatchCandidate]:
 def _why_not(context: ModeContext, candidate: MatchCandidate, threshold: float) -> str:
     """Why a candidate is not followed."""
     blockers = context.blockers_of(candidate)
+    own = context.thresholds.get(candidate.trace_id)
+    if candidate.confidence >= threshold and not context.sure(candidate, threshold) and own:
+        return f"{_likeness(candidate)}, below {_above(own)}"
     if candidate.confidence >= threshold and blockers:
         return f"{describe(candidate)}, but {'; '.join(blockers)}"
     if candidate.confidence == 0 and blockers:
         return "; ".join(blockers)
     differed = f" ({'; '.join(candidate.differed[:3])})" if candidate.differed else ""
     return f"{_likeness(candidate)}{differed}, below {threshold:.2f}"
+
+
+def _above(own: Threshold) -> str:
+    """A trace's own threshold in words."""
+    if own.value > 1:
+        return f"anything this trace is followed for now: {own.why}"
+    return f"the {own.value:.3g} that this trace needs: {own.why}"
 
 
 def _likeness(candidate: MatchCandidate) -> str:

@@ -23,7 +23,7 @@ _DERIVED = ("success_rating", "tools_used")
 
 COUNTERS = (
     "usage_count", "success_count", "failure_streak", "total_cost_micro", "total_saved_micro",
-    "avg_latency_ms", "last_used",
+    "avg_latency_ms", "last_used", "evidence",
 )  # fmt: skip
 """Fields that Redis counts; the file holds what was last flushed."""
 

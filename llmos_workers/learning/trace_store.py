@@ -28,6 +28,9 @@ from llmos_workers.learning.trace_seal import judged
 COUNTED_SECS = 7 * 86_400
 """How long a counted outcome is remembered, in seconds."""
 
+EVIDENCE = "evidence:"
+"""Before the names of the counters of labelled outcomes."""
+
 
 @dataclass(frozen=True, slots=True)
 class TraceRecord:
@@ -140,6 +143,10 @@ class TraceStore:
             fields |= _counter_fields(trace)
         if healed:
             fields["failure_streak"] = 0
+            # Other calls: what was wrong with the old ones says nothing of them.
+            if before and not same_calls(before.trace, trace):
+                names = (n for n in before.trace.evidence if n.endswith("exact"))
+                fields |= {EVIDENCE + name: 0 for name in names}
         own, aliases = goal_signature(trace.goal_text), _signatures(trace.aliases)
         dropped = set(_wordings(before.trace)) - {own, *aliases} if before else set[str]()
         pairs = [part for pair in fields.items() for part in pair]
@@ -188,6 +195,16 @@ class TraceStore:
             [keys.trace(project, trace_id), *_shared_keys(project), "", once],
             ["count", project, trace_id, int(success), cost_micro, saved_micro, latency_us, at,
              COUNTED_SECS if outcome else 60],
+        )  # fmt: skip
+        return bool(counted == b"ok")
+
+    def label(self, project: str, trace_id: str, field: str, *, once: str) -> bool:
+        """Add one labelled outcome. False: no such trace, or ``once`` was counted before."""
+        counted = scripts.load("traces", include=("fence",)).run(
+            self._redis,
+            [keys.trace(project, trace_id), *_shared_keys(project), "",
+             keys.trace_counted(project, trace_id, once)],
+            ["label", project, trace_id, EVIDENCE + field, COUNTED_SECS],
         )  # fmt: skip
         return bool(counted == b"ok")
 
@@ -243,6 +260,11 @@ class TraceStore:
         return trace
 
 
+def same_calls(one: ExecutionTrace, other: ExecutionTrace) -> bool:
+    """Whether two traces make the very same calls in the same order."""
+    return [s.call.digest() for s in one.steps] == [s.call.digest() for s in other.steps]
+
+
 def _shared_keys(project: str) -> list[str]:
     return [
         keys.trace_ids(project),
@@ -269,6 +291,7 @@ def _counter_fields(trace: ExecutionTrace) -> dict[str, Any]:
         "total_saved_micro": trace.total_saved_micro,
         "latency_us": round(trace.avg_latency_ms * 1_000 * trace.usage_count),
         "last_used": trace.last_used,
+        **{EVIDENCE + name: count for name, count in trace.evidence.items()},
     }
 
 
@@ -285,4 +308,9 @@ def _counters(fields: dict[bytes, bytes]) -> dict[str, Any]:
         "total_saved_micro": number(b"total_saved_micro"),
         "avg_latency_ms": number(b"latency_us") / uses / 1_000 if uses else 0.0,
         "last_used": fields.get(b"last_used", b"").decode(),
+        "evidence": {
+            name.decode().removeprefix(EVIDENCE): int(count)
+            for name, count in sorted(fields.items())
+            if name.startswith(EVIDENCE.encode()) and int(count)
+        },
     }

@@ -317,5 +317,5 @@ def _taken_back(trace: ExecutionTrace, before: ExecutionTrace) -> bool:
 
 def _content(trace: ExecutionTrace) -> ExecutionTrace:
     """The trace without what counts and numbers it: equal for equal meaning."""
-    neutral = dict.fromkeys(COUNTERS, 0) | {"last_used": "", "revision": 0}
+    neutral = dict.fromkeys(COUNTERS, 0) | {"last_used": "", "evidence": {}, "revision": 0}
     return trace.model_copy(update=neutral)

@@ -18,11 +18,12 @@ from llmos_workers.kernel.clock import Clock, SystemClock, iso
 from llmos_workers.kernel.lease import Lease
 from llmos_workers.kernel.signing import KeyRing
 from llmos_workers.kernel.workspace import Workspace
+from llmos_workers.learning.posterior import evidence_field
 from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.trace_folder import TRACE_ID, TraceFolder
 from llmos_workers.learning.trace_history import TraceHistory
 from llmos_workers.learning.trace_seal import judged, objection
-from llmos_workers.learning.trace_store import Conflict, TraceStore
+from llmos_workers.learning.trace_store import Conflict, TraceStore, same_calls
 from llmos_workers.learning.trace_sync import ATTEMPTS, ScanReport, TraceSync
 
 
@@ -251,6 +252,24 @@ class TraceManager:
             outcome=outcome_id,
         )
 
+    def add_evidence(
+        self,
+        project: str,
+        trace_id: str,
+        *,
+        stage: str,
+        confidence: float,
+        right: bool,
+        outcome_id: str,
+    ) -> bool:
+        """Count one labelled outcome: a goal that followed the trace, found at ``stage`` with
+        ``confidence``, was right or wrong to do so. Once for each ``outcome_id`` and verdict.
+        False: no such trace, or counted before.
+        """
+        field = evidence_field(stage, confidence, right=right)
+        once = f"{outcome_id}:{'right' if right else 'wrong'}"
+        return self._store.label(project, trace_id, field, once=once)
+
     def flush_counters(self) -> int:
         """Write counters that changed into the files' front matter; returns how many files.
 
@@ -280,8 +299,10 @@ def _next_version(trace: ExecutionTrace, before: ExecutionTrace) -> ExecutionTra
     """``trace`` as the version after ``before``: what people and judges said of it stays, except
     for wordings that nobody signed.
     """
-    vetoes = tuple(dict.fromkeys((*before.vetoes, *trace.vetoes)))
     own = goal_signature(trace.goal_text)
+    # Its own goal was refused with the old calls; with others it is another way to do it.
+    lifted = set() if same_calls(before, trace) else {own}
+    vetoes = tuple(dict.fromkeys((*(v for v in before.vetoes if v not in lifted), *trace.vetoes)))
     # The goal of another wording may come to be the trace's own; the old one stays known.
     known = (before.goal_text, *before.aliases) if before.standing is Standing.SIGNED else ()
     texts = {goal_signature(t): t for t in (*known, *trace.aliases)}

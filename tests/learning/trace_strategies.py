@@ -102,4 +102,7 @@ traces = st.builds(
     total_saved_micro=micro,
     avg_latency_ms=floats,
     last_used=text,
+    evidence=st.dictionaries(
+        st.sampled_from(["right_95", "wrong_exact", "right_alias"]), st.integers(1, 99)
+    ),
 )

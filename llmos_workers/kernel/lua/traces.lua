@@ -2,13 +2,13 @@
 --
 -- KEYS 1 trace hash    content, revision, version, path, stamp, staged, and the counters
 --                      usage_count, success_count, failure_streak, total_cost_micro,
---                      total_saved_micro, latency_us, last_used
+--                      total_saved_micro, latency_us, last_used, evidence:<name>
 --      2 set of the project's trace ids
 --      3 hash signature -> trace id (wordings) of the project
 --      4 index outbox stream
 --      5 epoch counter of traces
 --      6 goal hash of the run that writes (any key when no fence is given)
---      7 string with expiry: this outcome is counted (any key but for 'count')
+--      7 string with expiry: this outcome is counted (any key but for 'count' and 'label')
 -- ARGV 1 operation, 2 project, 3 trace id, then
 --   commit: expected revision ('' = there is no record), fence ('' = not checked), owner,
 --           'index' or '', goal signature, n fields, n aliases, n dropped,
@@ -18,6 +18,8 @@
 --           -> 'ok' | 'conflict'
 --   count:  success (1/0), cost micro, saved micro, latency in microseconds, time, seconds to
 --           remember the outcome
+--           -> 'ok' | 'counted' | 'gone'
+--   label:  field to add one to, seconds to remember the outcome
 --           -> 'ok' | 'counted' | 'gone'
 -- The goal's own wording takes the signature from an alias of another trace; an alias never
 -- takes a signature that is in use. Counters are not touched by commit unless given as fields.
@@ -87,6 +89,13 @@ if op == 'count' then
   redis.call('HINCRBY', trace, 'total_saved_micro', ARGV[6])
   redis.call('HINCRBY', trace, 'latency_us', ARGV[7])
   redis.call('HSET', trace, 'last_used', ARGV[8])
+  return 'ok'
+end
+
+if op == 'label' then
+  if redis.call('HEXISTS', trace, 'content') == 0 then return 'gone' end
+  if not redis.call('SET', counted, '1', 'NX', 'EX', ARGV[5]) then return 'counted' end
+  redis.call('HINCRBY', trace, ARGV[4], 1)
   return 'ok'
 end
 

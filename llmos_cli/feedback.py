@@ -1,0 +1,35 @@
+"""``llmos feedback``: a person's word on a goal that has ended."""
+
+from __future__ import annotations
+
+import click
+
+from llmos_cli.context import Session
+from llmos_cli.exits import Exit
+from llmos_cli.options import json_option
+from llmos_cli.render import printable, to_json
+
+
+@click.command()
+@click.argument("goal_id", metavar="ID")
+@click.argument("verdict", type=click.Choice(["good", "bad"]))
+@click.option("--why", default="", metavar="TEXT", help="Why, for the record.")
+@click.option("--by", metavar="NAME", help="Who says so (default: user@host).")
+@json_option
+@click.pass_obj
+def feedback(
+    session: Session, /, *, goal_id: str, verdict: str, why: str, by: str | None, as_json: bool
+) -> int:
+    """Say whether goal ID was done as it was meant: good or bad.
+
+    Bad: its wording never again follows the trace it followed, and that trace is trusted less.
+    Good: its wording is known from now on, and the trace is trusted more.
+    """
+    said = session.client.feedback(goal_id, verdict, why=why, by=by)
+    if as_json:
+        print(to_json(said.model_dump(mode="json")))
+    elif said.applied:
+        print(printable(f"{verdict}: {said.told}."))
+    else:
+        print(f"{verdict}: on record; the next worker of the dispatch role acts on it.")
+    return Exit.SUCCEEDED
