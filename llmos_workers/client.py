@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from llmos_workers.client_check import make_record, parse_state
 from llmos_workers.client_connect import RedisPlace, find_redis, talking
+from llmos_workers.client_feedback import Opinions
 from llmos_workers.client_handle import GoalHandle
 from llmos_workers.client_submit import Item, Submitter
 from llmos_workers.client_wait import Line
@@ -30,7 +31,6 @@ from llmos_workers.kernel.redis import Client, connect
 
 if TYPE_CHECKING:
     from llmos_workers.contracts.approvals import Approval
-    from llmos_workers.contracts.feedback import Feedback
     from llmos_workers.embedded.local import LocalSystem
     from llmos_workers.kernel.approvals import Approvals
     from llmos_workers.kernel.economy import TokenEconomy
@@ -48,7 +48,7 @@ Records = list[GoalRecord]
 Requests = list["Approval"]
 
 
-class LLMOS:
+class LLMOS(Opinions):
     """A client of one llmos system. Threads may share it.
 
     ``config`` None: settings from file, ``LLMOS_*`` variables and the keywords here, in that
@@ -222,20 +222,6 @@ class LLMOS:
         """Forbid the call of that request for good; its goal goes on without. As approve."""
         with talking(self.place, "denying"):
             return self.approval_requests.deny(approval_id, why=why, by=by)
-
-    # What people think of it
-
-    def feedback(
-        self, goal_id: str, verdict: str, *, why: str = "", by: str | None = None, wait_s: float = 5
-    ) -> Feedback:
-        """Say that an ended goal was done ``good`` or ``bad``; see docs/judge.md for what follows.
-
-        Waits up to ``wait_s`` seconds for a worker to take it up (``applied``); it is on record
-        in any case. Raises GoalNotFound, NotFinished, InvalidOption.
-        """
-        from llmos_workers.client_feedback import say
-
-        return say(self, goal_id, verdict, why=why, by=by, wait_s=wait_s)
 
     # Life
 

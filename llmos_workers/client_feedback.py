@@ -3,32 +3,72 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
-from llmos_workers.client_connect import talking
-from llmos_workers.contracts.feedback import Feedback
-from llmos_workers.kernel.feedback import FeedbackBox, make_feedback
+from llmos_workers.client_connect import RedisPlace, talking
 
 if TYPE_CHECKING:
-    from llmos_workers.client import LLMOS
+    from llmos_workers.config import LLMOSConfig
+    from llmos_workers.contracts.feedback import Feedback
+    from llmos_workers.kernel.clock import Clock
+    from llmos_workers.kernel.goals import GoalStore
+    from llmos_workers.kernel.redis import Client
 
 LOOK_EVERY_S = 0.05
 
 
-def say(
-    client: LLMOS, goal_id: str, verdict: str, *, why: str, by: str | None, wait_s: float
-) -> Feedback:
-    """Store feedback, and wait for a worker to act on it; see LLMOS.feedback."""
-    with talking(client.place, "giving feedback"):
-        record = client.goals.get(goal_id)
-    given = make_feedback(record, verdict, why=why, by=by, now=client.clock.now())
-    with talking(client.place, "giving feedback"):
-        box = FeedbackBox(client.redis, kept_s=client.config.kernel.result_retention_secs)
-        box.give(given, client.broker)
-        until = client.clock.steady() + wait_s
-        while client.clock.steady() < until:
-            found = box.of_goal(goal_id)
-            if found is None or found.applied:
-                return found or given
-            time.sleep(LOOK_EVERY_S)
-    return given
+class Connected(Protocol):
+    """What of a client is used here."""
+
+    config: LLMOSConfig
+    clock: Clock
+
+    @property
+    def place(self) -> RedisPlace:
+        """Which Redis it talks to."""
+
+    @property
+    def redis(self) -> Client:
+        """Client of the state database."""
+
+    @property
+    def broker(self) -> Client:
+        """Client of the broker database."""
+
+    @property
+    def goals(self) -> GoalStore:
+        """The goal records."""
+
+
+class Opinions:
+    """The part of a client for what people think of goals."""
+
+    def feedback(
+        self: Connected,
+        goal_id: str,
+        verdict: str,
+        *,
+        why: str = "",
+        by: str | None = None,
+        wait_s: float = 5.0,
+    ) -> Feedback:
+        """Say that an ended goal was done ``good`` or ``bad``; docs/judge.md tells what follows.
+
+        Waits up to ``wait_s`` seconds for a worker to take it up (``applied``); it is on record
+        in any case. Raises GoalNotFound, NotFinished, InvalidOption, BrokerUnavailable.
+        """
+        from llmos_workers.kernel.feedback import FeedbackBox, make_feedback
+
+        with talking(self.place, "giving feedback"):
+            record = self.goals.get(goal_id)
+        given = make_feedback(record, verdict, why=why, by=by, now=self.clock.now())
+        with talking(self.place, "giving feedback"):
+            box = FeedbackBox(self.redis, kept_s=self.config.kernel.result_retention_secs)
+            box.give(given, self.broker)
+            until = self.clock.steady() + wait_s
+            while self.clock.steady() < until:
+                found = box.of_goal(goal_id)
+                if found is None or found.applied:
+                    return found or given
+                time.sleep(LOOK_EVERY_S)
+        return given
