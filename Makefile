@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: setup demo test test-slow test-redis lint types format clean
+.PHONY: setup demo test test-slow test-redis chaos lint types format clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml
@@ -28,6 +28,10 @@ test-redis: setup
 	@LLMOS_SERVER=redis-server $(BIN)/python -m pytest -m 'not slow' \
 	  tests/kernel tests/queue tests/tasks tests/spine \
 	  --ignore tests/spine/test_demo.py --ignore tests/spine/test_plain_app.py
+
+# Kills, stops and broker restarts under a real fleet; about two minutes.
+chaos: setup
+	@$(BIN)/python -m bench.chaos
 
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -6,6 +6,7 @@ import hmac
 import json
 import secrets
 import select
+import sys
 import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmos_workers.contracts.errors import UnknownModel
 from llmos_workers.contracts.outcome import Usage
-from llmos_workers.rehearsal.brain import Reply
+from llmos_workers.rehearsal.brain import Reply, goal_of
 from llmos_workers.rehearsal.faults import AT_EVENT, Fault
 from llmos_workers.rehearsal.faults import HEADER as FAULT_HEADER
 from llmos_workers.rehearsal.log import ServedRequest
@@ -50,6 +51,11 @@ class HTTPServer(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 128
     owner: RehearsalServer
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that is killed resets its connection: no news, and no traceback."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 class _Dropped(Exception):
@@ -304,6 +310,9 @@ class Handler(BaseHTTPRequestHandler):
                 charged_micro=charged,
                 complete=complete,
                 fault=str(fault or ""),
+                goal=goal_of(request["messages"]),
+                messages=len(request["messages"]),
+                port=self.client_address[1],
             )
         )
 

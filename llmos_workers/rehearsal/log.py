@@ -33,6 +33,12 @@ class ServedRequest:
     complete: bool = True
     """Whether the whole answer was sent."""
     fault: str = ""
+    goal: str = ""
+    """What the request says is asked for."""
+    messages: int = 0
+    """How many messages the conversation had when the answer was asked for."""
+    port: int = 0
+    """TCP port that the request came from: tells which process asked."""
     scripted: bool = True
     """Always true: no language model was asked."""
 

@@ -1,0 +1,1 @@
+"""The parts of ``python -m bench.chaos``: goals, fleet, mischief, evidence, checks."""

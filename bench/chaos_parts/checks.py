@@ -1,0 +1,226 @@
+"""The guarantees, each as a function from evidence to what breaks it, in words. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from bench.chaos_parts.evidence import Evidence, GoalEvidence, final
+from bench.chaos_parts.mischief import Hit
+from bench.chaos_parts.population import POOR, allowed_files
+from llmos_workers.kernel.stage import stage_name
+
+EXPECTED_ERRORS = (
+    "ModelTransient",
+    "Overloaded",
+    "RateLimited",
+    "PublishConflict",
+    "RehearsalFailure",
+)
+"""What a goal may fail of here: the model's faults, files that another goal changed, and a bell
+of which nobody knows whether it rang."""
+
+
+def lost(found: Evidence) -> list[str]:
+    """Goals that are not in exactly one final state, or are there twice or without being asked."""
+    words = []
+    for goal in found.goals:
+        ends = [state for _, state in goal.states if final(state)]
+        if not goal.state:
+            words.append(f"{goal.goal_id}: it is gone")
+        elif not final(goal.state) or goal.status != goal.state or ends != [goal.state]:
+            words.append(
+                f"{goal.goal_id}: {goal.state}, outcome {goal.status or 'none'}, ended as {ends}"
+            )
+    strangers = found.known - {goal.goal_id for goal in found.goals}
+    return words + [f"{goal_id}: nobody submitted it" for goal_id in sorted(strangers)]
+
+
+def without_result(found: Evidence) -> list[str]:
+    """Ended goals for which Celery has no result."""
+    return [goal.goal_id for goal in found.goals if final(goal.state) and not goal.has_result]
+
+
+def unexpected(found: Evidence) -> list[str]:
+    """Goals that did not succeed, for a reason that nothing here gives."""
+    return [
+        f"{goal.goal_id} ({goal.planned.kind}): {goal.status} {goal.error}"
+        for goal in found.goals
+        if goal.status not in ("", "SUCCEEDED") and not _foreseen(goal)
+    ]
+
+
+def _foreseen(goal: GoalEvidence) -> bool:
+    kind, _, message = goal.error.partition(": ")
+    if kind == "BudgetExceeded":
+        return goal.planned.project == POOR
+    if kind == "RehearsalFailure":
+        return bool(goal.planned.bell) and "Ring failed" in message
+    return kind in EXPECTED_ERRORS
+
+
+def paid_twice(found: Evidence) -> list[str]:
+    """Answers that were journaled and asked for again, by the journal and by the server's log."""
+    words, journaled = [], _journaled(found)
+    for goal in found.goals:
+        turns = Counter(turn for turn, _ in goal.responses)
+        words += [f"{goal.goal_id}: turn {t} {n} times" for t, n in turns.items() if n > 1]
+    texts = Counter(goal.planned.text for goal in found.goals)
+    asked = defaultdict(list)
+    for entry in found.served:
+        if entry.status == 200 and texts[entry.goal] == 1:
+            asked[entry.goal, entry.messages].append(entry)
+    for (text, messages), entries in asked.items():
+        earlier = sorted(entries, key=lambda entry: entry.at)[:-1]
+        words += [
+            f"{text!r}: the answer to message {messages} was journaled and asked for again"
+            for entry in earlier
+            if entry.request_id in journaled
+        ]
+    return words
+
+
+def unpaid(found: Evidence) -> list[str]:
+    """Charges of the server that the ledger does not hold: neither journaled nor in doubt."""
+    journaled = _journaled(found)
+    missing: defaultdict[str, list[int]] = defaultdict(list)
+    for entry in found.served:
+        if entry.charged_micro and entry.request_id not in journaled:
+            missing[entry.goal].append(entry.charged_micro)
+    doubts: defaultdict[str, int] = defaultdict(int)
+    for goal in found.goals:
+        doubts[goal.planned.text] += goal.in_doubt
+    return [
+        f"{text!r}: {len(charges)} answers charged and not booked, {doubts[text]} in doubt"
+        for text, charges in missing.items()
+        if len(charges) > doubts[text]
+    ]
+
+
+def overspent(found: Evidence) -> int:
+    """Micro-dollars beyond a limit, or by which ledger and server differ where nothing is in
+    doubt.
+    """
+    served = {entry.request_id: entry.charged_micro for entry in found.served}
+    responses = [response for goal in found.goals for _, response in goal.responses]
+    differing = sum(abs(r.cost_micro - served.get(r.request_id, 0)) for r in responses)
+    booked = sum(line.micro for line in found.ledger if line.kind == "settle")
+    unbooked = abs(booked - sum(response.cost_micro for response in responses))
+    return found.over_limit_micro + differing + unbooked + _more_than_held(found)
+
+
+def _more_than_held(found: Evidence) -> int:
+    """What the server charged in all, beyond what is booked or held for calls in doubt."""
+    charged = sum(entry.charged_micro for entry in found.served)
+    booked = sum(line.micro for line in found.ledger)
+    held = sum(call.bound_micro for call in found.reservations)
+    return max(0, charged - booked - held)
+
+
+def effects_doubled(found: Evidence) -> list[str]:
+    """Bells that rang more than once for their goal."""
+    rung = Counter(found.rings)
+    return [f"{goal_id}: {bell} rang {n} times" for (goal_id, bell), n in rung.items() if n > 1]
+
+
+def wrong_files(found: Evidence) -> list[str]:
+    """Files that are missing, hold something else, or should not be there; bells that never
+    rang though their goal succeeded.
+    """
+    plans, words = [goal.planned for goal in found.goals], []
+    allowed = allowed_files(plans)
+    for goal in found.goals:
+        if goal.status == "SUCCEEDED":
+            there = found.files.get(goal.planned.project, {})
+            words += [f"{goal.goal_id}: {p} is missing" for p in goal.planned.files.keys() - there]
+            if goal.planned.bell and (goal.goal_id, goal.planned.bell) not in found.rings:
+                words.append(f"{goal.goal_id}: its bell never rang")
+    made = _made(found)
+    for project, there in found.files.items():
+        for path, content in there.items():
+            if allowed.get(project, {}).get(path) != content:
+                words.append(f"{project}/{path}: {content[:60]!r}")
+            elif path not in made.get(project, set()):
+                words.append(f"{project}/{path}: of a goal that did not succeed")
+    return words
+
+
+def _made(found: Evidence) -> Mapping[str, set[str]]:
+    made: defaultdict[str, set[str]] = defaultdict(set)
+    for goal in found.goals:
+        if goal.status == "SUCCEEDED":
+            made[goal.planned.project].update(goal.planned.files)
+    return made
+
+
+def reservations_left(found: Evidence) -> list[str]:
+    """Money that is still held for calls of goals that have ended."""
+    left = [call for call in found.reservations if call.state in ("reserved", "sent")]
+    return [f"{call.goal_id}: {call.state} {call.bound_micro}" for call in left]
+
+
+def late_publishes(found: Evidence) -> list[str]:
+    """Commits of runs that had lost their goal."""
+    there = {(commit.project, commit.commit_id) for commit in found.commits}
+    words = {
+        f"{project}: {commit_id} of a woken run" for project, commit_id in found.forbidden & there
+    }
+    begun = {goal.goal_id: _runs(goal) for goal in found.goals}
+    for commit in found.commits:
+        runs = begun.get(commit.goal_id, [])
+        # Run number n has fence n; the next one's begin is the end of its right to publish.
+        if commit.fence < len(runs) and commit.at > runs[commit.fence]:
+            words.add(f"{commit.project}: {stage_name(commit.goal_id, commit.fence)} of a lost run")
+    return sorted(words)
+
+
+def _runs(goal: GoalEvidence) -> list[float]:
+    return [at for at, state in goal.states if state == "RUNNING"]
+
+
+def recoveries(found: Evidence, hits: Iterable[Hit]) -> list[float]:
+    """Seconds from each hit to the next run, or the end, of each goal that it took from a run."""
+    goals = {goal.goal_id: goal for goal in found.goals}
+    seconds = []
+    for hit in hits:
+        for at in hit.goals:
+            if at.fence and hit.pid and at.goal_id in goals:
+                states = goals[at.goal_id].states
+                went_on = [t for t, s in states if t > hit.at and (s == "RUNNING" or final(s))]
+                seconds += [min(went_on) - hit.at] if went_on else []
+    return seconds
+
+
+def confirmed_answers(found: Evidence, hits: Sequence[Hit], step: str) -> int:
+    """Hits of ``step`` whose goal really has an answer that is charged and not journaled."""
+    journaled = _journaled(found)
+    lost_answers = {
+        entry.goal
+        for entry in found.served
+        if entry.complete and entry.charged_micro and entry.request_id not in journaled
+    }
+    texts = {goal.goal_id: goal.planned.text for goal in found.goals}
+    return sum(
+        any(at.step == step and texts.get(at.goal_id) in lost_answers for at in hit.goals)
+        for hit in hits
+    )
+
+
+def _journaled(found: Evidence) -> set[str]:
+    return {response.request_id for goal in found.goals for _, response in goal.responses}
+
+
+CHECKS: Mapping[str, Callable[[Evidence], Sequence[str]]] = {
+    "lost": lost,
+    "paid_twice": paid_twice,
+    "unpaid": unpaid,
+    "effects_doubled": effects_doubled,
+    "files_wrong": wrong_files,
+    "reservations_left": reservations_left,
+    "late_publishes": late_publishes,
+    "orphans": lambda found: found.orphans,
+    "audit_faults": lambda found: found.audit_faults,
+    "failed_unexpectedly": unexpected,
+    "results_missing": without_result,
+}
+"""Name in the report -> what breaks it. All have to be empty."""
