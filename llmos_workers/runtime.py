@@ -31,6 +31,7 @@ from llmos_workers.kernel.delayed import DelayedGoals
 from llmos_workers.kernel.economy import TokenEconomy
 from llmos_workers.kernel.events import EventBus
 from llmos_workers.kernel.feedback import FeedbackBox
+from llmos_workers.kernel.flight import Flights
 from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.prices import Prices
 from llmos_workers.kernel.publish import Publisher
@@ -121,6 +122,11 @@ class Runtime:
         """Whose turn it is."""
         window = self.config.kernel.project_window
         return Admission(self.redis, self.broker, self.goals, window=window)
+
+    @cached_property
+    def flights(self) -> Flights:
+        """Who learns while others wait for it."""
+        return Flights(self.redis, self.broker, self.goals)
 
     @cached_property
     def webhooks(self) -> Webhooks:

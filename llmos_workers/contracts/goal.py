@@ -13,7 +13,7 @@ from llmos_workers.contracts.base import Contract, Micro
 from llmos_workers.contracts.decision import ModeDecision
 from llmos_workers.contracts.errors import IllegalTransition, InvalidGoal, InvalidOption
 from llmos_workers.contracts.modes import RequestedMode
-from llmos_workers.contracts.outcome import Outcome
+from llmos_workers.contracts.outcome import ErrorInfo, Outcome
 
 PAYLOAD_VERSION = 1
 """Version of the message and record format; raised when a field changes its meaning."""
@@ -105,7 +105,8 @@ class TaskEnvelope(Contract):
     """The Celery message a goal travels in, kept so that it can re-enter as the same task.
 
     ``chord`` is Celery's own serialized callback signature; it and the group fields are what
-    make a goal that waited still join its chord.
+    make a goal that waited still join its chord. ``callbacks``, ``errbacks`` and ``chain`` are
+    its serialized signatures too: what runs after the goal.
     """
 
     task: str = "llmos.goal"
@@ -115,6 +116,9 @@ class TaskEnvelope(Contract):
     group_id: str | None = None
     group_index: int | None = None
     chord: Any = None
+    callbacks: Any = None
+    errbacks: Any = None
+    chain: Any = None
     reply_to: str | None = None
     correlation_id: str | None = None
     headers: dict[str, Any] = Field(default_factory=dict)
@@ -158,6 +162,12 @@ class GoalRecord(Contract):
     """Fencing token of the newest run; grows by one with each lease."""
     lease_owner: str | None = None
     lease_until: float | None = None
+    flight: str | None = None
+    """Flight that this goal leads: others wait for what it learns."""
+    flights: int = 0
+    """Flights that it waited for and that ended."""
+    flight_failed: ErrorInfo | None = None
+    """Why those failed that it waited for: several in a row, each the very same goal."""
 
     @property
     def project(self) -> str:

@@ -56,21 +56,17 @@ class Admission:
         self._goals = goals
         self._window = window
 
-    def admit(
-        self, record: GoalRecord, *, envelope: TaskEnvelope | None = None, must: bool = False
-    ) -> bool:
+    def admit(self, record: GoalRecord, *, envelope: TaskEnvelope | None = None) -> bool:
         """Whether the goal may go on now; else it is PARKED, with the envelope it goes on in.
 
-        ``must``: it cannot wait (its message carries what no envelope keeps, as callbacks), so
-        it is counted and let in. True as well for goals that run, wait for something else or
-        have ended: those are not for admission to decide. Asking twice does no harm. Raises
-        GoalNotFound.
+        True as well for goals that run, wait for something else or have ended: those are not
+        for admission to decide. Asking twice does no harm. Raises GoalNotFound.
         """
         place = record.options.priority * PRIORITY_WEIGHT + record.created_at
         why = f"waits for its turn: enough goals of project {record.project} are under way"
         event = state_event(GoalState.PARKED, {"reason": why})
         kept = "" if envelope is None else envelope.model_dump_json()
-        args = (record.goal_id, repr(place), kept, event, uuid.uuid4().hex, "1" if must else "")
+        args = (record.goal_id, repr(place), kept, event, uuid.uuid4().hex)
         code, *room = self._run("admit", record.project, args)
         if code == b"missing":
             raise not_found(record.goal_id)

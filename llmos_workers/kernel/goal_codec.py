@@ -21,7 +21,7 @@ from llmos_workers.contracts.goal import (
     GoalState,
     TaskEnvelope,
 )
-from llmos_workers.contracts.outcome import Outcome
+from llmos_workers.contracts.outcome import ErrorInfo, Outcome
 from llmos_workers.kernel import keys
 
 Fields = Mapping[bytes, bytes]
@@ -48,6 +48,9 @@ def record_fields(record: GoalRecord) -> dict[str, str]:
         "outcome": record.outcome.model_dump_json() if record.outcome else None,
         "lease_owner": record.lease_owner,
         "lease_until": None if record.lease_until is None else repr(record.lease_until),
+        "flight": record.flight,
+        "flights": str(record.flights) if record.flights else None,
+        "flight_failed": record.flight_failed.model_dump_json() if record.flight_failed else None,
     }
     fields |= {name: value for name, value in optional.items() if value is not None}
     if record.options.idempotency_key is not None:
@@ -64,6 +67,7 @@ def read_record(goal_id: str, fields: Fields) -> GoalRecord:
             fix="Run the same release of llmos everywhere.",
         )
     decision, outcome, until = (fields.get(n) for n in (b"decision", b"outcome", b"lease_until"))
+    vain = fields.get(b"flight_failed")
     try:
         return GoalRecord(
             goal_id=goal_id,
@@ -82,6 +86,9 @@ def read_record(goal_id: str, fields: Fields) -> GoalRecord:
             fence=int(fields[b"fence"]),
             lease_owner=_text(fields.get(b"lease_owner")),
             lease_until=None if until is None else float(until),
+            flight=_text(fields.get(b"flight")),
+            flights=int(fields.get(b"flights", b"0")),
+            flight_failed=None if vain is None else ErrorInfo.model_validate_json(vain),
         )
     except (KeyError, ValueError, ValidationError) as error:
         raise CodecError(f"the record of goal {goal_id} cannot be read: {error}.") from error

@@ -61,6 +61,9 @@ COUNTERS = f"{ROOT}:counters"
 DELAYED = f"{ROOT}:delayed"
 """zset goal_id -> due time: waiting goals that go on by themselves."""
 
+FLIGHTS = f"{ROOT}:flights"
+"""zset flight -> time: flights that goals wait for."""
+
 DEAD_HANDLED = f"{ROOT}:dead:handled"
 """zset goal_id -> time: dead letters that somebody retried or dropped."""
 
@@ -161,6 +164,16 @@ def admission_fresh(project: str) -> str:
 def admission_waiting(project: str) -> str:
     """zset goal_id -> priority and age: the project's goals that wait for admission."""
     return f"{ROOT}:admission:wait:{project}"
+
+
+def flight(name: str) -> str:
+    """hash with expiry: who learns now what goals of that name need, and what came of it."""
+    return f"{ROOT}:flight:{name}"
+
+
+def flight_waiting(name: str) -> str:
+    """zset goal_id -> priority and age: the goals that wait for the flight."""
+    return f"{ROOT}:flight-waiting:{name}"
 
 
 def idempotency(project: str, key: str) -> str:

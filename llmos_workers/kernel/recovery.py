@@ -26,6 +26,7 @@ from llmos_workers.kernel.approvals import Approvals
 from llmos_workers.kernel.clock import Clock, SystemClock
 from llmos_workers.kernel.delayed import DelayedGoals, change, change_many
 from llmos_workers.kernel.events import EventBus
+from llmos_workers.kernel.flight import Flights
 from llmos_workers.kernel.goal_codec import pairs, read_record
 from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.redis import Client
@@ -79,6 +80,7 @@ class Recovery:
         self._delayed = DelayedGoals(state, broker, self._goals)
         self._bus = EventBus(state)
         self._admission = Admission(state, broker, self._goals, window=config.project_window)
+        self._flights = Flights(state, broker, self._goals)
         self._approvals = Approvals(state, wake=self._delayed.wake)
         self._scheduling = config.enable_scheduling
         self._schedules = Schedules(state, self._clock)
@@ -102,6 +104,7 @@ class Recovery:
         if self._scheduling:
             self._schedules.tick(self._now(), self._submit)
         died, dead = self._take_back()
+        woken += self._flights.tick()
         lost = self._send_again(self._sweep.go_on(BUDGET_SECS))
         return Recovered(died=died, lost=lost, dead=dead, woken=woken)
 

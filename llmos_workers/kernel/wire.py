@@ -48,7 +48,7 @@ def goal_message(
 ) -> tuple[str, bytes]:
     """(list, payload) of the message that makes a worker take up a stored goal.
 
-    Group and chord membership come from the record's envelope, so that a goal which waited
+    Group, chord and callbacks come from the record's envelope, so that a goal which waited
     re-enters as the same task.
     """
     step = PRIORITY_STEPS[record.options.priority]
@@ -122,7 +122,13 @@ def describe(goal_id: str, text: str) -> str:
 
 
 def _body(record: GoalRecord) -> str:
-    embed = {"callbacks": None, "errbacks": None, "chain": None, "chord": record.envelope.chord}
+    envelope = record.envelope
+    embed = {
+        "callbacks": envelope.callbacks,
+        "errbacks": envelope.errbacks,
+        "chain": envelope.chain,
+        "chord": envelope.chord,
+    }
     return _encoded([[], {"v": PAYLOAD_VERSION, "stored": True}, embed])
 
 

@@ -44,6 +44,8 @@ def end(runtime: Runtime, outcome: Outcome, fence: int | None) -> Outcome:
     """Store the outcome (the first one wins) and tell the bus."""
     stored = runtime.goals.finish(outcome, fence=fence)
     runtime.admission.leave(stored.goal_id, stored.project)
+    if stored.mode is None or stored.mode.calls_model:
+        runtime.flights.land(stored)
     topic = Topic.TASK_COMPLETE if stored.ok else Topic.TASK_FAILED
     runtime.bus.publish(
         topic,

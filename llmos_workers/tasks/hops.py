@@ -35,6 +35,7 @@ from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.payload import parse_payload
 from llmos_workers.execution.journal import done_entry
 from llmos_workers.flow.dispatch import Dispatcher
+from llmos_workers.flow.flight import board, failed_with_others
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.replay import Handover
 from llmos_workers.flow.run import Run, RunGuards
@@ -62,6 +63,9 @@ RETRY_MAX_SECS = 30.0
 
 LOST_REDIS = (redis.ConnectionError, redis.TimeoutError, BrokerUnavailable)
 """Redis is away: nothing can be stored, so the message goes back to its queue."""
+
+PLAIN = (str, int, float)
+"""Types of the custom headers that a message keeps when it is written anew."""
 
 UNKNOWN_WAIT_SECS = 5.0
 """Pause after a rate limit that did not say how long."""
@@ -114,6 +118,7 @@ def receive(
     try:
         record = _record(task, runtime, payload, args)
         if record.outcome is not None:
+            runtime.flights.land(record.outcome)  # one that ended outside of a task
             return as_json(record.outcome)
         if record.goal_id != task.request.id:  # the same idempotency key: that goal's outcome
             raise _later(task, 1.0)
@@ -132,21 +137,32 @@ def receive(
 
 def _admitted(task: Task, runtime: Runtime, record: GoalRecord) -> bool:
     """Whether it is the goal's turn: a project's flood does not hold up the others."""
-    request = task.request
-    # What no envelope keeps would be lost with the message.
-    must = bool(request.callbacks or request.errbacks or request.chain)
-    return runtime.admission.admit(record, envelope=_envelope(task), must=must)
+    return runtime.admission.admit(record, envelope=_envelope(task))
 
 
 def _dispatch(task: Task, process: Process, record: GoalRecord) -> dict[str, Any] | Next:
-    """Decide, and store the decision."""
+    """Decide, and store the decision, or wait for a goal that learns the same."""
     runtime = process.runtime
     try:
+        if record.flight_failed is not None:
+            return as_json(
+                end(runtime, failed_with_others(runtime, record, record.flight_failed), None)
+            )
         if record.fence and record.decision and record.decision.mode.calls_model:
             # A model is at work on it: what it said is journaled and holds for this decision.
             decision = record.decision
         else:
-            decision = process.dispatcher.decide(record)
+            boarded = board(
+                runtime,
+                record,
+                process.dispatcher.decide(record),
+                envelope=_envelope(task),
+                decide=process.dispatcher.decide,
+            )
+            if boarded is None:
+                runtime.admission.leave(record.goal_id, record.project)
+                raise _left()
+            decision = boarded
         if record.options.dry_run:
             return as_json(_finish_dry_run(process, record, decision))
         runtime.goals.transition(
@@ -163,7 +179,7 @@ def _dispatch(task: Task, process: Process, record: GoalRecord) -> dict[str, Any
         )
     except GoalFinished:
         return as_json(stored(runtime, record.goal_id))
-    except (LeaseHeld, *LOST_REDIS):
+    except (LeaseHeld, Ignore, *LOST_REDIS):
         raise
     except LLMOSError as error:
         return as_json(end_badly(runtime, record, error, fence=None))
@@ -194,6 +210,10 @@ def _envelope(task: Task) -> TaskEnvelope:
         group_id=request.group,
         group_index=request.group_index,
         chord=request.chord,
+        callbacks=request.callbacks,
+        errbacks=request.errbacks,
+        chain=request.chain,
+        headers={k: v for k, v in (request.headers or {}).items() if isinstance(v, PLAIN)},
         reply_to=request.reply_to,
         correlation_id=request.correlation_id,
     )

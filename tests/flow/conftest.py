@@ -52,7 +52,7 @@ class Hop:
     def __init__(self, goal_id: str) -> None:
         names = (
             "root_id", "parent_id", "group", "group_index", "chord", "reply_to",
-            "callbacks", "errbacks", "chain",
+            "callbacks", "errbacks", "chain", "headers",
         )  # fmt: skip
         self.request = SimpleNamespace(id=goal_id, correlation_id=goal_id, **dict.fromkeys(names))
         self.countdowns: list[float] = []

@@ -182,14 +182,6 @@ def test_a_parked_goal_goes_on_as_the_same_task(state, broker, goals):
     assert goals.get(second.goal_id).envelope == envelope
 
 
-def test_what_cannot_wait_is_let_in_and_counted(state, broker, goals):
-    gate = admission(state, broker, goals, 1)
-    first, second = submit(goals, broker, 2, project="a")
-    gate.admit(first)
-    assert gate.admit(second, must=True)
-    assert gate.under_way("a") == 2
-
-
 def test_a_cancelled_goal_leaves_the_order(state, broker, goals):
     gate = admission(state, broker, goals, 1)
     first, second, third = submit(goals, broker, 3, project="a")

@@ -86,6 +86,14 @@ def test_chord_membership_of_a_goal_that_waited_is_in_its_message() -> None:
     assert json.loads(base64.b64decode(message["body"]))[2]["chord"] == chord
 
 
+def test_what_runs_after_a_goal_that_waited_is_in_its_message() -> None:
+    after = {name: [{"task": name}] for name in ("callbacks", "errbacks", "chain")}
+    envelope = TaskEnvelope(headers={"tenant": "a"}, **after)
+    message = json.loads(wire.goal_message(record(envelope=envelope))[1])
+    assert json.loads(base64.b64decode(message["body"]))[2] == {**after, "chord": None}
+    assert message["headers"]["tenant"] == "a"
+
+
 def test_kept_headers_do_not_override_the_identity_of_the_goal() -> None:
     envelope = TaskEnvelope(headers={"id": "another", "task": "evil", "traceparent": "old"})
     kept = record(envelope=envelope, traceparent="new")

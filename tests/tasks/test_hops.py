@@ -22,7 +22,8 @@ def test_a_fault_of_llmos_while_dispatching_ends_the_goal(state, redis_server, t
     runtime = Runtime(config, redis=state)
     process = Process(os.getpid(), runtime, Broken())
     unset = dict.fromkeys(("callbacks", "errbacks", "chain", "root_id", "parent_id", "group",
-                           "group_index", "chord", "reply_to", "correlation_id"))  # fmt: skip
+                           "group_index", "chord", "reply_to", "correlation_id",
+                           "headers"))  # fmt: skip
     task = SimpleNamespace(request=SimpleNamespace(id="id-1", **unset))
     outcome = receive(task, process, {"goal": "do it"})
     assert (outcome["status"], outcome["error"]["kind"]) == ("FAILED", "InternalError")

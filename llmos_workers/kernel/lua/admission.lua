@@ -11,7 +11,7 @@
 --       5 prefix of the zsets of goals by state
 --       6.. by operation:
 --       admit  goal id, place in the order (lower first), envelope JSON or '', event data,
---              token of this call, '1': it cannot wait
+--              token of this call
 --       pump   most goals, event data, token of this call
 --       leave  goal id
 --
@@ -49,7 +49,7 @@ local function sweep()
 end
 
 if op == 'admit' then
-  local id, place, envelope, data, token, must = unpack(ARGV, 6, 11)
+  local id, place, envelope, data, token = unpack(ARGV, 6, 10)
   local state = redis.call('HGET', goals .. id, 'state')
   if not state then return {'missing'} end
   -- A goal that runs, waits for something else or has ended is nothing to decide about here.
@@ -61,8 +61,7 @@ if op == 'admit' then
   -- Who comes later does not overtake those that wait. And a flood of goals that end as fast as
   -- they come never fills the window, yet keeps others waiting behind it: a window of them
   -- passes straight through, the rest goes once around through the order.
-  local room = must == '1'
-    or (alone and space and tonumber(redis.call('GET', fresh) or 0) < window)
+  local room = alone and space and tonumber(redis.call('GET', fresh) or 0) < window
   if room then
     redis.call('ZREM', waiting, id)
     redis.call('ZADD', inside, stamp(at), id)

@@ -1,0 +1,154 @@
+"""Single flight on the real system: many copies of a new goal cost one learning run."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from llmos_workers.contracts.goal import GoalState
+from llmos_workers.contracts.modes import Mode
+from llmos_workers.kernel import keys
+from tests.support.wait import wait_until
+
+pytestmark = pytest.mark.process
+
+TIMEOUT = 120
+HAIKU = "Write a haiku about copies"
+NO_SKILL = "Negotiate peace between two fictional planets"
+
+
+@pytest.fixture(autouse=True)
+def holding(system):
+    """The model can be held again, whatever an earlier test released."""
+    system.rehearsal.faults.clear()
+    yield
+    system.rehearsal.faults.release()
+    system.rehearsal.faults.clear()
+
+
+def modes(outcomes):
+    return sorted(str(o.mode) for o in outcomes)
+
+
+def waiting(handles):
+    return [h for h in handles if h.status() is GoalState.WAITING_FLIGHT]
+
+
+def answered(system, family=None):
+    entries = system.rehearsal.log.entries()
+    return sum(e.status == 200 for e in entries if family in (None, e.family))
+
+
+def spent(llmos, project):
+    return llmos.token_economy.scope(f"project:{project}")["spent"]
+
+
+def test_two_hundred_copies_cost_one_learning_run(llmos, system, project):
+    before = answered(system)
+    handles = llmos.submit_many([HAIKU] * 200, project=project)
+    outcomes = [h.result(TIMEOUT) for h in handles]
+    assert {o.status for o in outcomes} == {"SUCCEEDED"}
+    learned = [o for o in outcomes if o.mode is not Mode.FOLLOWER]
+    assert [o.mode for o in learned] == [Mode.LEARNER]
+    assert answered(system) - before == learned[0].llm_calls
+    assert spent(llmos, project) == learned[0].cost_micro > 0
+
+
+def test_goals_of_one_template_wait_for_its_slots(llmos, system, project, output):
+    for name in ("sales", "prices", "orders"):
+        (output / f"{name}.csv").write_text(name)
+    texts = [f"Copy {name}.csv to old-{name}.csv" for name in ("sales", "prices", "orders")]
+    system.rehearsal.faults.next("hold:1")
+    first = llmos.submit(texts[0], project=project)
+    wait_until(lambda: first.status() is GoalState.RUNNING, what="the first one learns")
+    others = llmos.submit_many(texts[1:], project=project)
+    wait_until(lambda: len(waiting(others)) == 2, what="the others wait")
+    system.rehearsal.faults.release()
+    outcomes = [h.result(TIMEOUT) for h in (first, *others)]
+    assert modes(outcomes) == ["FOLLOWER", "FOLLOWER", "LEARNER"]
+    assert (output / "old-orders.csv").read_text() == "orders"
+
+
+def test_a_goal_that_the_trace_does_not_fit_goes_its_own_way(llmos, system, project):
+    system.rehearsal.faults.next("hold:1")
+    first = llmos.submit('Write a haiku about "rain"', project=project)
+    wait_until(lambda: first.status() is GoalState.RUNNING, what="the first one learns")
+    other = llmos.submit('Write a haiku about "snow"', project=project)
+    wait_until(lambda: waiting([other]), what="the other waits")
+    system.rehearsal.faults.release()
+    assert first.result(TIMEOUT).ok
+    outcome = other.result(TIMEOUT)
+    assert outcome.ok
+    assert outcome.mode is not Mode.FOLLOWER
+
+
+def test_whoever_asks_for_a_model_does_not_wait(llmos, system, project):
+    system.rehearsal.faults.next("hold:1")
+    first = llmos.submit("Write a haiku about ice", project=project)
+    wait_until(lambda: first.status() is GoalState.RUNNING, what="the first one learns")
+    other = llmos.submit("Write a haiku about ice", project=project, mode="learner")
+    assert other.result(TIMEOUT).mode is Mode.LEARNER
+    system.rehearsal.faults.release()
+    assert first.result(TIMEOUT).ok
+
+
+def test_after_a_failure_one_goes_on_and_after_a_few_all_are_told(llmos, project, served):
+    before = served()
+    handles = llmos.submit_many([NO_SKILL] * 12, project=project)
+    outcomes = [h.result(TIMEOUT) for h in handles]
+    assert {o.status for o in outcomes} == {"FAILED"}
+    told = [o for o in outcomes if o.error.message.startswith("not tried")]
+    assert len(told) == 9
+    assert {o.error.kind for o in told} == {o.error.kind for o in outcomes}
+    assert served() - before == sum(o.llm_calls for o in outcomes)
+
+
+def test_a_budget_that_does_not_suffice_is_tried_by_few(llmos, project):
+    handles = llmos.submit_many(["Write a haiku about gold"] * 12, project=project, budget_usd=1e-6)
+    outcomes = [h.result(TIMEOUT) for h in handles]
+    assert {(o.status, o.error.kind) for o in outcomes} == {("REJECTED", "BudgetExceeded")}
+    assert sum(o.error.message.startswith("not tried") for o in outcomes) == 9
+
+
+def test_a_cancelled_learner_is_followed_by_one(llmos, system, project):
+    system.rehearsal.faults.next("hold:1")
+    first = llmos.submit("Write a haiku about fog", project=project)
+    wait_until(lambda: first.status() is GoalState.RUNNING, what="the first one learns")
+    others = llmos.submit_many(["Write a haiku about fog"] * 5, project=project)
+    wait_until(lambda: len(waiting(others)) == 5, what="the others wait")
+    first.cancel()
+    system.rehearsal.faults.release()
+    assert first.result(TIMEOUT).status == "CANCELLED"
+    outcomes = [h.result(TIMEOUT) for h in others]
+    assert modes(outcomes) == ["FOLLOWER"] * 4 + ["LEARNER"]
+
+
+def test_a_goal_that_waits_can_be_cancelled_and_has_its_own_deadline(llmos, system, project):
+    system.rehearsal.faults.next("hold:1")
+    first = llmos.submit("Write a haiku about dew", project=project)
+    wait_until(lambda: first.status() is GoalState.RUNNING, what="the first one learns")
+    one = llmos.submit("Write a haiku about dew", project=project)
+    two = llmos.submit("Write a haiku about dew", project=project, deadline=llmos.clock.now() + 3)
+    wait_until(lambda: waiting([one]), what="it waits")
+    assert one.cancel() is GoalState.CANCELLED
+    assert two.result(TIMEOUT).error.kind == "DeadlineExceeded"
+    system.rehearsal.faults.release()
+    assert first.result(TIMEOUT).ok
+    name = keys.goal(first.id)
+    wait_until(lambda: not llmos.redis.hexists(name, "flight"), what="the flight has landed")
+
+
+def test_the_death_of_the_learners_worker_costs_no_second_learner(llmos, system, project):
+    system.rehearsal.faults.next("hold:1")
+    handles = llmos.submit_many(["Write a haiku about hail"] * 20, project=project)
+    wait_until(lambda: len(waiting(handles)) == 19, what="all but one wait")
+    (learner,) = [h for h in handles if h.status() is GoalState.RUNNING]
+    (pid,) = [pid for name, pid in system.stack.workers.items() if name.startswith("llm")]
+    os.kill(pid, signal.SIGKILL)
+    outcomes = [h.result(TIMEOUT) for h in handles]
+    system.rehearsal.faults.release()
+    assert modes(outcomes) == ["FOLLOWER"] * 19 + ["LEARNER"]
+    assert learner.record().deliveries == 2
+    assert spent(llmos, project) == learner.outcome().cost_micro
