@@ -8,7 +8,7 @@ from llmos_cli.context import Session
 from llmos_cli.exits import Exit
 from llmos_cli.options import json_option
 from llmos_cli.render import printable, to_json
-from llmos_workers.contracts.approvals import Approval
+from llmos_workers.contracts.approvals import Approval, ApprovalState
 from llmos_workers.kernel.clock import iso
 
 by_option = click.option("--by", metavar="NAME", help="Who answers (default: user@host).")
@@ -47,7 +47,7 @@ def approvals(session: Session, project: str | None, goal_id: str | None, as_jso
 @json_option
 @click.pass_obj
 def approve(session: Session, approval_id: str, by: str | None, why: str, as_json: bool) -> int:
-    """Allow the call of request ID, once; its goal goes on."""
+    """Allow the call of request ID, once, or raise the limit it asks for; its goal goes on."""
     return _told(session.client.approve(approval_id, by=by, why=why), as_json=as_json)
 
 
@@ -81,6 +81,11 @@ def lines(one: Approval) -> list[str]:
 def _told(one: Approval, *, as_json: bool) -> int:
     if as_json:
         print(to_json(one.model_dump(mode="json")))
+    elif one.raise_scope and one.state is ApprovalState.USED:
+        window = f" for each {one.raise_window}" if one.raise_window else ""
+        amount = f"${one.raise_micro / 1e6:.6f}"
+        print(f"approved: the limit of {one.raise_scope}{window} is raised by {amount}, "
+              f"by {one.decided_by}.")  # fmt: skip
     else:
         print(f"{one.state}: {one.tool} of goal {one.goal_id}, by {one.decided_by}.")
     return Exit.SUCCEEDED

@@ -38,9 +38,9 @@ class KernelConfig(Contract):
     """First limit of the global scope for each day (UTC); None: without."""
     monthly_budget_usd: float | None = None
     """First limit of the global scope for each month (UTC); None: without."""
-    on_breach: Literal["shrink", "fail"] = "shrink"
-    """When a call of a running goal does not fit its budget: give the response fewer tokens and
-    fail when too few are left; fail at once."""
+    on_breach: Literal["shrink", "ask", "fail"] = "shrink"
+    """When a call of a running goal does not fit its budget: give the response fewer tokens, and
+    when too few are left, fail; the same, but ask a person to raise the limit; fail at once."""
     enable_scheduling: bool = True
     """Whether schedules submit their goals."""
     enable_watchdog: bool = True

@@ -22,6 +22,21 @@ class ApprovalState(StrEnum):
     """The call was let through, once."""
 
 
+RAISE_LIMIT = "RaiseLimit"
+"""What a request to raise a budget's limit has as its tool; no tool has this name."""
+
+
+class LimitRaise(Contract):
+    """By how much a yes raises which limit of money."""
+
+    scope: str
+    """``global``, ``project:NAME`` or ``goal:ID``."""
+    window: str = ""
+    """day or month: the limit of each of them; empty: that of the lifetime."""
+    micro: int = Field(gt=0)
+    """Micro-dollars."""
+
+
 class Approval(Contract):
     """A request for approval and what became of it. Times are Unix seconds."""
 
@@ -38,6 +53,10 @@ class Approval(Contract):
     rule: str = ""
     """What demanded the approval."""
     reason: str = ""
+    raise_scope: str = ""
+    """What a yes raises, at once and once, see LimitRaise; empty: nothing."""
+    raise_window: str = ""
+    raise_micro: int = 0
     state: ApprovalState = ApprovalState.PENDING
     created_at: float
     expires_at: float

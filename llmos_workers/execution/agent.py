@@ -13,6 +13,7 @@ from typing import Any
 from llmos_workers.contracts.agents import AgentDefinition
 from llmos_workers.contracts.errors import (
     ApprovalNeeded,
+    BudgetExceeded,
     Cancelled,
     DeadlineExceeded,
     LLMOSError,
@@ -100,6 +101,7 @@ class AgentLoop:
         *,
         journal: RunJournal | None = None,
         before_step: Callable[[], None] = lambda: None,
+        on_breach: Callable[[BudgetExceeded], LLMOSError] = lambda error: error,
     ) -> AgentResult:
         """Take turns until the model ends, a limit is met or the endpoint fails.
 
@@ -110,7 +112,8 @@ class AgentLoop:
         ``before_step`` is asked before each call of the model or a tool and may raise to stop
         the run. A cancel, a passed deadline, a spent budget and a failing endpoint end in a
         result with what was done so far; LeaseLost and WorkerStopping are raised, and so is a
-        refusal (BudgetExceeded, ToolDenied) before the first call.
+        refusal (BudgetExceeded, ToolDenied) before the first call. ``on_breach`` is asked when
+        the money is spent in mid-run: it gives the error to end with, or raises ApprovalNeeded.
         """
         result = AgentResult(steps=list(task.done))
         conversation = Conversation(
@@ -129,7 +132,8 @@ class AgentLoop:
             except ENDINGS as error:
                 if isinstance(error, Refused | ToolDenied) and not result.llm_calls:
                     raise
-                result.error = describe(error)
+                ending = on_breach(error) if isinstance(error, BudgetExceeded) else error
+                result.error = describe(ending)
                 return result
             self._account(result, response, turn, call_context)
             if response.tool_uses and response.stop_reason in WHOLE:

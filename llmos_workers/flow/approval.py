@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from llmos_workers.contracts.approvals import Approval, ApprovalState
-from llmos_workers.contracts.errors import ApprovalNeeded, ToolDenied
+from collections.abc import Callable
+
+from llmos_workers.contracts.approvals import RAISE_LIMIT, Approval, ApprovalState, LimitRaise
+from llmos_workers.contracts.errors import ApprovalNeeded, BudgetExceeded, LLMOSError, ToolDenied
 from llmos_workers.contracts.tools import ToolCall
 from llmos_workers.execution.gate import APPROVAL, Ask
 from llmos_workers.execution.hooks.base import HookDecision
@@ -47,8 +49,72 @@ def asker(approvals: Approvals, run: Run) -> Ask:
     return ask
 
 
+def budget_asker(
+    approvals: Approvals, run: Run, *, asks: bool
+) -> Callable[[BudgetExceeded], LLMOSError]:
+    """What the agent loop does when the money is spent in mid-run: ask a person to raise the
+    limit by what is missing, and wait (ApprovalNeeded); end with the numbers where nobody is to
+    be asked (``asks`` False), somebody said no, or nobody answered in time.
+
+    A yes has raised the limit before the goal goes on, see Approvals.
+    """
+    goal_id = run.record.goal_id
+
+    def breach(error: BudgetExceeded) -> LLMOSError:
+        if not asks:
+            return error
+        asked = _refused(approvals, goal_id) or _ask_to_raise(approvals, run, error)
+        if asked.state is ApprovalState.PENDING:
+            raise ApprovalNeeded(
+                f"{error.message} Raise {asked.raise_scope} by ${asked.raise_micro / 1e6:.6f}?",
+                approval_id=asked.approval_id,
+                fix=f"llmos approvals shows it; llmos approve {asked.approval_id} raises it.",
+            )
+        error.message = f"{error.message} It was not raised: {_no(asked)}."
+        return error
+
+    return breach
+
+
+def _refused(approvals: Approvals, goal_id: str) -> Approval | None:
+    """The no to an earlier request for money. It holds for the goal, whatever it lacks now."""
+    for asked in approvals.of_goal(goal_id):
+        denied = asked.state is ApprovalState.DENIED or asked.unanswered
+        if asked.tool == RAISE_LIMIT and denied:
+            return asked
+    return None
+
+
+def _ask_to_raise(approvals: Approvals, run: Run, error: BudgetExceeded) -> Approval:
+    raises = LimitRaise(
+        scope=error.scope, window=error.window, micro=error.needed - error.available
+    )
+    limit = f"{error.scope} for each {error.window}" if error.window else error.scope
+    shown = {
+        "limit of": limit,
+        "raise by": _dollars(raises.micro),
+        "from": _dollars(error.limit),
+        "to": _dollars(error.limit + raises.micro),
+        "left": _dollars(error.available),
+        "the next call needs up to": _dollars(error.needed),
+    }
+    return approvals.request(
+        run.record.goal_id,
+        ToolCall(name=RAISE_LIMIT, arguments=shown),
+        project=run.project,
+        rule="budget",
+        reason=f"the budget of {limit} is spent in mid-goal",
+        raises=raises,
+        fence=run.guards.keeper.lease.fence,
+    )
+
+
+def _dollars(micro: int) -> str:
+    return f"${micro / 1e6:.6f}"
+
+
 def _no(asked: Approval) -> str:
     if asked.state is ApprovalState.DENIED:
         why = f": {asked.why}" if asked.why else ""
-        return f"{asked.decided_by or 'a person'} said no to this call{why}"
-    return "nobody allowed this call in time"
+        return f"{asked.decided_by or 'a person'} said no{why}"
+    return "nobody allowed it in time"

@@ -18,7 +18,7 @@ from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.agent import AgentResult, AgentTask, describe
 from llmos_workers.execution.journal import RunJournal
 from llmos_workers.execution.llm import CallContext
-from llmos_workers.flow.approval import asker
+from llmos_workers.flow.approval import asker, budget_asker
 from llmos_workers.flow.learn import learn
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.progress import Progress
@@ -51,6 +51,9 @@ def think(run: Run) -> Outcome:
         _call_context(run, progress),
         journal=journal,
         before_step=_limits(run),
+        on_breach=budget_asker(
+            runtime.approvals, run, asks=runtime.config.kernel.on_breach == "ask"
+        ),
     )
     progress.flush()
     run.guards.keeper.check()

@@ -4,6 +4,9 @@ A request is bound to goal and digest of tool and arguments. ``consume`` succeed
 approved, unexpired request of the same goal and digest: an approved A never runs B, and a yes
 never runs A twice. A no, and silence until the request expired, stay for that goal and digest.
 
+A request may ask for money instead: a yes to it raises the limit that it names by the amount that
+it names, in the same step, and is used up with that.
+
 Every answer puts the goal on the wake list before the goal is woken, and takes it off after: an
 answer whose process died in between is seen by ``wake_due`` (upkeep).
 """
@@ -19,7 +22,7 @@ from typing import Any, cast
 
 import redis
 
-from llmos_workers.contracts.approvals import Approval, ApprovalState
+from llmos_workers.contracts.approvals import Approval, ApprovalState, LimitRaise
 from llmos_workers.contracts.errors import (
     ApprovalClosed,
     GoalFinished,
@@ -77,9 +80,11 @@ class Approvals:
         step: int = 0,
         rule: str = "",
         reason: str = "",
+        raises: LimitRaise | None = None,
         fence: int | None = None,
     ) -> Approval:
-        """Ask for approval of a call, or find out what became of asking.
+        """Ask for approval of a call, or find out what became of asking. ``raises``: what a yes
+        does besides.
 
         PENDING: the goal has to wait. APPROVED: consume it. DENIED, or EXPIRED and unanswered:
         the call must not run, now or later in this goal. Raises GoalNotFound, GoalFinished,
@@ -94,6 +99,10 @@ class Approvals:
             "rule": visible(rule, limit=MAX_NAME_CHARS),
             "reason": visible(reason, limit=MAX_WHY_CHARS),
         }
+        if raises is not None:
+            fields["raise_scope"] = raises.scope
+            fields["raise_window"] = raises.window
+            fields["raise_micro"] = str(raises.micro)
         flat = [part for pair in fields.items() for part in pair]
         new_id = secrets.token_hex(8)
         lease = "" if fence is None else fence
@@ -188,7 +197,8 @@ class Approvals:
         check_words(why, "why", most=MAX_WHY_CHARS)
         found = self.get(approval_id)
         try:
-            reply = self._run("answer", found.goal_id, (approval_id, to.value, by, why))
+            args = (approval_id, to.value, by, why)
+            reply = self._run("answer", found.goal_id, args, scope=found.raise_scope)
         except GoalFinished as ended:
             raise ApprovalClosed(f"approval {approval_id}: {ended.message}") from ended
         if reply[0] == b"no":
@@ -236,7 +246,9 @@ class Approvals:
                 pipe.hgetall(keys.approval(each))
             return [_read(fields) for fields in (pipe.execute() if ids else []) if fields]
 
-    def _run(self, op: str, goal_id: str, args: Sequence[scripts.Argument]) -> list[Any]:
+    def _run(
+        self, op: str, goal_id: str, args: Sequence[scripts.Argument], *, scope: str = ""
+    ) -> list[Any]:
         names = [
             keys.goal(goal_id),
             keys.goal_approvals(goal_id),
@@ -245,6 +257,7 @@ class Approvals:
             keys.APPROVALS_WAKE,
             keys.APPROVALS_AUDIT,
             keys.goal_events(goal_id),
+            keys.scope_budget(scope or f"goal:{goal_id}"),
         ]
         head = (op, goal_id, keys.approval(""), _FINALS, self._kept_s)
         script = scripts.load("approvals", include=("fence",))

@@ -3,6 +3,7 @@
 import pytest
 import redis
 
+from llmos_workers.contracts.approvals import RAISE_LIMIT, LimitRaise
 from llmos_workers.contracts.goal import GoalState
 from llmos_workers.contracts.tools import ToolCall
 from llmos_workers.kernel.approvals import Approvals
@@ -36,6 +37,17 @@ def test_approve_says_what_was_allowed(run, asked):
     assert run("approvals").out == "no requests for approval.\n"
     answered = run("approvals", "--goal", asked.goal_id)
     assert "by eva" in answered.out
+
+
+def test_approve_says_which_limit_was_raised(run, goal_id, state):
+    call = ToolCall(name=RAISE_LIMIT, arguments={"raise by": "$0.000250"})
+    raises = LimitRaise(scope="project:p", window="day", micro=250)
+    asked = Approvals(state).request(goal_id, call, project="p", raises=raises)
+    run("budget", "set", "project:p", "1", "--window", "day")
+    ran = run("approve", asked.approval_id, "--by", "eva")
+    words = "approved: the limit of project:p for each day is raised by $0.000250, by eva.\n"
+    assert (ran.code, ran.out) == (0, words)
+    assert "$1.0003" in run("budget", "show", "--project", "p").out
 
 
 def test_deny_needs_a_reason(run, asked):

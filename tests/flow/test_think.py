@@ -1,7 +1,9 @@
 """Think and learn: what a model's run leaves behind, however it ends."""
 
 import pytest
+from celery.exceptions import Ignore
 
+from llmos_workers.contracts.goal import GoalState
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Usage
 from llmos_workers.contracts.state import TriggerType
@@ -173,3 +175,57 @@ def test_a_goal_s_budget_spent_in_mid_run_keeps_cost_and_steps(flow):
     assert (outcome.status, outcome.error.kind) == ("FAILED", "BudgetExceeded")
     assert (len(outcome.tool_calls), outcome.llm_calls) == (1, 1)
     assert outcome.cost_micro == flow.runtime.spent_on(outcome.goal_id) > 0
+
+
+ASKS = {"kernel": {"budget_usd": 50.0, "on_breach": "ask"}}
+
+
+def spends_its_budget(flow):
+    """A goal that lacks money for its second call and asks for it."""
+    script = flow.model(calls(use("Write", path="flag.txt", content="blue\n" * 2000)), DONE)
+    model = flow.runtime.prices.resolve(flow.runtime.config.sdk.model)
+    bound = flow.runtime.prices.bound(model, 12_000, flow.runtime.config.sdk.max_tokens)
+    record = flow.submit(GOAL, budget_usd=f"{bound / 1e6:.6f}")
+    flow.receive(record)
+    with pytest.raises(Ignore):
+        flow.work(record)
+    assert flow.runtime.goals.state(record.goal_id) is GoalState.WAITING_APPROVAL
+    (asked,) = flow.runtime.approvals.pending()
+    return record, asked, bound, script
+
+
+@pytest.mark.parametrize("flow", [ASKS], indirect=True)
+def test_a_budget_spent_in_mid_run_is_raised_by_exactly_what_a_person_allowed(flow):
+    record, asked, bound, script = spends_its_budget(flow)
+    scope = f"goal:{record.goal_id}"
+    assert (asked.raise_scope, asked.tool) == (scope, "RaiseLimit")
+    assert f"${asked.raise_micro / 1e6:.6f}" in asked.shown
+    answered = flow.runtime.approvals.approve(asked.approval_id, by="ann")
+    assert (answered.state, answered.decided_by) == ("used", "ann")
+    assert flow.runtime.economy.scope(scope)["limit"] == bound + asked.raise_micro
+    flow.receive(record)
+    outcome = flow.work(record)
+    assert (outcome["status"], outcome["llm_calls"]) == ("SUCCEEDED", 2), outcome["error"]
+    assert len(script.requests) == 2, "what was bought before the question was not bought again"
+    assert (flow.area / "flag.txt").is_file()
+
+
+@pytest.mark.parametrize("flow", [ASKS], indirect=True)
+def test_a_budget_that_nobody_raises_ends_the_goal_with_the_numbers(flow):
+    record, asked, bound, _ = spends_its_budget(flow)
+    flow.runtime.approvals.deny(asked.approval_id, by="bob", why="too dear")
+    flow.receive(record)
+    error = flow.work(record)["error"]
+    assert error["kind"] == "BudgetExceeded"
+    for part in (f"of ${bound / 1e6:.6f} is left", "bob said no: too dear"):
+        assert part in error["message"]
+    assert flow.runtime.economy.scope(f"goal:{record.goal_id}")["limit"] == bound
+    assert flow.runtime.approvals.pending() == []
+
+
+@pytest.mark.parametrize("flow", [ASKS], indirect=True)
+def test_what_cannot_start_asks_nobody(flow):
+    flow.model(DONE)
+    outcome = flow.run(GOAL, budget_usd="0.000001")
+    assert (outcome.status, outcome.error.kind) == ("REJECTED", "BudgetExceeded")
+    assert flow.runtime.approvals.pending() == []

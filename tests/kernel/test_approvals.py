@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from llmos_workers.contracts.approvals import ApprovalState
+from llmos_workers.contracts.approvals import ApprovalState, LimitRaise
 from llmos_workers.contracts.errors import (
     ApprovalClosed,
     GoalFinished,
@@ -278,3 +278,24 @@ def test_everything_is_on_the_audit_stream_and_in_the_goals_events(approvals, go
     told = [e.data for e in goals.events(goal) if e.kind == "approval"]
     assert [t["state"] for t in told] == ["requested", "approved", "used"]
     assert told[1]["approval_id"] == one.approval_id
+
+
+def test_a_yes_to_money_raises_the_limit_once_whoever_says_it_again(approvals, goal, state):
+    budget = keys.scope_budget("project:p")
+    state.hset(budget, mapping={"day_limit": 1_000, "limit": 7, "day_alerted": 95})
+    raises = LimitRaise(scope="project:p", window="day", micro=250)
+    asked = ask(approvals, goal, raises=raises)
+    for _ in range(2):
+        assert approvals.approve(asked.approval_id, by="ann").state is S.USED
+    assert state.hmget(budget, "day_limit", "limit", "day_alerted") == [b"1250", b"7", b"0"]
+    with pytest.raises(ApprovalClosed):
+        approvals.deny(asked.approval_id, why="late")
+    audit = [entry[b"what"] for _, entry in state.xrange(keys.APPROVALS_AUDIT)]
+    assert audit == [b"requested", b"approved", b"raised"]
+
+
+def test_a_no_to_money_raises_nothing(approvals, goal, state):
+    state.hset(keys.scope_budget("global"), "limit", 1_000)
+    asked = ask(approvals, goal, raises=LimitRaise(scope="global", micro=250))
+    assert approvals.deny(asked.approval_id, why="no").state is S.DENIED
+    assert state.hget(keys.scope_budget("global"), "limit") == b"1000"

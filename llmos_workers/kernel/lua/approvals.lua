@@ -4,7 +4,7 @@
 -- KEYS  1 hash of the goal                     2 hash digest -> approval id, of the goal
 --       3 zset of open requests by expiry      4 zset of goals that asked
 --       5 zset of goals to wake                6 audit stream
---       7 event stream of the goal
+--       7 event stream of the goal               8 budget of the scope that a yes raises
 -- ARGV  1 operation
 --       2 goal id
 --       3 prefix of the approvals' hashes
@@ -28,7 +28,7 @@
 -- Run twice (answer lost with the connection): request and answer find their own work done,
 -- consume knows its token, the others do nothing the second time.
 
-local goal, by_digest, open, askers, wake, audit, events = unpack(KEYS)
+local goal, by_digest, open, askers, wake, audit, events, budget = unpack(KEYS)
 local op, goal_id, prefix, finals, kept = unpack(ARGV, 1, 5)
 local AUDIT_KEPT = 100000
 local EVENTS_KEPT = 1000
@@ -127,10 +127,25 @@ if op == 'request' then
   return {'ok', redis.call('HGETALL', prefix .. id)}
 end
 
+-- A yes to a request for money: raise that limit, where there is one, and use the yes up.
+local function raise_limit(id, by)
+  local f = redis.call('HMGET', prefix .. id, 'raise_micro', 'raise_window', 'raise_scope')
+  local window = f[2] == '' and '' or f[2] .. '_'
+  local limit = tonumber(redis.call('HGET', budget, window .. 'limit') or '')
+  if limit then
+    local raised = string.format('%.0f', limit + tonumber(f[1]))
+    -- Shares of the old limit that were told may be reached again.
+    redis.call('HSET', budget, window .. 'limit', raised, window .. 'alerted', 0)
+    tell(id, 'raised', by, f[3] .. ' ' .. f[2] .. ' by ' .. f[1] .. ' to ' .. raised)
+  end
+  redis.call('HSET', prefix .. id, 'state', 'used', 'used_at', stamp(at))
+end
+
 if op == 'answer' then
   local id, to, by, why = unpack(ARGV, 6, 9)
   local state = state_of(id)
   if not state then return {'missing'} end
+  local raises = to == 'approved' and redis.call('HEXISTS', prefix .. id, 'raise_micro') == 1
   -- A yes may be taken back until it is used; a no is final.
   if state == 'pending' or (state == 'approved' and to == 'denied') then
     redis.call('HSET', prefix .. id, 'state', to, 'decided_at', stamp(at),
@@ -138,7 +153,8 @@ if op == 'answer' then
     redis.call('ZREM', open, id)
     redis.call('ZADD', wake, stamp(at), goal_id)
     tell(id, to, by, why)
-  elseif state ~= to then
+    if raises then raise_limit(id, by) end
+  elseif state ~= to and not (raises and state == 'used') then
     return {'no', state}
   end
   return {'ok', redis.call('HGETALL', prefix .. id)}
