@@ -316,6 +316,7 @@ class Runtime:
                 deadline=self._steady_deadline(record, source),
                 cancelled=run.guards.cancelled,
                 dry_run=record.options.dry_run,
+                durable=source == "model",
             ),
         )
 

@@ -17,7 +17,7 @@ from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.ptc import PTCExecutor, SequenceResult, ToolSequence
 from llmos_workers.execution.recording import record_step
-from llmos_workers.flow.outcomes import make_outcome
+from llmos_workers.flow.outcomes import files_written, make_outcome
 from llmos_workers.flow.publish import publish
 from llmos_workers.flow.run import Run
 from llmos_workers.learning.answers import needs_model, replay_answer
@@ -79,6 +79,8 @@ def _replay(run: Run) -> Outcome | Handover:
     latency_ms = (runtime.clock.steady() - started) * 1000
     _count(run, trace, success=not open_end, latency_ms=latency_ms)
     if open_end:
+        # They are journaled as done, and nobody will write them again.
+        run.stage.sync(written.path for written in files_written(done))
         return _hand_over(decision, done, open_end)
     return make_outcome(
         run.record,

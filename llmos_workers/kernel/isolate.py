@@ -33,16 +33,16 @@ def isolate(stage: Stage, *, limit: int = COPY_LIMIT) -> None:
     """
     if stage.isolated:
         return
-    linked = _still_linked(stage)
-    plan = _plan(stage, linked, limit)
-    filler = Filler(stage, limit)
-    for path in plan.copied:
-        with tree.parent(stage.area, path) as (folder, name):
-            filler.copy(folder, name, folder, path)
-    stage.read_only = plan.kept
-    settle(stage)
+    if linked := _still_linked(stage):
+        plan = _plan(stage, linked, limit)
+        filler = Filler(stage, limit)
+        for path in plan.copied:
+            with tree.parent(stage.area, path) as (folder, name):
+                filler.copy(folder, name, folder, path)
+        stage.read_only = plan.kept
+        settle(stage)
+        stage.save()
     stage.isolated = True
-    stage.save()
 
 
 def settle(stage: Stage) -> None:
@@ -51,7 +51,8 @@ def settle(stage: Stage) -> None:
     A file's times tell a change only when it comes at least a tick after the copying; of copies
     that are younger the content is noted.
     """
-    stage.settled_ns = _file_time(stage) - TICK_NS
+    newest = max((entry.ctime_ns for entry in stage.own.values()), default=0)
+    stage.settled_ns = newest - TICK_NS
     for path, entry in stage.own.items():
         if entry.ctime_ns >= stage.settled_ns and (state := tree.state_at(stage.area, path)):
             stage.digests[path] = state.digest
@@ -113,13 +114,3 @@ def _protected(stage: Stage, entry: Entry) -> bool:
     owner = stage.area.stat()
     other = os.geteuid() == 0 and owner.st_uid != 0
     return other and entry.uid != owner.st_uid and entry.gid != owner.st_gid and not entry.mode & 2
-
-
-def _file_time(stage: Stage) -> int:
-    """The file system's own time now, in nanoseconds."""
-    marker = stage.root / f"time{TEMPORARY_SUFFIX}"
-    marker.touch()
-    try:
-        return marker.stat().st_ctime_ns
-    finally:
-        marker.unlink()

@@ -179,13 +179,13 @@ def open_inside(base: Path, relative: str, flags: int = os.O_RDONLY) -> int:
             raise refuse(relative, error) from None
 
 
-def write_inside(base: Path, relative: str, data: bytes) -> str:
+def write_inside(base: Path, relative: str, data: bytes, *, sync: bool = True) -> str:
     """Replace a file's content in one step; returns the resolved relative path.
 
     Readers see the old content or the new, never a part: a temporary file in the same folder
-    is written, synced and renamed. An existing file keeps its mode. As root, the file belongs
-    to the owner of its folder. Raises ToolError (bad path, a folder of that name) and
-    WorkspaceUnwritable (read-only, permission, disk full).
+    is written, synced (unless ``sync`` is False) and renamed. An existing file keeps its mode.
+    As root, the file belongs to the owner of its folder. Raises ToolError (bad path, a folder
+    of that name) and WorkspaceUnwritable (read-only, permission, disk full).
     """
     with inside(base, relative, create=True) as (folder, name, resolved):
         if not name:
@@ -193,13 +193,13 @@ def write_inside(base: Path, relative: str, data: bytes) -> str:
         if relative.endswith("/"):
             raise ToolError(f"{relative!r} names a folder, not a file.")
         try:
-            _replace(folder, name, data)
+            _replace(folder, name, data, sync=sync)
         except OSError as error:
             raise refuse(relative, error, writing=True) from None
         return resolved
 
 
-def _replace(folder: int, name: str, data: bytes) -> None:
+def _replace(folder: int, name: str, data: bytes, *, sync: bool) -> None:
     """Write, sync, rename; the temporary file is gone whatever happens."""
     temporary = f".{name[:100]}.{secrets.token_hex(6)}{TEMPORARY_SUFFIX}"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -213,7 +213,8 @@ def _replace(folder: int, name: str, data: bytes) -> None:
             view = memoryview(data)
             while view:
                 view = view[os.write(fd, view) :]
-            os.fsync(fd)
+            if sync:
+                os.fsync(fd)
         finally:
             os.close(fd)
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)

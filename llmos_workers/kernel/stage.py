@@ -23,6 +23,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import astuple, dataclass, field
 from pathlib import Path
@@ -135,6 +136,15 @@ class Stage:
             return False
         mine = tree.state_at(self.area, path)
         return mine is not None and mine == tree.state_at(self.project.output, path)
+
+    def sync(self, files: Iterable[str]) -> None:
+        """Bring these files of the area to the disk, as far as they are there. Raises OSError."""
+        for path in files:
+            with (
+                suppress(FileNotFoundError, NotADirectoryError),
+                tree.parent(self.area, path) as (folder, name),
+            ):
+                tree.sync_at(folder, name)
 
     def save(self) -> None:
         """Write down what another process needs to go on with this stage."""

@@ -177,6 +177,18 @@ def look(root: Path, path: str) -> Entry | None:
         return None
 
 
+def sync_at(folder: int, name: str) -> None:
+    """Bring a file to the disk; anything else is left alone. Raises OSError."""
+    entry = entry_at(folder, name)
+    if entry is None or entry.kind is not FileKind.FILE:
+        return
+    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=folder)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
 def digest_at(folder: int, name: str) -> str:
     """sha256 in hex of a file's content. Raises OSError."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK

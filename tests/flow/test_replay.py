@@ -1,5 +1,8 @@
 """Replay: it ends in an outcome, or hands what it did to a model; and it is counted once."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from llmos_workers.contracts.errors import Cancelled, DeadlineExceeded, LeaseLost
@@ -54,6 +57,22 @@ def test_a_changed_middle_output_hands_over_with_the_steps_done(flow):
     assert handed.decision.mode is Mode.MIXED
     assert "step 2 of the replay differed" in handed.decision.reason
     assert not (flow.area / "list.txt").exists()
+
+
+def test_a_replay_leaves_syncing_to_its_publishing_or_to_whom_it_hands_over(flow, monkeypatch):
+    learn_notes(flow)
+    synced = []
+    real = os.fsync
+
+    def fsync(fd):
+        synced.append(Path(f"/proc/self/fd/{fd}").readlink().name)
+        real(fd)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    (flow.area / "b.md").write_text("b\n")
+    record = flow.submit(NOTES)
+    assert isinstance(flow.replay(record, flow.dispatcher.decide(record)), Handover)
+    assert synced == ["a.md"]
 
 
 def test_the_model_goes_on_from_what_the_replay_did(flow):

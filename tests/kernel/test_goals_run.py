@@ -29,6 +29,7 @@ from tests.kernel.goal_support import (
     raw,
     states_in_stream,
 )
+from tests.support.wait import wait_until
 
 
 @pytest.fixture
@@ -305,6 +306,34 @@ def test_the_event_stream_is_bounded(store, state, goal):
     for n in range(1_300):
         store.emit(goal.goal_id, "text", {"n": n}, fence=lease.fence if n % 2 else None)
     assert state.xlen(keys.goal_events(goal.goal_id)) < 1_200
+
+
+def test_the_events_of_a_finished_goal_take_no_more_room_than_they_need(store, state, goal):
+    lease, _ = store.acquire(goal.goal_id, owner="w")
+    stream = keys.goal_events(goal.goal_id)
+    running = state.memory_usage(stream)
+    store.finish(an_outcome(goal.goal_id), fence=lease.fence)
+    assert state.memory_usage(stream) < min(running / 2, 1_500)
+    assert states_in_stream(store, goal.goal_id) == ["ACCEPTED", "RUNNING", "SUCCEEDED"]
+    assert 0 < state.ttl(stream) <= store._kept_s
+
+
+def test_a_reader_who_waits_hears_the_last_event(store, goal, redis_server):
+    lease, _ = store.acquire(goal.goal_id, owner="w")
+    last = store.events(goal.goal_id)[-1].event_id
+    with redis.Redis.from_url(f"{redis_server}/2") as client:
+        reader = GoalStore(client, SystemClock())
+        heard = []
+
+        def read():
+            heard.extend(reader.events(goal.goal_id, after=last, block_ms=2_000))
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        wait_until(lambda: client.info("clients")["blocked_clients"] == 1, what="it waits")
+        store.finish(an_outcome(goal.goal_id), fence=lease.fence)
+        thread.join()
+    assert [event.data["state"] for event in heard] == ["SUCCEEDED"]
 
 
 def test_events_of_unknown_goals_leave_no_trace(store, state):

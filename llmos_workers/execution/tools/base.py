@@ -34,6 +34,9 @@ class ToolContext:
     cancelled: Callable[[], bool] = _never
     dry_run: bool = False
     """Calls that change anything are refused."""
+    durable: bool = True
+    """What a call writes is on the disk when it is done. A replay, which is repeated from its
+    start, leaves that to the publishing of its stage."""
     extras: dict[str, Any] = field(default_factory=dict)
     clock: Clock = field(default_factory=SystemClock)
 

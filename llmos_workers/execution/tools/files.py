@@ -132,7 +132,7 @@ class WriteTool:
     def run(self, arguments: dict[str, Any], ctx: ToolContext) -> ToolResult:
         """The output says only what the call said, so that it is the same each time."""
         data = _encode(arguments["content"])
-        resolved = paths.write_inside(ctx.area, arguments["path"], data)
+        resolved = paths.write_inside(ctx.area, arguments["path"], data, sync=ctx.durable)
         written = digest_bytes(resolved, data)
         return success(f"Wrote {len(data)} bytes to {resolved}.", writes=(written,))
 
@@ -182,7 +182,7 @@ class EditTool:
         after = before.replace(old, new)
         if len(after) > MAX_EDIT_BYTES:
             raise ToolError(f"{path!r} would have more than {MAX_EDIT_BYTES:,} bytes.")
-        resolved = paths.write_inside(ctx.area, path, after)
+        resolved = paths.write_inside(ctx.area, path, after, sync=ctx.durable)
         times = "once" if count == 1 else f"{count} times"
         return success(
             f"Edited {resolved}: replaced {times}.",
