@@ -126,6 +126,11 @@ class DispatcherConfig(Contract):
     auto_crystallization: bool = False
     llm_allowed: bool = True
     """False: modes that call a model are refused (testing preset)."""
+    audit_share: float = Field(default=0.0, ge=0, le=1)
+    """Share of replayed goals that a model runs again in a stage of its own, to be compared
+    (shadow audit); 0.01 in production."""
+    audit_usd_per_day: float = Field(default=0.50, gt=0)
+    """Most that shadow audits may cost a day, all projects together."""
 
 
 class ExecutionLayerConfig(Contract):
@@ -298,7 +303,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "production": {
         "kernel": {"budget_usd": 100.0},
-        "dispatcher": {"auto_crystallization": True},
+        "dispatcher": {"auto_crystallization": True, "audit_share": 0.01},
         "sentience": {"enable_sentience": True, "enable_auto_improvement": True},
         "security": {"sandbox": "require"},
     },

@@ -25,6 +25,7 @@ from llmos_workers.execution.tools.base import ToolContext
 from llmos_workers.execution.tools.registry import ToolRegistry
 from llmos_workers.kernel.admission import Admission
 from llmos_workers.kernel.approvals import Approvals
+from llmos_workers.kernel.audits import Audits
 from llmos_workers.kernel.clock import Clock, SystemClock
 from llmos_workers.kernel.commits import CommitLog
 from llmos_workers.kernel.delayed import DelayedGoals
@@ -116,6 +117,11 @@ class Runtime:
     def stages(self) -> Stages:
         """Where runs work."""
         return Stages(self.workspace, self.publisher)
+
+    @cached_property
+    def audits(self) -> Audits:
+        """Verdicts of shadow audits."""
+        return Audits(self.redis)
 
     @cached_property
     def admission(self) -> Admission:

@@ -140,6 +140,9 @@ class GoalOptions(Contract):
     """Unix time in seconds after which the goal fails instead of starting another step."""
     dry_run: bool = False
     """Decide and explain, but run nothing."""
+    shadow_of: str | None = None
+    """Id of a replayed goal that this one runs again, publishing nothing (flow.shadow). No
+    submitter can ask for it."""
 
 
 class GoalRecord(Contract):

@@ -38,7 +38,7 @@ def think(run: Run) -> Outcome:
     (another worker goes on), BudgetExceeded (nothing could start), UnknownAgent, UnknownModel.
     """
     runtime, decision = run.runtime, run.decision
-    experience, journal = _experience(run), _journal(run)
+    experience, journal = _experience(run), journal_of(run)
     task = _task(run, experience, journal.done)
     started = runtime.clock.steady()
     fence = run.guards.keeper.lease.fence
@@ -48,9 +48,9 @@ def think(run: Run) -> Outcome:
         runtime.gate_context(
             run, source="model", agent=task.agent, ask=asker(runtime.approvals, run)
         ),
-        _call_context(run, progress),
+        call_context(run, progress),
         journal=journal,
-        before_step=_limits(run),
+        before_step=step_limits(run),
         on_breach=budget_asker(
             runtime.approvals, run, asks=runtime.config.kernel.on_breach == "ask"
         ),
@@ -89,7 +89,7 @@ def _publish(run: Run, result: AgentResult) -> None:
         result.error = describe(error)
 
 
-def _journal(run: Run) -> RunJournal:
+def journal_of(run: Run) -> RunJournal:
     """What earlier runs of the goal left; this run's entries are written under its lease."""
     goals, keeper, goal_id = run.runtime.goals, run.guards.keeper, run.record.goal_id
     entries = goals.journal(goal_id)
@@ -103,7 +103,7 @@ def _journal(run: Run) -> RunJournal:
     )
 
 
-def _limits(run: Run) -> Callable[[], None]:
+def step_limits(run: Run) -> Callable[[], None]:
     """What is asked before each step: may the run go on, here, and has it time left?"""
     clock, sdk = run.runtime.clock, run.runtime.config.sdk
     longest = sdk.timeout_secs * sdk.max_turns
@@ -151,7 +151,8 @@ def _task(run: Run, experience: ExecutionTrace | None, done: tuple[TraceStep, ..
     )
 
 
-def _call_context(run: Run, progress: Progress) -> CallContext:
+def call_context(run: Run, progress: Progress) -> CallContext:
+    """What a model call has to know of its run."""
     return CallContext(
         goal_id=run.record.goal_id,
         project=run.project,

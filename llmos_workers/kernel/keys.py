@@ -91,6 +91,20 @@ ADMISSION_BACKLOG = f"{ROOT}:admission:backlog"
 ADMISSION_WINDOWS = f"{ROOT}:admission:windows"
 """hash project -> most goals under way, where it is not kernel.project_window."""
 
+AUDIT_COUNTS = f"{ROOT}:audits"
+"""hash agreement -> count of shadow audits in all projects."""
+
+AUDIT_VERDICTS = f"{ROOT}:audits:verdicts"
+"""list: the newest verdicts of shadow audits as JSON."""
+
+AUDITED = f"{ROOT}:audits:goals"
+"""set of goal_id: replayed goals whose audit was counted."""
+
+
+def audit_counts(project: str) -> str:
+    """hash agreement -> count of the project's shadow audits."""
+    return f"{ROOT}:audits:project:{project}"
+
 
 FEEDBACK = f"{ROOT}:feedback"
 """list of goal ids: feedback that no worker has taken up yet."""

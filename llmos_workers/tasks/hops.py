@@ -39,6 +39,7 @@ from llmos_workers.flow.flight import board, failed_with_others
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.replay import Handover
 from llmos_workers.flow.run import Run, RunGuards
+from llmos_workers.flow.shadow import offer
 from llmos_workers.kernel import drain
 from llmos_workers.kernel.goals import new_record
 from llmos_workers.kernel.lease import Lease, LeaseKeeper
@@ -315,7 +316,9 @@ def _staged(run: Run, work: Work) -> dict[str, Any] | Next:
     if isinstance(result, Handover):
         return _hand_over(runtime, result, guards.keeper.lease)
     run.stage.discard()
-    return as_json(end(runtime, result, guards.keeper.lease.fence))
+    outcome = end(runtime, result, guards.keeper.lease.fence)
+    offer(run, outcome)
+    return as_json(outcome)
 
 
 def _hand_over(runtime: Runtime, handover: Handover, lease: Lease) -> Next:
