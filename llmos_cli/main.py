@@ -28,6 +28,7 @@ COMMANDS = {
     "schedule": "llmos_cli.schedule:schedule",
     "dead": "llmos_cli.dead:dead",
     "budget": "llmos_cli.budget:budget",
+    "audit": "llmos_cli.audit:audit",
     "undo": "llmos_cli.files:undo",
     "why": "llmos_cli.files:why",
     "interactive": "llmos_cli.interactive:interactive",
