@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 _SOFT_HEADS = frozenset({"add", "send", "show", "get"})
 """Beside the light ones: verbs that leave the deed to their object ("send a reminder")."""
 _SHOWING = frozenset({"show", "get", "find"})
+_SEEKING = frozenset({"find", "check", "get", "read"})
+_GIVING = frozenset({"get", "give"})
+_MOVING = frozenset({"put", "take"})
+"""Weak verbs that change something all the same."""
+_OBJECT_REACH = 7
+_ENDS_OBJECT = frozenset({Kind.FILE, Kind.PATH, Kind.URL, Kind.QUOTE})
 
 
 def action_evidence(sides: Sides, lex: Lexicon) -> dict[str, float]:
@@ -28,9 +34,17 @@ class _Actions:
         self._pairs = set(pairs)
         self._paired = {token for pair in pairs for token in pair}
         self._matched = any(Kind.ACTION in (one.kind, two.kind) for one, two in pairs)
+        self._carriers = self._carrying(sides.reference.tokens) | self._carrying(sides.query.tokens)
         self._heads_reference = self._heads(sides.reference.tokens)
         self._heads_query = self._heads(sides.query.tokens)
         self._informs = any(t.value in lex.classes["informing"] for t in self._heads_reference)
+        self._informs |= self._asks_for(sides.reference.tokens)
+        self._does = any(
+            t.value not in lex.classes["informing"] | lex.classes["light"]
+            for pair in pairs
+            for t in pair
+            if t.kind is Kind.ACTION
+        )
 
     def evidence(self) -> dict[str, float]:
         left_reference, left_query = self._left()
@@ -70,7 +84,26 @@ class _Actions:
         return {token.action for token in tokens if token.action}
 
     def _is_verb(self, token: Token) -> bool:
-        return token.kind is Kind.ACTION and token.word not in self._lex.words["weak"]
+        weak = token.word in self._lex.words["weak"] or token in self._carriers
+        return token.kind is Kind.ACTION and not weak
+
+    def _asks_for(self, tokens: Sequence[Token]) -> bool:
+        """Whether a goal names no deed, or starts with "get" or "give me": it wants to know."""
+        verbs = [t for t in tokens if t.kind is Kind.ACTION or t.word in self._lex.words["weak"]]
+        return not verbs or verbs[0].word in _GIVING
+
+    def _carrying(self, tokens: Sequence[Token]) -> set[Token]:
+        """Verbs that only carry the deed their object names: "make a copy", "set a reminder"."""
+        words, found = self._lex.words, set()
+        for at, token in enumerate(tokens):
+            if token.word not in words["carrier"] or not token.keys:
+                continue
+            behind = [t for t in tokens[at + 1 : at + 1 + _OBJECT_REACH] if t.kind is not Kind.STOP]
+            noun = next((t for t in behind if t.word in words["event"] and t.action), None)
+            ends = next((t for t in behind if t.kind in _ENDS_OBJECT), None)
+            if noun and not (ends and ends is not noun and ends.start < noun.start):
+                found.add(token)
+        return found
 
     def _heads(self, tokens: Sequence[Token]) -> list[Token]:
         """The main verb, and the deeds its object names if it leaves the deed to it."""
@@ -79,15 +112,30 @@ class _Actions:
             for t in tokens
             if self._is_verb(t) and not (t.value.startswith("x_") and t in self._paired)
         ]
+        if len(verbs) > 1 and (verbs[0].value in _SEEKING or verbs[0].word == "see"):
+            # "find the process and kill it" kills.
+            verbs = [t for t in verbs[1:] if t.value not in self._lex.classes["informing"]] or verbs
         heads = verbs[:1]
         if not heads or heads[0].value in self._lex.classes["light"] | _SOFT_HEADS:
             weak = self._lex.words["weak"]
-            heads += [t for t in tokens if t.action and t not in heads and t.word not in weak]
+            soft = not heads or heads[0].value in _SOFT_HEADS
+            heads += [
+                t
+                for t in tokens
+                if t.action
+                and t not in heads
+                and t.word not in weak
+                and (not soft or t.word in self._lex.words["event"])
+            ]
         return heads
 
     def _head_conflict(self) -> bool:
         if not (self._heads_reference and self._heads_query):
-            return False
+            informs = self._lex.classes["informing"]
+            heads = self._heads_reference or self._heads_query
+            other = self._sides.query if self._heads_reference else self._sides.reference
+            moves = any(t.word in _MOVING for t in other.tokens)
+            return bool(heads) and moves and heads[0].value in informs
         return not any(
             self._compatible(one, two)
             or one.keys & two.keys
@@ -120,8 +168,8 @@ class _Actions:
 
     def _carried(self, token: Token) -> bool:
         """Whether a verb adds nothing beside the deed both sides name."""
-        shows = self._informs and token.value in _SHOWING
-        return self._matched and (token.value in self._lex.classes["light"] or shows)
+        shows = token.value in _SHOWING and (self._informs or self._does)
+        return (self._matched and token.value in self._lex.classes["light"]) or shows
 
     def _heavy(self, token: Token) -> bool:
         return not self._carried(token) and token.value not in self._lex.classes["light"]

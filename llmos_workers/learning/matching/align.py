@@ -43,10 +43,12 @@ def align(reference: Sequence[Token], query: Sequence[Token], lex: Lexicon) -> A
     """Pair what means the same: equal values first, then wider and wider."""
     found = Alignment(left_reference=list(reference), left_query=list(query))
     _take(found, _value_key)
+    _take(found, _text_key)
     _take(found, _stem_keys)
     _take(found, _all_keys)
     if max(len(found.left_reference), len(found.left_query)) > _MAX_LEFT:
         return found
+    _take_near(found, lex)
     _unquote(found, lex)
     _join_compounds(found)
     _take_slips(found, lex)
@@ -79,12 +81,25 @@ def _value_key(token: Token) -> Iterable[object]:
     return ((token.kind, token.value),) if token.kind in TYPED else ()
 
 
+def _text_key(token: Token) -> Iterable[object]:
+    return () if token.kind in TYPED or token.kind is Kind.STOP else (token.word,)
+
+
 def _stem_keys(token: Token) -> Iterable[object]:
     return () if token.kind in TYPED else (key for key in token.keys if key[0] == "s")
 
 
 def _all_keys(token: Token) -> Iterable[object]:
     return () if token.kind in TYPED else token.keys
+
+
+def _take_near(found: Alignment, lex: Lexicon) -> None:
+    """Pair nouns that may mean the same thing."""
+    for token in [t for t in found.left_reference if t.kind is Kind.WORD]:
+        for other in found.left_query:
+            if other.kind is Kind.WORD and frozenset({token.value, other.value}) in lex.near:
+                found.pair(token, other)
+                break
 
 
 def _unquote(found: Alignment, lex: Lexicon) -> None:

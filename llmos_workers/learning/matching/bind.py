@@ -25,6 +25,7 @@ from llmos_workers.learning.matching.values import (
 
 MAX_PHRASE_WORDS = 5
 _ARTICLES = frozenset({"the", "a", "an"})
+_ANY = frozenset({"any", "another", "other"})
 _INSIDE_PHRASE = frozenset({"of", "the", "de", "la"})
 
 Judge = Callable[[str], Comparison]
@@ -225,12 +226,21 @@ class _Matching:
             article = self._article_before(self._query, start)
             start = article.start if article else start
         end = run[-1].end
+        if self._quantified(run[0]):
+            return None
         new = self._query.text[start:end]
         words = new.lower().split()
         dull = self._lex.words["filler"] | self._lex.words["stop"]
         if len(words) > MAX_PHRASE_WORDS or all(word in dull for word in words):
             return None
         return _Change(slot, self._goal.text[tokens[0].start : tokens[-1].end], new, start, end)
+
+    def _quantified(self, first: Token) -> bool:
+        """Whether "all", "any" or a number stands before: that is no name but a choice."""
+        before = [t for t in self._query.tokens if t.start < first.start][-2:]
+        return any(
+            (t in self._free and t.kind is Kind.QUANTIFIER) or t.value in _ANY for t in before
+        )
 
     def _trim(self, run: list[Token]) -> tuple[list[Token], bool]:
         """Leave out what only names the kind of thing: "the weight column", "topic of spring".

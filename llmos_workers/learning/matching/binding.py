@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from llmos_workers.learning.matching.align import Pair
 from llmos_workers.learning.matching.lexicon import Lexicon
 from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Role, Token
+from llmos_workers.learning.matching.unsaid import plural as _plural
 
 if TYPE_CHECKING:
     from llmos_workers.learning.matching.sides import Sides
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 _MODIFIERS = frozenset({Kind.NUMBER, Kind.ORDER, Kind.NEGATION, Kind.COMPARISON})
 _THINGS = ANCHORS | {Kind.FORMAT, Kind.SPEECH, Kind.LANGUAGE, Kind.WORD, Kind.DATE}
 _DIRECTED = frozenset({Kind.FILE, Kind.PATH, Kind.FORMAT, Kind.SPEECH, Kind.URL})
+_KIND_NAMES = frozenset({"branch", "file", "folder", "directory", "document", "format", "table"})
+"""Nouns that only say what kind the thing beside them is."""
 _LEAD_REACH = 2
 _WAYS = (Role.SOURCE, Role.DESTINATION)
 
@@ -63,10 +66,24 @@ def count_changes(sides: Sides) -> int:
         one.kind is two.kind is Kind.WORD
         and one in ends
         and two in ends
-        and bool(one.keys & two.keys)
+        and bool(_stem_key(one) & _stem_key(two))
+        and len(_mentions(one, two, sides)) == 1
         and (one in many or _plural(one)) != (two in many or _plural(two))
         for one, two in sides.alignment.pairs
     )
+
+
+def _stem_key(token: Token) -> set[str]:
+    return {key for key in token.keys if key[0] == "s" and " " not in key}
+
+
+def _mentions(one: Token, two: Token, sides: Sides) -> set[bool]:
+    """In how many numbers a noun stands on a side; said in both, it cannot be told."""
+    sided = ((one, sides.reference.tokens), (two, sides.query.tokens))
+    numbers = [
+        {_plural(t) for t in tokens if _stem_key(t) & _stem_key(token)} for token, tokens in sided
+    ]
+    return max(numbers, key=len)
 
 
 def _phrase_ends(tokens: Sequence[Token]) -> set[Token]:
@@ -77,10 +94,6 @@ def _phrase_ends(tokens: Sequence[Token]) -> set[Token]:
 def _quantified(tokens: Sequence[Token]) -> set[Token]:
     """Nouns behind all, every or each: several, whatever their ending."""
     return {t for q, t in pairwise(tokens) if q.kind is Kind.QUANTIFIER and q.value != "only"}
-
-
-def _plural(token: Token) -> bool:
-    return token.word.endswith("s") and not token.word.endswith("ss")
 
 
 class _Row:
@@ -147,6 +160,8 @@ def _taken(head: Token | None, modifier: Token, partner: dict[Token, Token], row
 
 
 def _directed(pair: Pair) -> bool:
+    if pair[0].word in _KIND_NAMES:
+        return False
     return any(token.kind in _THINGS or token.role for token in pair)
 
 

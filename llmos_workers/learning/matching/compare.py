@@ -68,7 +68,7 @@ def compare(
     if max(len(first.tokens), len(second.tokens)) > MAX_TOKENS:
         return Comparison(0.0, {}, (), ("too long to be compared safely",), ("anchor_added",))
     alignment = align(first.said, second.said, lex)
-    sides = sides_of(first, second, alignment)
+    sides = sides_of(first, second, alignment, lex)
     if cosine is None:
         known, asked = embed(reference), embed(query)
         vectors = Vectors(float(known.vector @ embed(second.respelled).vector), known, asked)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +97,9 @@ def evidence(sides: Sides, vectors: Vectors, lex: Lexicon) -> dict[str, float]:
     found["cosine"] = vectors.cosine
     found["slips"] = float(sides.alignment.slips)
     _count_left(found, sides)
-    reference_words, query_words = _spoken(sides.reference.tokens), _spoken(sides.query.tokens)
+    paired = {token for pair in sides.alignment.pairs for token in pair}
+    reference_words = _spoken(sides.reference.tokens, paired)
+    query_words = _spoken(sides.query.tokens, paired)
     found["contrary"] = float(lex.contrary(reference_words, query_words))
     found["plural"] = float(count_changes(sides))
     found.update(action_evidence(sides, lex))
@@ -106,7 +109,9 @@ def evidence(sides: Sides, vectors: Vectors, lex: Lexicon) -> dict[str, float]:
     _weigh_open(found, sides, vectors, lex)
     found["clause_added"] = _clauses(sides.left_query, sides.query.tokens, lex)
     found["clause_missing"] = _clauses(sides.left_reference, sides.reference.tokens, lex)
-    limited = any(token.value == "only" for token in sides.left_reference)
+    limited = any(
+        token.kind is Kind.QUANTIFIER and token.value != "all" for token in sides.left_reference
+    )
     doubt = limited or sides.alignment.slips > _MAX_SLIPS or any(found[name] for name in HARD)
     found["doubt"] = float(doubt)
     found["clean"] = float(not doubt and found["mass_added"] + found["mass_missing"] == 0)
@@ -128,8 +133,18 @@ def _count_left(found: dict[str, float], sides: Sides) -> None:
         found[f"closed_{side}"] = float(sum(kind in plain_closed for kind in kinds))
 
 
-def _spoken(tokens: Iterable[Token]) -> set[str]:
-    return {form for token in tokens for form in (token.word, token.value)}
+def _spoken(tokens: Sequence[Token], paired: set[Token]) -> set[str]:
+    """The words of what has no partner, but for those that only say where a path lies."""
+    before_path = {one for one, two in pairwise(tokens) if two.kind is Kind.PATH}
+    return {
+        form
+        for token in tokens
+        if token not in paired and not (token.word in _BELOW and token in before_path)
+        for form in (token.word, token.value)
+    }
+
+
+_BELOW = frozenset({"under", "below", "in", "inside", "within"})
 
 
 def _weigh_open(found: dict[str, float], sides: Sides, vectors: Vectors, lex: Lexicon) -> None:
@@ -140,7 +155,8 @@ def _weigh_open(found: dict[str, float], sides: Sides, vectors: Vectors, lex: Le
         ("added", open_query, open_reference, vectors.query, vectors.reference),
         ("missing", open_reference, open_query, vectors.reference, vectors.query),
     ):
-        counted = [t for t in mine if others or not filler.empty(t)]
+        full = any(not filler.empty(t) or filler.names(t) for t in others)
+        counted = [t for t in mine if full or not filler.empty(t)]
         weights = [lex.rarity(t.word) if t.text.islower() else 1.0 for t in counted]
         far = [_distance(token, own, foreign) for token in counted]
         found[f"mass_{side}"] = sum(weights)
@@ -158,12 +174,17 @@ class _Filler:
 
     def __init__(self, sides: Sides, lex: Lexicon) -> None:
         self._words = lex.words["filler"]
+        self._dull = lex.words["dull"]
         self._beside_file = lex.words["filler_beside_file"]
         self._destroys = _destroys(sides, lex)
         self._file = any(one.kind in (Kind.FILE, Kind.PATH) for one, _ in sides.alignment.pairs)
 
+    def names(self, token: Token) -> bool:
+        """Whether it names a thing, so that another on the other side is another thing."""
+        return token.word not in self._dull
+
     def empty(self, token: Token) -> bool:
-        if token.word not in self._words:
+        if token.word not in self._words and token.value not in self._words:
             return False
         if token.value in self._beside_file:
             return self._file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cache
@@ -35,12 +36,18 @@ class Lexicon:
     multipliers: dict[str, int]
     phrases: dict[str, tuple[Phrase, ...]]
     """First word -> the phrases of all tables that start with it, longest first."""
+    implied: dict[str, frozenset[str]]
+    """Word or action -> words that add nothing beside it."""
+    apart: dict[str, tuple[tuple[Phrase, str], ...]]
+    """Verb -> its possible second parts, behind the object, with the action class."""
     polite: tuple[Phrase, ...]
     """Longest first."""
     not_files: frozenset[str]
     domains: frozenset[str]
     name_lead: frozenset[str]
     compatible: frozenset[frozenset[str]]
+    near: frozenset[frozenset[str]]
+    """Pairs of nouns, by class or stem, that may mean the same thing."""
     antonyms: dict[str, frozenset[str]]
     date_kind: dict[str, int]
     action_by_stem: dict[str, str]
@@ -72,10 +79,11 @@ def lexicon() -> Lexicon:
         {word for table in tables.values() for word in table if " " not in word}
         | words["stop"]
         | words["negation"]
+        | words["technical"]
         | set(spelling)
         | set(data["numbers"])
     )
-    fixable = known - set(tables["format"]) - set(tables["language"])
+    fixable = known - words["technical"] - set(tables["format"]) - set(tables["language"])
     return Lexicon(
         tables=tables,
         words=words,
@@ -85,11 +93,17 @@ def lexicon() -> Lexicon:
         numbers=data["numbers"],
         multipliers=data["multipliers"],
         phrases=_phrases(tables),
+        implied={word: frozenset(_split(text)) for word, text in data["implied"].items()},
+        apart=_apart(data["apart"]),
         polite=_longest_first(_split(data["phrases"]["polite"])),
         not_files=frozenset(_split(data["phrases"]["not_files"])),
         domains=frozenset(_split(data["phrases"]["domains"])),
         name_lead=frozenset(_split(data["phrases"]["name_lead"])),
         compatible=frozenset(frozenset(pair.split()) for pair in data["groups"]["compatible"]),
+        near=frozenset(
+            frozenset(tables["synonym"].get(word, stem(word)) for word in pair.split())
+            for pair in data["groups"]["near"]
+        ),
         antonyms=_antonyms(data["groups"]["antonyms"]),
         date_kind={w: i for i, row in enumerate(data["groups"]["dates"]) for w in row.split()},
         action_by_stem={
@@ -104,7 +118,21 @@ def lexicon() -> Lexicon:
 
 
 def _split(text: str) -> list[str]:
-    return [part.strip() for part in text.split(",") if part.strip()]
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    return [wording for part in parts for wording in variants(part)]
+
+
+_RE_CHOICE = re.compile(r"\(([^()]*)\)|\[([^\[\]]*)\]")
+
+
+def variants(pattern: str) -> list[str]:
+    """The wordings of a pattern: "(show|list) [all] files" has four. Not nested."""
+    match = _RE_CHOICE.search(pattern)
+    if match is None:
+        return [" ".join(pattern.split())]
+    choices = [*(match[2] or "").split("|"), ""] if match[2] else match[1].split("|")
+    before, after = pattern[: match.start()], pattern[match.end() :]
+    return [whole for choice in choices for whole in variants(before + choice + after)]
 
 
 def _invert(table: dict[str, Any]) -> dict[str, str]:
@@ -121,6 +149,15 @@ def _phrases(tables: dict[str, dict[str, str]]) -> dict[str, tuple[Phrase, ...]]
     for wording in wordings:
         by_first.setdefault(wording.split()[0], []).append(wording)
     return {first: _longest_first(group) for first, group in by_first.items()}
+
+
+def _apart(table: dict[str, str]) -> dict[str, tuple[tuple[Phrase, str], ...]]:
+    found: dict[str, list[tuple[Phrase, str]]] = {}
+    for name, text in table.items():
+        for wording in _split(text):
+            verb, tail = wording.split(" .. ")
+            found.setdefault(verb, []).append((tuple(tail.split()), name))
+    return {verb: tuple(sorted(tails, key=lambda t: -len(t[0]))) for verb, tails in found.items()}
 
 
 def _antonyms(pairs: list[str]) -> dict[str, frozenset[str]]:

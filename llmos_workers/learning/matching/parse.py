@@ -10,6 +10,7 @@ from functools import lru_cache
 from llmos_workers.learning.matching.lexicon import Lexicon, Phrase, lexicon
 from llmos_workers.learning.matching.roles import mark_roles
 from llmos_workers.learning.matching.tokens import Kind, Token, plain_typography, scan
+from llmos_workers.learning.matching.typos import stem
 from llmos_workers.learning.matching.words import classify
 
 _RE_ORDINAL = re.compile(r"(\d+)(st|nd|rd|th)", re.IGNORECASE)
@@ -21,7 +22,11 @@ _RE_NEEDLESS = re.compile(
     r"(\bi (?:do not|don't|no longer) need )(\S+)( any ?more,?)", re.IGNORECASE
 )
 
+_RE_INSIDE = re.compile(r"[a-z0-9,)]\s+$")
 Raw = tuple[str, str, int, int]
+
+_APART_REACH = 6
+_CLAUSE_ENDS = frozenset({"and", "then", "or", "but", "\0"}) - {"\0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +154,30 @@ class _Reader:
     def __init__(self, text: str, raw: list[Raw], meant: list[str], lex: Lexicon) -> None:
         self._text, self._raw, self._meant, self._lex = text, raw, meant, lex
         self._out: list[Token] = []
+        self._apart, self._tails = self._find_apart()
+
+    def _find_apart(self) -> tuple[dict[int, str], set[int]]:
+        """Verbs whose second part stands behind their object, and where those parts are."""
+        verbs: dict[int, str] = {}
+        tails: set[int] = set()
+        for at, word in enumerate(self._meant):
+            for tail, action in self._lex.apart.get(word, ()):
+                end = self._tail_after(at, tail)
+                if end:
+                    verbs[at] = action
+                    tails.update(range(end, end + len(tail)))
+                    break
+        return verbs, tails
+
+    def _tail_after(self, verb: int, tail: Phrase) -> int:
+        for at in range(verb + 2, min(verb + 2 + _APART_REACH, len(self._meant))):
+            if self._meant[at] in _CLAUSE_ENDS:
+                return 0
+            if tuple(self._meant[at : at + len(tail)]) == tail:
+                after = at + len(tail)
+                ends = after >= len(self._meant) or self._meant[after] in self._lex.words["stop"]
+                return at if ends or len(tail) > 1 else 0
+        return 0
 
     def read(self) -> list[Token]:
         at = 0
@@ -168,7 +197,15 @@ class _Reader:
 
     def _one(self, at: int) -> int:
         """Read what starts at ``at``; returns how many raw pieces it took."""
-        group = self._raw[at][0]
+        group, _, start, end = self._raw[at]
+        if at in self._apart:
+            action = self._apart[at]
+            keys = {f"a:{action}", f"s:{stem(self._meant[at])}"}
+            self._add(Kind.ACTION, action, start, end, keys)
+            return 1
+        if at in self._tails:
+            self._add(Kind.STOP, self._meant[at], start, end)
+            return 1
         if group == "word":
             return self._number_words(at) or self._phrase(at) or self._word(at)
         self._typed(at)
@@ -221,8 +258,14 @@ class _Reader:
 
     def _classify(self, word: str, start: int, end: int) -> None:
         text = self._text[start:end]
-        kind, value, keys = classify(word, text, self._out, self._lex)
+        named = self._is_name(text, start)
+        kind, value, keys = classify(word, text, self._out, self._lex, named=named)
         self._add(kind, value, start, end, keys)
+
+    def _is_name(self, text: str, start: int) -> bool:
+        """Whether a word is capitalized inside a sentence that is not all in capitals."""
+        inside = bool(_RE_INSIDE.search(self._text[:start]))
+        return inside and text[:1].isupper() and text[1:].islower()
 
     def _typed(self, at: int) -> None:
         group, text, start, end = self._raw[at]

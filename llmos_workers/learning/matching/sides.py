@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from llmos_workers.learning.matching.align import Alignment
+from llmos_workers.learning.matching.lexicon import Lexicon
 from llmos_workers.learning.matching.parse import Goal
-from llmos_workers.learning.matching.tokens import ANCHORS, CLOSED, Kind, Token
-
-_COUNTED_EACH = frozenset({Kind.NEGATION, Kind.NUMBER})
-"""Saying these twice is not saying them once."""
+from llmos_workers.learning.matching.tokens import Token
+from llmos_workers.learning.matching.unsaid import unsaid
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,30 +23,12 @@ class Sides:
     left_query: tuple[Token, ...]
 
 
-def sides_of(reference: Goal, query: Goal, alignment: Alignment) -> Sides:
-    """Drop second mentions from what is left on both sides."""
+def sides_of(reference: Goal, query: Goal, alignment: Alignment, lex: Lexicon) -> Sides:
+    """Drop what says nothing more from what is left on both sides."""
     return Sides(
         reference,
         query,
         alignment,
-        _unsaid(alignment.left_reference, query.said),
-        _unsaid(alignment.left_query, reference.said),
+        unsaid(alignment.left_reference, reference, query, alignment, lex),
+        unsaid(alignment.left_query, query, reference, alignment, lex),
     )
-
-
-def _unsaid(left: Iterable[Token], other: Sequence[Token]) -> tuple[Token, ...]:
-    values = {(token.kind, token.value) for token in other if token.kind in ANCHORS | CLOSED}
-    stems: dict[str, set[Kind]] = {}
-    for token in other:
-        for key in token.keys:
-            if key.startswith("s:"):
-                stems.setdefault(key, set()).add(token.kind)
-
-    def said(token: Token) -> bool:
-        if token.kind in _COUNTED_EACH:
-            return False
-        if (token.kind, token.value) in values:
-            return True
-        return any(stems.get(key, set()) - {token.kind} for key in token.keys if key[0] == "s")
-
-    return tuple(token for token in left if not said(token))

@@ -17,14 +17,25 @@ _PLAIN_TABLES = (
     ("comparison", Kind.COMPARISON),
     ("format", Kind.FORMAT),
     ("speech", Kind.SPEECH),
+    ("negation", Kind.NEGATION),
 )
 _NOUN_LEAD = frozenset({Kind.WORD, Kind.NUMBER, Kind.FORMAT, Kind.LANGUAGE, Kind.DATE, Kind.ORDER})
 
 
-def classify(word: str, text: str, before: Sequence[Token], lex: Lexicon) -> Reading:
-    """Read ``word`` (lower case, respelled) that stands in the goal as ``text``."""
+def classify(
+    word: str, text: str, before: Sequence[Token], lex: Lexicon, *, named: bool = False
+) -> Reading:
+    """Read ``word`` (lower case, respelled) that stands in the goal as ``text``. A ``named`` one
+    is capitalized inside a sentence: whatever else it may mean, it is no verb.
+    """
     closed = _closed(word, text, before, lex)
+    if closed is None and named and word not in lex.words["stop"]:
+        return _name(word)
     return closed or _open(word, text, before, lex)
+
+
+def _name(word: str) -> Reading:
+    return Kind.WORD, stem(word), frozenset({f"s:{stem(word)}"})
 
 
 def _closed(word: str, text: str, before: Sequence[Token], lex: Lexicon) -> Reading | None:
@@ -33,7 +44,7 @@ def _closed(word: str, text: str, before: Sequence[Token], lex: Lexicon) -> Read
         ((kind, tables[name][word]) for name, kind in _PLAIN_TABLES if word in tables[name]), None
     )
     if found is None:
-        if word in lex.words["negation"]:
+        if word in lex.words["negation"] and (word != "but" or _after_all(before)):
             found = Kind.NEGATION, "not"
         elif word in lex.words["direction"]:
             found = Kind.DIRECTION, word
@@ -84,6 +95,12 @@ def _is_stop(word: str, text: str, *, first: bool, lex: Lexicon) -> bool:
     if first and word in lex.words["stop_unless_first"]:
         return False
     return not (word == "new" and text[0].isupper() and not first)
+
+
+def _after_all(before: Sequence[Token]) -> bool:
+    """Whether "but" leaves something out ("all but two", "nothing but") or joins two clauses."""
+    near = [t for t in before[-2:] if t.kind is not Kind.STOP]
+    return any(t.kind in (Kind.QUANTIFIER, Kind.NEGATION) for t in near)
 
 
 def _is_unit(word: str, before: Sequence[Token], lex: Lexicon) -> bool:

@@ -1,0 +1,148 @@
+"""What one goal says and the other does not, without saying more: second mentions, words that
+are implied by what both say, the kind of a thing beside the thing, "all" before a plural.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+from llmos_workers.learning.matching.align import Alignment
+from llmos_workers.learning.matching.lexicon import Lexicon
+from llmos_workers.learning.matching.parse import Goal
+from llmos_workers.learning.matching.tokens import ANCHORS, CLOSED, Kind, Token
+
+_COUNTED_EACH = frozenset({Kind.NEGATION, Kind.NUMBER})
+"""Saying these twice is not saying them once."""
+_OPEN = frozenset({Kind.WORD, Kind.ACTION})
+_KIND_NOUNS = {
+    Kind.FILE: "file document script sheet spreadsheet table image picture photo doc called named",
+    Kind.PATH: "folder directory file path dir subfolder tree",
+    Kind.URL: "page website site webpage url link address file web at",
+    Kind.EMAIL: "address email e-mail mail",
+    Kind.CHANNEL: "channel",
+    Kind.SIZE: "pixels pixel px resolution dimensions size",
+    Kind.TIME: "time clock",
+    Kind.SPEECH: "language",
+    Kind.LANGUAGE: "language programming code",
+    Kind.FORMAT: "format file files",
+    Kind.QUOTE: "phrase text string words word sentence quote",
+    Kind.GLOB: "files file pattern",
+    Kind.DAY: "date day",
+}
+_KINDS = {kind: frozenset(text.split()) for kind, text in _KIND_NOUNS.items()}
+_NAMES = frozenset({Kind.WORD, Kind.IDENTIFIER})
+_PREPOSITIONS = frozenset({"in", "on", "of", "from", "to", "into", "over", "within", "inside"})
+_PLACES = frozenset({"table", "folder", "directory", "branch", "column"})
+_NAMED_KINDS = _PLACES | frozenset(
+    {
+        "team",
+        "channel",
+        "project",
+        "repo",
+        "repository",
+        "service",
+        "server",
+        "board",
+        "app",
+        "city",
+    }
+)
+"""What may stand behind a name and say only what kind of thing it names."""
+_ALL = frozenset({"all", "each"})
+_QUANTIFIER_REACH = 4
+
+
+def unsaid(
+    left: Iterable[Token], mine: Goal, other: Goal, alignment: Alignment, lex: Lexicon
+) -> tuple[Token, ...]:
+    """The tokens of ``left`` (unpaired, of goal ``mine``) that say more than ``other`` does."""
+    paired = {token for pair in alignment.pairs for token in pair}
+    said = _Said(other.said)
+    shared = _shared(alignment)
+    implied = {word for name in shared for word in lex.implied.get(name, ())}
+    kinds = _beside_their_thing(mine.tokens, paired)
+    return tuple(
+        token
+        for token in left
+        if not (
+            said.says(token)
+            or (token.kind in _OPEN and {token.word, token.value} & implied)
+            or token in kinds
+            or _says_all(token, mine, other, alignment)
+        )
+    )
+
+
+class _Said:
+    """What a goal says, in any form."""
+
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self._values = {(t.kind, t.value) for t in tokens if t.kind in ANCHORS | CLOSED}
+        self._classes = {k for t in tokens if t.kind is Kind.WORD for k in t.keys if k[0] == "c"}
+        self._stems: dict[str, set[Kind]] = {}
+        for token in tokens:
+            for key in token.keys:
+                if key.startswith("s:"):
+                    self._stems.setdefault(key, set()).add(token.kind)
+
+    def says(self, token: Token) -> bool:
+        """Whether a token only says again what is said."""
+        if token.kind in _COUNTED_EACH:
+            return False
+        if (token.kind, token.value) in self._values:
+            return True
+        if token.kind is Kind.WORD and token.keys & self._classes:
+            return True
+        return any(self._stems.get(k, set()) - {token.kind} for k in token.keys if k[0] == "s")
+
+
+_SPEAKING = _OPEN | {Kind.UNIT, Kind.ORDER}
+
+
+def _shared(alignment: Alignment) -> set[str]:
+    """Words and actions that both goals have."""
+    return {
+        name
+        for one, two in alignment.pairs
+        if one.kind in _SPEAKING
+        for name in ({one.word, one.value} | {one.action or ""}) | {two.word, two.action or ""}
+    }
+
+
+def _beside_their_thing(tokens: Sequence[Token], paired: set[Token]) -> set[Token]:
+    """Nouns that name the kind of a paired value right beside them: "the file a.txt"."""
+    found = set()
+    for one, two in pairwise(tokens):
+        for noun, thing in ((one, two), (two, one)):
+            if thing in paired and noun.kind in _OPEN and noun.word in _KINDS.get(thing.kind, ()):
+                found.add(noun)
+    for at, (name, noun) in enumerate(pairwise(tokens)):
+        if name in paired and name.kind in _NAMES and noun.kind in _OPEN:
+            proper = name.kind is Kind.IDENTIFIER or name.text[0].isupper()
+            leads = [t.value for t in tokens[max(0, at - 2) : at] if t.kind is Kind.STOP]
+            placed = noun.word in _PLACES and not _PREPOSITIONS.isdisjoint(leads)
+            if placed or (proper and noun.word in _NAMED_KINDS):
+                found.add(noun)
+    return found
+
+
+def _says_all(token: Token, mine: Goal, other: Goal, alignment: Alignment) -> bool:
+    """Whether "all" stands before a plural that the other side has too, or "each" where the
+    other side says "all".
+    """
+    if token.kind is not Kind.QUANTIFIER or token.value not in _ALL:
+        return False
+    left = (*alignment.left_reference, *alignment.left_query)
+    if any(t.kind is Kind.QUANTIFIER and t.value not in _ALL for t in left):
+        return False
+    if token.value == "each" and not any(t.value in _ALL for t in other.said):
+        return False
+    partner = alignment.partner()
+    behind = [t for t in mine.said if t.start > token.start][:_QUANTIFIER_REACH]
+    return any(t.kind is Kind.WORD and t in partner and plural(partner[t]) for t in behind)
+
+
+def plural(token: Token) -> bool:
+    """Whether a noun stands for several things."""
+    return token.word.endswith("s") and not token.word.endswith("ss")
