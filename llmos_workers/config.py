@@ -81,6 +81,16 @@ class MemoryConfig(Contract):
     cache_size: int = Field(default=100, ge=1)
 
 
+class LearningConfig(Contract):
+    """What happens when a run becomes a trace."""
+
+    prove_timeout_secs: float = Field(default=60.0, gt=0)
+    """How long a fresh trace may take to be replayed in scratch; past it, it only helps."""
+    perturb_timeout_secs: float = Field(default=5.0, ge=0)
+    """How long its inputs and slots may be perturbed; what was not tried counts as a
+    dependency, and a slot that was not tried may not vary."""
+
+
 class SDKConfig(Contract):
     """The model and how it is called."""
 
@@ -245,6 +255,7 @@ class LLMOSConfig(Contract):
     project_name: str | None = None
     kernel: KernelConfig = Field(default_factory=KernelConfig)
     memory: MemoryConfig = Field(default_factory=MemoryConfig)
+    learning: LearningConfig = Field(default_factory=LearningConfig)
     sdk: SDKConfig = Field(default_factory=SDKConfig)
     dispatcher: DispatcherConfig = Field(default_factory=DispatcherConfig)
     execution: ExecutionLayerConfig = Field(default_factory=ExecutionLayerConfig)

@@ -91,8 +91,17 @@ class ExecutionTrace(Contract):
     """Signatures of goals that must never follow this trace."""
     slots: tuple[Slot, ...] = ()
     steps: tuple[TraceStep, ...] = ()
+    fixed: tuple[Slot, ...] = ()
+    """Values that looked like slots, until another value in their place did not reach all that
+    depends on them: they may not vary."""
+    hidden: tuple[str, ...] = ()
+    """Values of the calls that the goal does not say but depends on: only its very wording is
+    followed."""
     inputs: tuple[FileDigest, ...] = ()
-    """Files the run depended on, as they were before it."""
+    """Files the run depended on, as they were before it. A path that ends with a slash is a
+    folder's listing: the names in it, without the trace's own outputs."""
+    ignored_inputs: tuple[str, ...] = ()
+    """Files that its commands read or name and whose content changes nothing."""
     outputs: tuple[FileDigest, ...] = ()
     """Files the run left changed, as they were after it."""
     answer: str = ""
@@ -109,6 +118,9 @@ class ExecutionTrace(Contract):
     learn_duration_s: float = 0.0
     proved: bool = True
     """False: helps as MIXED, is not followed."""
+    proved_by: str = ""
+    """How it was proved: ``replay`` in a scratch copy of the project as it was before the run,
+    ``supervised`` by a model's run that made the same calls; empty when it was not."""
     destructive: bool = False
     tainted: bool = False
     output_summary: str = ""

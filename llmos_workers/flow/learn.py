@@ -8,6 +8,7 @@ from llmos_workers.contracts.errors import BrokerUnavailable, GoalStateError, LL
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.execution.agent import AgentResult, AgentTask
+from llmos_workers.flow.prove import Before, prove
 from llmos_workers.flow.run import Run
 from llmos_workers.kernel.clock import iso
 from llmos_workers.learning.distill import RunFacts, distill
@@ -16,9 +17,9 @@ log = logging.getLogger(__name__)
 
 
 def learn(
-    run: Run, task: AgentTask, result: AgentResult, *, duration_s: float
+    run: Run, task: AgentTask, result: AgentResult, before: Before, *, duration_s: float
 ) -> ExecutionTrace | None:
-    """Distil and save the run; returns the trace, or None when there is nothing to keep.
+    """Distil, prove and save the run; returns the trace, or None when there is nothing to keep.
 
     A run that did the very same calls as the trace that helped it adds its goal as an alias
     of that trace. Failing to save never fails the goal: its work is done, and paid. Raises
@@ -54,6 +55,8 @@ def learn(
         if healed is None and _same_calls(run, trace):
             runtime.traces.add_alias(run.project, run.decision.trace_id or "", run.record.text)
             return None
+        trace = prove(run, trace, result.steps, before)
+        run.guards.keeper.check()
         return runtime.traces.save_trace(trace, lease=run.guards.keeper.lease)
     except (GoalStateError, BrokerUnavailable):
         raise

@@ -22,6 +22,7 @@ from llmos_workers.flow.approval import asker, budget_asker
 from llmos_workers.flow.learn import learn
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.progress import Progress
+from llmos_workers.flow.prove import keep_before
 from llmos_workers.flow.publish import publish
 from llmos_workers.flow.run import Run
 from llmos_workers.learning.trace_seal import objection
@@ -58,12 +59,16 @@ def think(run: Run) -> Outcome:
     progress.flush()
     run.guards.keeper.check()
     _feel(run, result)
-    if result.error is None:
-        _publish(run, result)
     saved_micro, learned = 0, None
     if result.error is None:
-        saved_micro = _saved(run, experience, result)
-        learned = learn(run, task, result, duration_s=runtime.clock.steady() - started)
+        before, duration_s = keep_before(run), runtime.clock.steady() - started
+        try:
+            _publish(run, result)
+            if result.error is None:
+                saved_micro = _saved(run, experience, result)
+                learned = learn(run, task, result, before, duration_s=duration_s)
+        finally:
+            before.discard()
     return make_outcome(
         run.record,
         _state(result),

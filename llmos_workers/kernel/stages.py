@@ -14,6 +14,7 @@ from llmos_workers.kernel import paths, tree
 from llmos_workers.kernel.isolate import isolate, settle
 from llmos_workers.kernel.projects import ProjectManager
 from llmos_workers.kernel.publish import Publisher
+from llmos_workers.kernel.scratch import Scratch
 from llmos_workers.kernel.stage import COPY_LIMIT, Filler, Stage, load_stage, stage_name
 from llmos_workers.kernel.tree import Entry
 from llmos_workers.kernel.workspace import ProjectFolder, Workspace, make_folder
@@ -57,6 +58,26 @@ class Stages:
                 raise paths.refuse(str(root), error, writing=True) from None
             raise
         return stage
+
+    def scratch(
+        self, project: str, goal_id: str, fence: int, label: str, *, like: Stage | None = None
+    ) -> Scratch:
+        """A copy of what is published now, or of what ``like`` holds, to try things in. Whoever
+        asks for it discards it. Raises as ``open`` does.
+        """
+        folder = self._workspace.project(project)
+        made = Scratch(folder, goal_id, fence, 0, {}, label=label)
+        try:
+            tree.remove_tree(made.root)
+            _make_area(made)
+            tree.walk(like.area if like else folder.output, _Linker(made, self._limit))
+            settle(made)
+        except (OSError, LLMOSError) as error:
+            tree.remove_tree(made.root)
+            if isinstance(error, OSError):
+                raise paths.refuse(str(made.root), error, writing=True) from None
+            raise
+        return made
 
     def isolate(self, stage: Stage) -> None:
         """See kernel.isolate: to be called before a command works in the stage's area."""

@@ -14,6 +14,7 @@ from llmos_workers.contracts.trace import ExecutionTrace, Slot, TraceStep
 from llmos_workers.kernel.workspace import digest_file
 from llmos_workers.learning.dependence import (
     READING_TOOLS,
+    listing_digest,
     reveals,
     succeeded,
     written_after_seeing,
@@ -44,6 +45,7 @@ def replay_blockers(
     blockers = [
         *_of_the_trace(trace),
         *_of_destruction(trace, slots, stage),
+        *_of_hidden(trace, stage),
         *_of_tools(trace, tool_versions),
         *_of_slots(trace, slots),
     ]
@@ -76,6 +78,15 @@ def _of_destruction(trace: ExecutionTrace, slots: Mapping[str, str], stage: str)
         return ["it destroys things, and with other values that is for a model to weigh"]
     if stage not in _SURE_STAGES:
         return ["it destroys things, so only its exact wording is followed"]
+    return []
+
+
+def _of_hidden(trace: ExecutionTrace, stage: str) -> list[str]:
+    if trace.hidden and stage != "exact":
+        return [
+            f"it holds what its goal does not say ({', '.join(trace.hidden[:3])}), so only its "
+            "exact wording is followed"
+        ]
     return []
 
 
@@ -133,7 +144,10 @@ def _of_inputs(trace: ExecutionTrace, slots: Mapping[str, str], area: Path) -> l
     for recorded in trace.inputs:
         path = path_with_slots(trace, slots, recorded.path)
         try:
-            now = digest_file(area, path)
+            if path.endswith("/"):
+                now = listing_digest(area, path, [file.path for file in trace.outputs])
+            else:
+                now = digest_file(area, path)
         except ToolError as error:
             blockers.append(f"the input {path} cannot be read: {error.message}")
             continue
@@ -155,6 +169,9 @@ def _difference(
         return None
     if now.digest is None:
         return f"the input {path} is missing"
+    if path.endswith("/"):
+        folder = "the project's folder" if path == "./" else f"the folder {path}"
+        return f"other files are in {folder} than on {_when(trace)}"
     if recorded.digest is None:
         return f"the input {path} was not there on {_when(trace)}"
     return f"the input {path} changed since {_when(trace)}"

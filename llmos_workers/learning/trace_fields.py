@@ -30,9 +30,10 @@ COUNTERS = (
 _FIRST = (
     "format", "trace_id", "goal_signature", "goal_text", "project", "version", "revision", "mode",
     "agent", "model", "created_at", "learned_from", "learn_cost_micro", "learn_duration_s",
-    "learn_usage", "proved", "destructive", "tainted", "crystallized_into_tool", "output_summary",
-    "pinned", "approved_by", "imported_from", "signature", "error_notes", "answer", "aliases",
-    "vetoes", "slots", "inputs", "outputs",
+    "learn_usage", "proved", "proved_by", "destructive", "tainted", "crystallized_into_tool",
+    "output_summary", "pinned", "approved_by", "imported_from", "signature", "error_notes",
+    "answer", "aliases", "vetoes", "slots", "fixed", "hidden", "inputs", "ignored_inputs",
+    "outputs",
 )  # fmt: skip
 
 

@@ -62,6 +62,11 @@ def _summary(trace: ExecutionTrace) -> str:
             f"`{slot.name}` ({slot.type}, then {slot.value!r})" for slot in trace.slots
         )
         lines.append(f"Values that may change: {named}.")
+    if trace.fixed:
+        named = ", ".join(f"`{slot.value}`" for slot in trace.fixed)
+        lines.append(f"Values that may not change: {named}.")
+    if trace.hidden:
+        lines.append(f"Holds what the goal does not say: {', '.join(trace.hidden)}.")
     if trace.inputs:
         lines.append(f"Depends on: {', '.join(f'`{file.path}`' for file in trace.inputs)}.")
     if trace.outputs:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+from pathlib import Path
 from typing import Any
 
 from llmos_workers.contracts.errors import ToolError
@@ -59,7 +61,7 @@ class BashTool:
         after = Snapshot(ctx.area)
         if not after.complete:
             logger.warning("%s has too many files: changes may be missed", ctx.area)
-        output, cut = cap(ended.output)
+        output, cut = cap(_without_place(ended.output, ctx.area))
         error = _error(ended, timeout)
         return ToolResult(
             ok=error is None,
@@ -70,6 +72,14 @@ class BashTool:
             writes=after.changes_since(before),
             truncated=ended.truncated or cut,
         )
+
+
+def _without_place(output: str, area: Path) -> str:
+    """The output with the area's own path as ``.``: each run works in another place, and where
+    that is says nothing.
+    """
+    place = os.path.realpath(area)
+    return output.replace(f"{place}/", "./").replace(place, ".")
 
 
 def _error(ended: SandboxResult, timeout: float) -> str | None:

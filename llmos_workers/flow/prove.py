@@ -1,0 +1,148 @@
+"""Prove: a fresh trace is replayed in a scratch copy of the project as it was before its run.
+
+Only when that gives the same files, with every check of a replay met, may the trace be followed.
+It costs no money, and as much time as the run's calls took.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from llmos_workers.contracts.commits import FileState
+from llmos_workers.contracts.errors import BrokerUnavailable, GoalStateError, LLMOSError
+from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
+from llmos_workers.flow.perturb import perturb
+from llmos_workers.flow.run import Run
+from llmos_workers.flow.trial import Trial, Trials
+from llmos_workers.kernel.scratch import Scratch, effects
+from llmos_workers.learning.answers import needs_model
+from llmos_workers.learning.dependence import OPAQUE_TOOLS, is_volatile
+
+log = logging.getLogger(__name__)
+
+REPLAYED = "replay"
+SUPERVISED = "supervised"
+CONTRADICTED = "its replay in a scratch copy"
+"""How the notes begin of a trace that was tried and did not do the same."""
+
+
+@dataclass
+class Before:
+    """The project as it was before a run, and what the run did to it."""
+
+    scratch: Scratch | None = None
+    effects: dict[str, FileState | None] = field(default_factory=dict)
+    why_not: str = ""
+    """Why there is no scratch copy."""
+
+    def discard(self) -> None:
+        """Remove the copy."""
+        if self.scratch is not None:
+            self.scratch.discard()
+
+
+def keep_before(run: Run) -> Before:
+    """Keep the project as it is until now: to be called before the run is published."""
+    runtime, fence = run.runtime, run.guards.keeper.lease.fence
+    goal_id = run.record.goal_id
+    if fence > 1 and runtime.publisher.log.of_goal(run.project, goal_id):
+        return Before(why_not="its run was interrupted after it had published")
+    before = Before()
+    try:
+        before.scratch = runtime.stages.scratch(run.project, goal_id, fence, "before")
+        before.effects = effects(run.stage, before.scratch)
+    except (GoalStateError, BrokerUnavailable):
+        before.discard()
+        raise
+    except LLMOSError as error:
+        before.discard()
+        return Before(why_not=f"no scratch copy could be made: {error.message}")
+    return before
+
+
+def prove(
+    run: Run, trace: ExecutionTrace, transcript: Sequence[TraceStep], before: Before
+) -> ExecutionTrace:
+    """The trace with what a replay in scratch showed: proved or not, and what it depends on.
+
+    ``transcript`` is the whole run, failed calls included. A trace that is in doubt already is
+    not tried. Raises LeaseLost, Cancelled, BrokerUnavailable.
+    """
+    if not trace.proved:
+        return trace
+    if not trace.steps:
+        return trace.model_copy(update={"proved_by": REPLAYED})  # nothing that could differ
+    runtime = run.runtime
+    opaque = OPAQUE_TOOLS & set(trace.tools_used)
+    if before.scratch is None or (opaque and runtime.sandbox.level < 1):
+        return _unproved(trace, before.why_not or "commands are not confined on this host")
+    return _tried(run, trace, transcript, before, before.scratch)
+
+
+def _tried(
+    run: Run,
+    trace: ExecutionTrace,
+    transcript: Sequence[TraceStep],
+    before: Before,
+    scratch: Scratch,
+) -> ExecutionTrace:
+    """The trace after its trials."""
+    runtime = run.runtime
+    started = runtime.clock.steady()
+    limits = runtime.config.learning
+    agent = runtime.agents.get(run.record.options.agent or trace.agent)
+    trials = Trials(run, agent, scratch, started + limits.prove_timeout_secs)
+    try:
+        fault, trial = _replay(trials, trace, before)
+        if fault:
+            return _unproved(trace, fault)
+        proved = trace.model_copy(update={"proved_by": REPLAYED})
+        trials.until = min(trials.until, runtime.clock.steady() + limits.perturb_timeout_secs)
+        return perturb(trials, proved, transcript, trial)
+    except (GoalStateError, BrokerUnavailable):
+        raise
+    except LLMOSError as error:
+        return _unproved(trace, f"it could not be tried: {error.message}")
+    finally:
+        log.debug(
+            "goal %s: %d trials in %.0f ms",
+            run.record.goal_id,
+            trials.made,
+            (runtime.clock.steady() - started) * 1000,
+        )
+
+
+def _replay(trials: Trials, trace: ExecutionTrace, before: Before) -> tuple[str, Trial]:
+    """Why the replay in scratch was not the run again ("" when it was), and the replay."""
+    result, trial = trials.replay(trace.steps)
+    if not result.completed:
+        return (
+            f"{CONTRADICTED} differed at step {(result.diverged_at or 0) + 1}: {result.reason}",
+            trial,
+        )
+    if why := needs_model(trace, {}, result.results):
+        return f"{CONTRADICTED} did not give its answer: {why}", trial
+    other = _differing(before.effects, trial.effects)
+    if other:
+        more = f" and {len(other) - 3} more" if len(other) > 3 else ""
+        return f"{CONTRADICTED} left {', '.join(other[:3])}{more} in another state", trial
+    return "", trial
+
+
+def _differing(
+    first: dict[str, FileState | None], second: dict[str, FileState | None]
+) -> list[str]:
+    paths = first.keys() | second.keys()
+    nothing = object()
+    return sorted(
+        path
+        for path in paths
+        if not is_volatile(path) and first.get(path, nothing) != second.get(path, nothing)
+    )
+
+
+def _unproved(trace: ExecutionTrace, why: str) -> ExecutionTrace:
+    notes = "; ".join(filter(None, (trace.error_notes, why)))
+    return trace.model_copy(update={"proved": False, "proved_by": "", "error_notes": notes})

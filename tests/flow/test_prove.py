@@ -1,0 +1,159 @@
+"""Only what a replay in scratch gives again is followed, and it knows what it depends on."""
+
+import pytest
+
+from llmos_workers.contracts.modes import Mode
+from tests.support.script import calls, says, text, use
+
+GOAL = "Put the numbers of the project together in sum.txt"
+DONE = says(text("Done."))
+
+
+def bash(command, number=1):
+    return calls(use("Bash", number, command=command))
+
+
+def put(path, content, number=1):
+    return calls(use("Write", number, path=path, content=content))
+
+
+def learn(flow, *replies, goal=GOAL):
+    """A goal that a scripted model solves; the trace it leaves."""
+    flow.model(*replies, DONE)
+    assert flow.run(goal).ok
+    return flow.trace(goal)
+
+
+def inputs(trace):
+    return [file.path for file in trace.inputs]
+
+
+def scratches(flow):
+    return list(flow.area.parent.glob("state/stages/*"))
+
+
+def test_a_run_that_repeats_itself_is_proved_and_followed(flow):
+    trace = learn(flow, put("a.txt", "1\n"), bash("cat a.txt > sum.txt"))
+    assert (trace.proved, trace.proved_by) == (True, "replay")
+    assert scratches(flow) == []
+    assert flow.run(GOAL).mode is Mode.FOLLOWER
+
+
+def test_the_project_is_as_it_was_before_the_run_when_a_trace_is_tried(flow):
+    (flow.area / "log.txt").write_text("one\n")
+    trace = learn(flow, bash("test $(wc -l < log.txt) = 1 && echo two >> log.txt"))
+    assert trace.proved
+    assert (flow.area / "log.txt").read_text() == "one\ntwo\n", "trying it published nothing"
+
+
+def test_a_run_that_gives_other_files_each_time_is_not_followed(flow):
+    trace = learn(flow, bash("od -An -N8 -tx8 /dev/urandom > sum.txt"))
+    assert not trace.proved
+    assert "sum.txt" in trace.error_notes
+    flow.model(bash("echo 1 > sum.txt"), DONE)
+    outcome = flow.run(GOAL)
+    assert outcome.mode is Mode.MIXED
+    assert "not proved" in outcome.reason
+
+
+def test_a_run_whose_later_calls_rest_on_words_that_change_is_not_followed(flow):
+    trace = learn(flow, bash("od -An -N8 -tx8 /dev/urandom"), put("sum.txt", "1\n", 2))
+    assert not trace.proved
+    assert "its output differs" in trace.error_notes
+
+
+@pytest.mark.parametrize("flow", [{"learning": {"prove_timeout_secs": 0.001}}], indirect=True)
+def test_what_cannot_be_tried_in_time_is_not_followed(flow):
+    assert not learn(flow, bash("echo 1 > sum.txt")).proved
+
+
+def test_a_file_that_a_command_reads_without_naming_it_is_an_input(flow):
+    (flow.area / "n.dat").write_text("4\n")
+    (flow.area / "Makefile").write_text("sum.txt:\n\tcp n.* sum.txt\n")
+    trace = learn(flow, bash("make -s"))
+    assert inputs(trace) == ["Makefile", "n.dat"]
+    (flow.area / "sum.txt").unlink()
+    (flow.area / "n.dat").write_text("5\n")
+    record = flow.submit(GOAL)
+    decision = flow.dispatcher.decide(record)
+    assert decision.mode is Mode.MIXED
+    assert "n.dat changed" in decision.reason
+
+
+def test_a_file_whose_size_alone_matters_is_an_input(flow):
+    (flow.area / "n.dat").write_text("4\n")
+    (flow.area / "m.py").write_text("")
+    trace = learn(flow, bash("find -type f -printf '%f %s\\n' | sort | grep dat > sum.txt"))
+    assert inputs(trace) == ["n.dat"]
+
+
+def test_a_file_that_is_named_and_changes_nothing_is_none(flow):
+    (flow.area / "n.dat").write_text("4\n")
+    (flow.area / "m.dat").write_text("4\n")
+    trace = learn(flow, bash("ls n.dat > /dev/null; cat m.dat > sum.txt"))
+    assert (inputs(trace), trace.ignored_inputs) == (["m.dat"], ("n.dat",))
+    (flow.area / "n.dat").write_text("5\n")
+    assert flow.run(GOAL).mode is Mode.FOLLOWER
+    assert (flow.area / "sum.txt").read_text() == "4\n"
+
+
+def test_what_the_model_read_stays_an_input_though_the_calls_do_not_need_it(flow):
+    (flow.area / "n.dat").write_text("4\n")
+    trace = learn(flow, calls(use("Read", path="n.dat")), put("sum.txt", "4\n", 2))
+    assert (inputs(trace), trace.ignored_inputs) == (["n.dat"], ())
+
+
+def test_what_a_failed_command_read_is_an_input_for_what_was_written_after_it(flow):
+    (flow.area / "conf.ini").write_text("host = x\n")
+    trace = learn(flow, bash("grep -rh port . | grep ."), put("sum.txt", "port 8080\n", 2))
+    assert [step.call.name for step in trace.steps] == ["Write"]
+    assert "conf.ini" in inputs(trace)
+    flow.model(DONE)
+    (flow.area / "conf.ini").write_text("port = 9000\n")
+    assert flow.run(GOAL).mode is Mode.MIXED
+
+
+def test_a_new_file_that_a_failed_command_would_have_found_is_noticed(flow):
+    (flow.area / "conf.ini").write_text("host = x\n")
+    learn(flow, bash("grep -rh port . | grep ."), put("sum.txt", "port 8080\n", 2))
+    assert flow.run(GOAL).mode is Mode.FOLLOWER
+    (flow.area / "other.ini").write_text("port = 9000\n")
+    flow.model(DONE)
+    outcome = flow.run(GOAL)
+    assert outcome.mode is Mode.MIXED
+    assert "other files are in the project's folder" in outcome.reason
+
+
+def test_a_file_that_a_failed_command_missed_is_an_input(flow):
+    trace = learn(flow, bash("test -e conf.ini"), put("sum.txt", "defaults\n", 2))
+    assert [(file.path, file.digest) for file in trace.inputs] == [("conf.ini", None)]
+
+
+COUNT = "Count the lines of sales.csv"
+
+
+def test_a_value_that_may_vary_is_a_slot(flow):
+    (flow.area / "sales.csv").write_text("a\nb\n")
+    trace = learn(flow, bash("wc -l < sales.csv > count.txt"), goal=COUNT)
+    assert ([slot.value for slot in trace.slots], trace.fixed) == (["sales.csv"], ())
+    (flow.area / "costs.csv").write_text("a\n")
+    assert flow.run("Count the lines of costs.csv").mode is Mode.FOLLOWER
+    assert (flow.area / "count.txt").read_text() == "1\n"
+
+
+def test_a_value_of_which_something_stays_behind_is_fixed(flow):
+    (flow.area / "sales.csv").write_text("a\nb\n")
+    trace = learn(flow, bash("wc -l < sales.csv > sales.count"), goal=COUNT)
+    assert trace.proved
+    assert (trace.slots, [slot.value for slot in trace.fixed]) == ((), ["sales.csv"])
+    assert flow.run(COUNT).mode is Mode.FOLLOWER
+    (flow.area / "costs.csv").write_text("a\n")
+    flow.model(bash("wc -l < costs.csv > costs.count"), DONE)
+    assert flow.run("Count the lines of costs.csv").mode is Mode.MIXED
+
+
+def test_a_value_with_which_the_calls_fail_is_fixed(flow):
+    (flow.area / "count.sh").write_text("wc -l < sales.csv\n")
+    (flow.area / "sales.csv").write_text("a\nb\n")
+    trace = learn(flow, bash("test sales.csv != quux.csv && sh count.sh"), goal=COUNT)
+    assert [slot.value for slot in trace.fixed] == ["sales.csv"]
