@@ -154,6 +154,10 @@ class ExecutionLayerConfig(Contract):
     crystallization_success_rate: float = Field(default=0.95, ge=0, le=1)
     ptc_timeout_secs: float = Field(default=120.0, gt=0)
     """Of a whole replay; past it the rest goes to a model."""
+    on_doubt: Literal["ask", "fail", "retry"] = "ask"
+    """What becomes of a call with effects outside of the project that was begun and whose end
+    nobody knows, as its worker died: a person is asked whether to run it again; the goal fails;
+    it is run again."""
     top_k: int = Field(default=5, ge=1)
     max_examples_per_tool: int = Field(default=3, ge=0)
     defer_tools_by_default: bool = True

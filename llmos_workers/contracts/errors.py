@@ -36,6 +36,7 @@
     │   ├── ApprovalNeeded         a person has to say yes first; carries approval_id
     │   ├── Cancelled
     │   ├── DeadlineExceeded
+    │   ├── CallInDoubt            a call may have happened, and is not to be repeated
     │   ├── WorkerStopping         the goal goes on in another worker
     │   ├── PublishConflict        files of a project were changed by someone else meanwhile
     │   ├── ApprovalClosed         the request was answered, used, or is too old
@@ -260,6 +261,10 @@ class Cancelled(GoalStateError):
 
 class DeadlineExceeded(GoalStateError):
     """The goal's deadline passed; no further step is started."""
+
+
+class CallInDoubt(GoalStateError):
+    """A call with outside effects was begun and nobody knows how it ended; it is not repeated."""
 
 
 class WorkerStopping(GoalStateError):

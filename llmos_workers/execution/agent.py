@@ -12,8 +12,8 @@ from typing import Any
 
 from llmos_workers.contracts.agents import AgentDefinition
 from llmos_workers.contracts.errors import (
-    ApprovalNeeded,
     BudgetExceeded,
+    CallInDoubt,
     Cancelled,
     DeadlineExceeded,
     LLMOSError,
@@ -25,12 +25,13 @@ from llmos_workers.contracts.errors import (
 )
 from llmos_workers.contracts.outcome import ErrorInfo, Usage
 from llmos_workers.contracts.rehearsal import is_rehearsal_failure
-from llmos_workers.contracts.tools import CONFINED_TOOLS, Effect, ToolCall, ToolResult, ToolSpec
+from llmos_workers.contracts.tools import ToolCall, ToolResult
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.conversation import Conversation, text_block, tool_result_block
 from llmos_workers.execution.gate import GateContext, ToolGate
 from llmos_workers.execution.journal import RunJournal
 from llmos_workers.execution.llm import CallContext, ModelGateway, ModelRequest, ModelResponse
+from llmos_workers.execution.once import Doubt, OnceOnly, never_again
 from llmos_workers.execution.prompts import (
     first_message,
     system_blocks,
@@ -47,11 +48,6 @@ WHOLE = frozenset({"tool_use", "end_turn", "stop_sequence", "pause_turn"})
 """Stop reasons with which the calls of a response are whole. Only ``tool_use`` announces them,
 but endpoints that speak the API loosely end a turn beside a call, and that is no finished goal.
 """
-
-IN_DOUBT = (
-    "this call was begun by an earlier run that was interrupted: whether it had its effect is not "
-    "known, so it is not repeated. Look at what is there, and say if a person has to decide."
-)
 
 MAX_CONTINUATIONS = 3
 """How often an answer cut off at max_tokens is continued."""
@@ -100,12 +96,14 @@ class AgentLoop:
         call_context: CallContext,
         *,
         journal: RunJournal | None = None,
+        doubt: Doubt = never_again,
         before_step: Callable[[], None] = lambda: None,
         on_breach: Callable[[BudgetExceeded], LLMOSError] = lambda error: error,
     ) -> AgentResult:
         """Take turns until the model ends, a limit is met or the endpoint fails.
 
-        What ``journal`` holds of an earlier run is neither bought nor done again.
+        What ``journal`` holds of an earlier run is neither bought nor done again; ``doubt``
+        decides about calls of which it says only that they began.
 
         RateLimited and ApprovalNeeded are raised: the goal waits without a worker, and a
         successor reads the journal.
@@ -120,7 +118,8 @@ class AgentLoop:
             first_message(task.goal, experience=task.experience, done=task.done)
         )
         request_parts = self._fixed_parts(task, gate_context)
-        contexts = _Contexts(gate_context, call_context, journal or RunJournal(), before_step)
+        once = OnceOnly(self._gate, journal or RunJournal(), doubt, _notices(call_context))
+        contexts = _Contexts(gate_context, call_context, once, before_step)
         for turn in range(task.max_turns):
             try:
                 before_step()
@@ -157,7 +156,7 @@ class AgentLoop:
         turn: int,
         contexts: _Contexts,
     ) -> ModelResponse:
-        kept = contexts.journal.response(turn)
+        kept = contexts.once.journal.response(turn)
         if kept is not None:
             return kept
         messages = with_cache_breakpoint(conversation.messages)
@@ -275,7 +274,7 @@ class AgentLoop:
         for call in response.tool_uses:
             try:
                 outcome = self._use_tool(call, turn, result, contexts)
-            except (Cancelled, DeadlineExceeded) as error:
+            except (CallInDoubt, Cancelled, DeadlineExceeded) as error:
                 result.error = describe(error)
                 return
             blocks.append(tool_result_block(call, outcome))
@@ -300,7 +299,9 @@ class AgentLoop:
     ) -> ToolResult:
         contexts.call.on_event("tool_call", {"name": call.name, "summary": summarize(call)})
         spec = tool.spec if (tool := self._registry.find(call.name)) else None
-        outcome = contexts.journal.result(turn, call) or self._run_tool(call, spec, turn, contexts)
+        if contexts.once.journal.result(turn, call) is None:
+            contexts.before_step()
+        outcome = contexts.once.call(turn, call, contexts.gate)
         result.steps.append(record_step(spec, call, outcome, turn))
         contexts.call.on_event(
             "tool_result",
@@ -313,29 +314,6 @@ class AgentLoop:
         )
         return outcome
 
-    def _run_tool(
-        self, call: ToolCall, spec: ToolSpec | None, turn: int, contexts: _Contexts
-    ) -> ToolResult:
-        """Run a call that no earlier run finished, and journal how it ended."""
-        journal = contexts.journal
-        contexts.before_step()
-        outside = spec is not None and spec.effect is Effect.EXTERNAL
-        if outside and journal.in_doubt(turn, call):
-            if call.name not in CONFINED_TOOLS:
-                return ToolResult(ok=False, error=IN_DOUBT)
-            words = f"{call.name} was interrupted in an earlier run and is run again."
-            contexts.call.on_event("notice", {"message": words})
-        elif outside:
-            journal.intend(turn, call)
-        try:
-            outcome = self._gate.call(call, contexts.gate)
-        except ApprovalNeeded:
-            if outside:
-                journal.void(turn, call)
-            raise
-        journal.finish(turn, call, outcome)
-        return outcome
-
 
 @dataclass(frozen=True)
 class _Contexts:
@@ -343,8 +321,12 @@ class _Contexts:
 
     gate: GateContext
     call: CallContext
-    journal: RunJournal
+    once: OnceOnly
     before_step: Callable[[], None]
+
+
+def _notices(context: CallContext) -> Callable[[str], None]:
+    return lambda words: context.on_event("notice", {"message": words})
 
 
 def _no_skill(text: str) -> ErrorInfo | None:

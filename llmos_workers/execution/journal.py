@@ -41,8 +41,8 @@ class RunJournal:
         effects_gone: bool = False,
     ) -> None:
         """``effects_gone``: the files that earlier calls made are lost, so that finished calls
-        have to run again; what was bought stays bought. Raises CodecError for entries that
-        cannot be read.
+        have to run again; what was bought stays bought, and what was done outside stays done.
+        Raises CodecError for entries that cannot be read.
         """
         self._append = append
         self._effects_gone = effects_gone
@@ -63,7 +63,7 @@ class RunJournal:
             return
         if kind not in KINDS or data.get("v") != VERSION:
             raise CodecError(f"a journal entry of kind {kind!r} is not known here.")
-        if self._effects_gone:
+        if self._effects_gone and not data.get("outside"):
             return
         if kind == DONE_KIND:
             self.done = tuple(TraceStep.model_validate(step) for step in data["steps"])
@@ -92,22 +92,28 @@ class RunJournal:
         key = _key(turn, call)
         return key in self._intents and key not in self._results
 
-    def intend(self, turn: int, call: ToolCall) -> None:
-        """Write that the call is about to begin. Raises LeaseLost, GoalFinished."""
+    def intend(self, turn: int, call: ToolCall, *, outside: bool = False) -> None:
+        """Write that the call is about to begin. ``outside``: it may have effects that no stage
+        holds. Raises LeaseLost, GoalFinished.
+        """
         key = _key(turn, call)
-        self._write({"kind": INTENT_KIND, "call": key})
+        self._write({"kind": INTENT_KIND, "call": key, "outside": outside})
         self._intents.add(key)
 
     def void(self, turn: int, call: ToolCall) -> None:
         """Write that a call that was announced did not begin. Raises LeaseLost, GoalFinished."""
         key = _key(turn, call)
-        self._write({"kind": VOID_KIND, "call": key})
+        self._write({"kind": VOID_KIND, "call": key, "outside": True})
         self._intents.discard(key)
 
-    def finish(self, turn: int, call: ToolCall, result: ToolResult) -> None:
-        """Write how the call ended. Raises LeaseLost, GoalFinished."""
-        key = _key(turn, call)
-        self._write({"kind": TOOL_KIND, "call": key, "result": result.model_dump(mode="json")})
+    def finish(
+        self, turn: int, call: ToolCall, result: ToolResult, *, outside: bool = False
+    ) -> None:
+        """Write how the call ended. ``outside`` as in ``intend``. Raises LeaseLost,
+        GoalFinished.
+        """
+        key, dumped = _key(turn, call), result.model_dump(mode="json")
+        self._write({"kind": TOOL_KIND, "call": key, "result": dumped, "outside": outside})
         self._results[key] = result
 
     def _write(self, entry: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from llmos_workers.contracts.errors import ToolError
 from llmos_workers.contracts.tools import ToolResult
 from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.execution.gate import GateContext, ToolGate
+from llmos_workers.execution.once import OnceOnly
 from llmos_workers.execution.recording import output_digest
 from llmos_workers.kernel.clock import Clock
 from llmos_workers.kernel.workspace import digest_file
@@ -75,12 +76,14 @@ class PTCExecutor:
         sequence: ToolSequence,
         ctx: GateContext,
         *,
+        once: OnceOnly | None = None,
         on_step: Callable[[int, TraceStep, ToolResult], None] | None = None,
         before_step: Callable[[], None] = lambda: None,
     ) -> SequenceResult:
         """Run the steps in order until the end or the first difference, which is never raised.
 
-        ``before_step`` may raise to stop the sequence.
+        Steps with effects that no stage holds run through ``once``: a replay that begins again
+        does not repeat them, and raises what it raises. ``before_step`` may raise to stop.
         """
         results: list[ToolResult] = []
         varying: set[str] = set()
@@ -90,7 +93,10 @@ class PTCExecutor:
             if reason:
                 return SequenceResult(results, False, index, reason)
             varies = sequence.touched(index) or _reads_any(step, varying)
-            result = self._gate.call(step.call, ctx)
+            if once is not None and once.outside(step.call):
+                result = once.call(index, step.call, ctx)
+            else:
+                result = self._gate.call(step.call, ctx)
             results.append(result)
             if on_step is not None:
                 on_step(index, step, result)

@@ -5,10 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llmos_workers.contracts.approvals import RAISE_LIMIT, Approval, ApprovalState, LimitRaise
-from llmos_workers.contracts.errors import ApprovalNeeded, BudgetExceeded, LLMOSError, ToolDenied
+from llmos_workers.contracts.errors import (
+    ApprovalNeeded,
+    BudgetExceeded,
+    CallInDoubt,
+    LLMOSError,
+    ToolDenied,
+)
 from llmos_workers.contracts.tools import ToolCall
 from llmos_workers.execution.gate import APPROVAL, Ask
 from llmos_workers.execution.hooks.base import HookDecision
+from llmos_workers.execution.once import Doubt
 from llmos_workers.flow.run import Run
 from llmos_workers.kernel.approvals import Approvals, call_digest
 
@@ -20,33 +27,52 @@ def asker(approvals: Approvals, run: Run) -> Ask:
     ToolDenied after a no or after silence, ApprovalNeeded when nobody has answered yet,
     LeaseLost when another run has taken over.
     """
-    goal_id = run.record.goal_id
 
     def ask(call: ToolCall, decision: HookDecision) -> None:
-        digest, fence = call_digest(call), run.guards.keeper.lease.fence
-        if approvals.consume(goal_id, digest, fence=fence):
-            return
-        asked = approvals.request(
-            goal_id,
-            call,
-            project=run.project,
-            rule=decision.rule,
-            reason=decision.reason,
-            fence=fence,
-        )
-        if asked.state is ApprovalState.APPROVED and approvals.consume(
-            goal_id, digest, fence=fence
-        ):
-            return
-        if asked.state in (ApprovalState.PENDING, ApprovalState.APPROVED):
-            raise ApprovalNeeded(
-                f"{call.name} needs a person's yes ({decision.reason}).",
-                approval_id=asked.approval_id,
-                fix=f"llmos approvals shows it; llmos approve {asked.approval_id} allows it.",
-            )
-        raise ToolDenied(_no(asked), rule=APPROVAL)
+        _ask(approvals, run, call, decision.rule, decision.reason)
 
     return ask
+
+
+def doubter(approvals: Approvals, run: Run, setting: str) -> Doubt:
+    """What decides about calls that may have happened already; ``setting``: execution.on_doubt.
+
+    A yes to running one again is bound to that call and to this question: no yes to the call
+    itself counts for it, and it counts for none.
+    """
+
+    def doubt(call: ToolCall) -> None:
+        if setting == "retry":
+            return
+        if setting == "fail":
+            raise CallInDoubt(
+                f"{call.name} was begun by a run that was interrupted: it may have happened.",
+                fix="Look at what is there before you submit the goal again; "
+                'execution.on_doubt = "ask" asks you instead.',
+            )
+        again = call.model_copy(update={"name": f"{call.name} (again)"})
+        _ask(approvals, run, again, "in_doubt", "it may have happened already: run it again?")
+
+    return doubt
+
+
+def _ask(approvals: Approvals, run: Run, call: ToolCall, rule: str, reason: str) -> None:
+    goal_id = run.record.goal_id
+    digest, fence = call_digest(call), run.guards.keeper.lease.fence
+    if approvals.consume(goal_id, digest, fence=fence):
+        return
+    asked = approvals.request(
+        goal_id, call, project=run.project, rule=rule, reason=reason, fence=fence
+    )
+    if asked.state is ApprovalState.APPROVED and approvals.consume(goal_id, digest, fence=fence):
+        return
+    if asked.state in (ApprovalState.PENDING, ApprovalState.APPROVED):
+        raise ApprovalNeeded(
+            f"{call.name} needs a person's yes ({reason}).",
+            approval_id=asked.approval_id,
+            fix=f"llmos approvals shows it; llmos approve {asked.approval_id} allows it.",
+        )
+    raise ToolDenied(_no(asked), rule=APPROVAL)
 
 
 def budget_asker(

@@ -5,6 +5,7 @@ The end is one of two: an outcome, or a Handover of what was done so far to a mo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,13 @@ from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
+from llmos_workers.execution.once import OnceOnly, is_outside
 from llmos_workers.execution.ptc import PTCExecutor, SequenceResult, ToolSequence
 from llmos_workers.execution.recording import record_step
+from llmos_workers.flow.approval import doubter
 from llmos_workers.flow.outcomes import files_written, make_outcome
 from llmos_workers.flow.publish import publish
-from llmos_workers.flow.run import Run
+from llmos_workers.flow.run import Run, journal_of
 from llmos_workers.learning.answers import needs_model, replay_answer
 from llmos_workers.learning.followable import replay_blockers
 from llmos_workers.learning.matching.slots import fill
@@ -44,7 +47,8 @@ def replay(run: Run) -> Outcome | Handover:
     """Follow the decision's trace, and again from the start when its files were changed by
     another goal meanwhile: a replay costs nothing.
 
-    Raises Cancelled, DeadlineExceeded, LeaseLost, WorkerStopping; PublishConflict when it happens
+    Raises ApprovalNeeded and CallInDoubt for a call that may have happened already; Cancelled,
+    DeadlineExceeded, LeaseLost, WorkerStopping; PublishConflict when it happens
     again and again.
     """
     for _ in range(MAX_CONFLICTS):
@@ -69,6 +73,7 @@ def _replay(run: Run) -> Outcome | Handover:
     result = PTCExecutor(runtime.gate, runtime.clock).execute_sequence(
         sequence,
         runtime.gate_context(run, source="trace", agent=agent),
+        once=_once(run, steps),
         before_step=run.guards.before_step,
     )
     run.guards.check()
@@ -92,6 +97,16 @@ def _replay(run: Run) -> Outcome | Handover:
         saved_micro=trace.learn_cost_micro,
         replayed_from=trace.created_at,
     )
+
+
+def _once(run: Run, steps: Sequence[TraceStep]) -> OnceOnly | None:
+    """What keeps a replay that begins again from repeating effects; None where there are none."""
+    runtime = run.runtime
+    found = (runtime.tools.find(step.call.name) for step in steps)
+    if not any(tool is not None and is_outside(tool.spec) for tool in found):
+        return None
+    doubt = doubter(runtime.approvals, run, runtime.config.execution.on_doubt)
+    return OnceOnly(runtime.gate, journal_of(run), doubt)
 
 
 def _refusal(run: Run, trace: ExecutionTrace | None) -> str:

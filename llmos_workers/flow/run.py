@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from llmos_workers.contracts.decision import ModeDecision
 from llmos_workers.contracts.errors import Cancelled, DeadlineExceeded, WorkerStopping
 from llmos_workers.contracts.goal import GoalRecord
+from llmos_workers.execution.journal import RunJournal
 from llmos_workers.kernel.clock import Clock
 from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.lease import LeaseKeeper
@@ -82,3 +83,17 @@ class Run:
     def project(self) -> str:
         """The goal's project."""
         return self.record.project
+
+
+def journal_of(run: Run) -> RunJournal:
+    """What earlier runs of the goal left; this run's entries are written under its lease."""
+    goals, keeper, goal_id = run.runtime.goals, run.guards.keeper, run.record.goal_id
+    entries = goals.journal(goal_id)
+    commits = run.runtime.publisher.log
+    return RunJournal(
+        entries,
+        lambda entry: goals.append_journal(keeper.lease, entry),
+        effects_gone=bool(entries)
+        and run.stage.resumed_from is None
+        and not commits.of_goal(run.project, goal_id),
+    )

@@ -23,8 +23,8 @@ from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.execution.agent import AgentResult, AgentTask
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.progress import Progress
-from llmos_workers.flow.run import Run
-from llmos_workers.flow.think import DEFAULT_AGENT, call_context, journal_of, step_limits
+from llmos_workers.flow.run import Run, journal_of
+from llmos_workers.flow.think import DEFAULT_AGENT, call_context, step_limits
 from llmos_workers.kernel import tree, wire
 from llmos_workers.kernel.goals import new_record
 from llmos_workers.kernel.rewind import rewind

@@ -16,15 +16,14 @@ from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.agent import AgentResult, AgentTask, describe
-from llmos_workers.execution.journal import RunJournal
 from llmos_workers.execution.llm import CallContext
-from llmos_workers.flow.approval import asker, budget_asker
+from llmos_workers.flow.approval import asker, budget_asker, doubter
 from llmos_workers.flow.learn import learn
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.progress import Progress
 from llmos_workers.flow.prove import keep_before
 from llmos_workers.flow.publish import publish
-from llmos_workers.flow.run import Run
+from llmos_workers.flow.run import Run, journal_of
 from llmos_workers.learning.trace_seal import objection
 
 DEFAULT_AGENT = "system-agent"
@@ -51,6 +50,7 @@ def think(run: Run) -> Outcome:
         ),
         call_context(run, progress),
         journal=journal,
+        doubt=doubter(runtime.approvals, run, runtime.config.execution.on_doubt),
         before_step=step_limits(run),
         on_breach=budget_asker(
             runtime.approvals, run, asks=runtime.config.kernel.on_breach == "ask"
@@ -92,20 +92,6 @@ def _publish(run: Run, result: AgentResult) -> None:
         publish(run, result.steps)
     except (PublishConflict, WorkspaceUnwritable) as error:
         result.error = describe(error)
-
-
-def journal_of(run: Run) -> RunJournal:
-    """What earlier runs of the goal left; this run's entries are written under its lease."""
-    goals, keeper, goal_id = run.runtime.goals, run.guards.keeper, run.record.goal_id
-    entries = goals.journal(goal_id)
-    commits = run.runtime.publisher.log
-    return RunJournal(
-        entries,
-        lambda entry: goals.append_journal(keeper.lease, entry),
-        effects_gone=bool(entries)
-        and run.stage.resumed_from is None
-        and not commits.of_goal(run.project, goal_id),
-    )
 
 
 def step_limits(run: Run) -> Callable[[], None]:

@@ -305,6 +305,8 @@ def _staged(run: Run, work: Work) -> dict[str, Any] | Next:
     except RateLimited as error:
         raise _wait_for_room(runtime, guards, error) from error
     except ApprovalNeeded as error:
+        if run.decision.mode is Mode.FOLLOWER:
+            run.stage.discard()  # a replay begins again
         raise _wait_for_yes(runtime, guards, error) from error
     except WorkerStopping as error:
         raise _give_back(run, error) from error
