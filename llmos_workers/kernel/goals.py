@@ -181,6 +181,15 @@ class GoalStore(GoalReads):
             goal_id, to, fence=fence, owner="", decision=decision, envelope=envelope, event=event
         )
 
+    def count_redelivery(self, goal_id: str, *, over: bool = False) -> int:
+        """Note that a goal without a lease was begun before by a process that did not end it;
+        how often. ``over``: this process did not die of it, all is forgotten.
+        """
+        if over:
+            self._redis.hdel(keys.goal(goal_id), "redeliveries")
+            return 0
+        return self._redis.hincrby(keys.goal(goal_id), "redeliveries", 1)
+
     def finish(
         self, outcome: Outcome, *, fence: int | None, event: dict[str, Any] | None = None
     ) -> Outcome:

@@ -96,11 +96,11 @@ def end_by_fault(
     return end(runtime, outcome, fence)
 
 
-def dead(runtime: Runtime, record: GoalRecord, fence: int) -> Outcome:
+def dead(runtime: Runtime, record: GoalRecord, fence: int | None, *, starts: int) -> Outcome:
     """The goal took a worker with it too often."""
     info = ErrorInfo(
         kind="PoisonGoal",
-        message=f"given up after {record.deliveries - 1} starts that never came to an end.",
+        message=f"given up after {starts} starts that never came to an end.",
         fix="Look for what kills its worker (memory, a crashing tool), then submit it again.",
     )
     outcome = make_outcome(

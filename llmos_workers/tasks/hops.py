@@ -127,13 +127,30 @@ def receive(
             raise _later(task, (record.lease_until or 0.0) - runtime.clock.now())
         if not _admitted(task, runtime, record):
             raise _left()
-        return _dispatch(task, process, record)
+        return _survived(task, process, record)
     except UsageError as error:
         return as_json(unrecorded(task, error))
     except LeaseHeld as held:
         raise _later(task, held.remaining) from held
     except LOST_REDIS as error:
         raise Reject(str(error), requeue=True) from error
+
+
+def _survived(task: Task, process: Process, record: GoalRecord) -> dict[str, Any] | Next:
+    """Dispatch, and count how often that took the worker with it.
+
+    A run that dies is seen by its lease; here only the message tells, which comes again.
+    """
+    if not (getattr(task.request, "delivery_info", None) or {}).get("redelivered"):
+        return _dispatch(task, process, record)
+    runtime = process.runtime
+    starts = runtime.goals.count_redelivery(record.goal_id)
+    if starts >= runtime.config.kernel.max_deliveries:
+        return as_json(dead(runtime, record, None, starts=starts))
+    try:
+        return _dispatch(task, process, record)
+    finally:
+        runtime.goals.count_redelivery(record.goal_id, over=True)
 
 
 def _admitted(task: Task, runtime: Runtime, record: GoalRecord) -> bool:
@@ -278,7 +295,7 @@ def _work(
         # A replay that handed over was a start that came to its end.
         starts = record.deliveries - (record.decision.mode is Mode.MIXED)
         if starts > runtime.config.kernel.max_deliveries:
-            return as_json(dead(runtime, record, fence))
+            return as_json(dead(runtime, record, fence, starts=record.deliveries - 1))
         guards.check()
         return _staged(Run(runtime, record, record.decision, guards, _stage(runtime, guards)), work)
     except GoalFinished:
