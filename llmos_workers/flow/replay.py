@@ -26,6 +26,8 @@ from llmos_workers.flow.run import Run, journal_of
 from llmos_workers.learning.answers import needs_model, replay_answer
 from llmos_workers.learning.followable import replay_blockers
 from llmos_workers.learning.matching.slots import fill
+from llmos_workers.sentience.manager import Felt
+from llmos_workers.sentience.valence import TriggerFacts
 
 if TYPE_CHECKING:
     from llmos_workers.runtime import Runtime
@@ -151,7 +153,7 @@ def _done_steps(
 
 def _count(run: Run, trace: ExecutionTrace, *, success: bool, latency_ms: float) -> None:
     """Statistics, savings and the internal state learn how the replay went: once a goal, also
-    when its run was broken off and is repeated.
+    when its run was broken off and is repeated. Raises LeaseLost.
     """
     runtime, saved = run.runtime, trace.learn_cost_micro if success else 0
     counted = runtime.traces.update_trace_stats(
@@ -162,6 +164,7 @@ def _count(run: Run, trace: ExecutionTrace, *, success: bool, latency_ms: float)
         saved_micro=saved,
         latency_ms=latency_ms,
         outcome_id=run.record.goal_id,
+        lease=run.guards.keeper.lease,
     )
     if not counted:
         return
@@ -170,8 +173,11 @@ def _count(run: Run, trace: ExecutionTrace, *, success: bool, latency_ms: float)
             goal_id=run.record.goal_id, project=run.project, mode="FOLLOWER", micro=saved
         )
     if success:
-        repeats = trace.usage_count + 1
-        runtime.feel(
-            TriggerType.TASK_REPETITION, "a known goal", project=run.project, repeats=repeats
+        known = TriggerFacts(repeats=trace.usage_count + 1)
+        runtime.sentience.trigger_all(
+            [
+                Felt(TriggerType.TASK_REPETITION, "a known goal", known),
+                Felt(TriggerType.TASK_SUCCESS, "replayed", TriggerFacts(cost_usd=0.0)),
+            ],
+            project=run.project,
         )
-        runtime.feel(TriggerType.TASK_SUCCESS, "replayed", project=run.project, cost_usd=0.0)

@@ -32,8 +32,12 @@ class RunGuards:
     keeper: LeaseKeeper
     draining: Callable[[], bool] = lambda: False
     """Whether the worker was told to stop."""
-    _asked_at: float = field(default=float("-inf"), init=False)
-    _cancelled: bool = field(default=False, init=False)
+    _asked_at: float = field(init=False)
+    _cancelled: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """The record has just been read: its answer is as good as one asked for now."""
+        self._asked_at, self._cancelled = self.clock.steady(), self.record.cancel_requested
 
     def cancelled(self) -> bool:
         """Whether someone asked to cancel, or another run took the goal over."""

@@ -32,7 +32,13 @@ from llmos_workers.contracts.outcome import FileDigest
 from llmos_workers.kernel import paths, tree
 from llmos_workers.kernel.clock import Clock
 from llmos_workers.kernel.commit_lines import append_line
-from llmos_workers.kernel.commits import AlreadyUndone, CommitLog, CommitPending, conflict
+from llmos_workers.kernel.commits import (
+    AlreadyUndone,
+    CommitLog,
+    CommitPending,
+    LogState,
+    conflict,
+)
 from llmos_workers.kernel.draft import Draft, nothing
 from llmos_workers.kernel.lease import Lease
 from llmos_workers.kernel.objects import KeepLimits, Objects
@@ -165,6 +171,14 @@ class Publisher:
         if pending:
             self._finish(project, pending)
         return bool(pending)
+
+    def settled(self, project: str) -> LogState:
+        """Where the project's log stands, after ``recover``. Raises as that does."""
+        state = self.log.state(project)
+        if not state.pending:
+            return state
+        self._finish(project, state.pending)
+        return self.log.state(project)
 
     def sweep(self, project: str, *, now: float | None = None) -> int:
         """Finish what is pending, remove drafts that nobody will need and old kept contents;

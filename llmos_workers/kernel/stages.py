@@ -162,8 +162,7 @@ class Stages:
 
     def _new(self, folder: ProjectFolder, goal_id: str, fence: int) -> Stage:
         """A stage of the project as one commit left it: built anew when another one lands."""
-        self._publisher.recover(folder.name)
-        before = self._publisher.log.state(folder.name)
+        before = self._publisher.settled(folder.name)
         for _ in range(_TRIES):
             stage = Stage(folder, goal_id, fence, before.seq, {})
             _make_area(stage)
@@ -172,8 +171,7 @@ class Stages:
             if after == before:
                 break
             tree.remove_tree(stage.root)
-            self._publisher.recover(folder.name)
-            before = self._publisher.log.state(folder.name)
+            before = self._publisher.settled(folder.name)
         else:
             # A busy project. What landed meanwhile counts as later than the start: a file that
             # this run touches and it changed is a conflict.

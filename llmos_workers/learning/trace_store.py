@@ -186,16 +186,24 @@ class TraceStore:
         latency_ms: float,
         at: str,
         outcome: str | None,
+        lease: Lease | None,
     ) -> bool:
-        """Count one use, once for each ``outcome``. False: no such trace, or counted before."""
+        """Count one use, once for each ``outcome``. False: no such trace, or counted before.
+
+        With a lease raises LeaseLost when it is lost; then nothing is counted.
+        """
         once = keys.trace_counted(project, trace_id, outcome or uuid.uuid4().hex)
         latency_us = round(latency_ms * 1_000)
+        fence, owner = (lease.fence, lease.owner) if lease else ("", "")
+        goal = keys.goal(lease.goal_id) if lease else ""
         counted = scripts.load("traces", include=("fence",)).run(
             self._redis,
-            [keys.trace(project, trace_id), *_shared_keys(project), "", once],
+            [keys.trace(project, trace_id), *_shared_keys(project), goal, once],
             ["count", project, trace_id, int(success), cost_micro, saved_micro, latency_us, at,
-             COUNTED_SECS if outcome else 60],
+             COUNTED_SECS if outcome else 60, fence, owner],
         )  # fmt: skip
+        if counted == b"fence":
+            raise LeaseLost("the run lost its lease before its replay was counted.")
         return bool(counted == b"ok")
 
     def label(self, project: str, trace_id: str, field: str, *, once: str) -> bool:

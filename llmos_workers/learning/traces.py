@@ -235,11 +235,13 @@ class TraceManager:
         saved_micro: int = 0,
         latency_ms: float = 0.0,
         outcome_id: str | None = None,
+        lease: Lease | None = None,
     ) -> bool:
         """Count one use. Exact from any number of workers; amounts in micro-dollars.
 
         With ``outcome_id`` (a goal id) the same outcome is counted once, however often a run
-        that was interrupted reports it. False: no such trace, or counted before.
+        that was interrupted reports it. False: no such trace, or counted before. Raises
+        LeaseLost when the run's ``lease`` is lost: nothing is counted then.
         """
         return self._store.count(
             project,
@@ -250,6 +252,7 @@ class TraceManager:
             latency_ms=latency_ms,
             at=iso(self._clock.now()),
             outcome=outcome_id,
+            lease=lease,
         )
 
     def add_evidence(

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,21 @@ SETPOINT_SECS = 1.0
 budget costs round trips on every goal.
 """
 MAX_SETPOINTS = 1_000
+
+
+@dataclass(frozen=True)
+class Felt:
+    """One event that moves a state: its kind, why, and what is known about it."""
+
+    trigger: TriggerType
+    reason: str = ""
+    facts: model.TriggerFacts = field(default_factory=model.TriggerFacts)
+
+    def tidied(self) -> Felt:
+        """With a short reason on one line. Raises InvalidOption for a cost that is no number."""
+        if self.facts.cost_usd is not None and math.isnan(self.facts.cost_usd):
+            raise InvalidOption("the cost of a trigger must be a number.")
+        return replace(self, reason=" ".join(self.reason.split())[:MAX_REASON_CHARS])
 
 
 class SentienceManager:
@@ -76,36 +92,40 @@ class SentienceManager:
         $0 or ran in a mode without a model takes no energy. Raises InvalidOption for a cost
         that is no number.
         """
+        facts = model.TriggerFacts(repeats=repeats, cost_usd=cost_usd, mode=mode)
+        return self.trigger_all([Felt(trigger, reason, facts)], project=project)
+
+    def trigger_all(self, events: Sequence[Felt], *, project: str = "default") -> SentienceState:
+        """Let events move the state, one after the other, in one round trip; the last state."""
         if not self._config.enable_sentience:
             return self._neutral()
-        if cost_usd is not None and math.isnan(cost_usd):
-            raise InvalidOption("the cost of a trigger must be a number.")
-        facts = model.TriggerFacts(repeats=repeats, cost_usd=cost_usd, mode=mode)
-        told = " ".join(reason.split())[:MAX_REASON_CHARS]
+        events = [event.tidied() for event in events]
         reply = scripts.load("valence").run(
             self._redis,
             [keys.sentience(project), keys.sentience_history(project)],
             [
-                trigger.value,
-                told,
                 HISTORY_LENGTH,
                 json.dumps(model.THRESHOLDS),
-                *self._numbers(trigger, facts, project),
+                model.MOVE_LIMIT,
+                model.MOVE_WINDOW_S,
+                *(text for event in events for text in self._event(event, project)),
             ],
         )
-        *values, now_mode, before, cost, count, at = (part.decode() for part in reply)
-        state = SentienceState(
-            valence=ValenceVector(**dict(zip(model.FIELDS, map(float, values), strict=True))),
-            latent_mode=now_mode,
-            last_trigger=trigger.value,
-            last_trigger_reason=told,
-            update_count=int(count),
-            last_updated=iso(float(at)),
-            homeostatic_cost=float(cost),
-        )
-        if self._bus is not None and before != now_mode:
-            data = {"project": project, "before": before, "after": now_mode}
-            self._bus.publish(Topic.MODE_CHANGED, data | {"trigger": trigger.value})
+        state = self._neutral()
+        for event, parts in zip(events, reply, strict=True):
+            *values, now_mode, before, cost, count, at = (part.decode() for part in parts)
+            state = SentienceState(
+                valence=ValenceVector(**dict(zip(model.FIELDS, map(float, values), strict=True))),
+                latent_mode=now_mode,
+                last_trigger=event.trigger.value,
+                last_trigger_reason=event.reason,
+                update_count=int(count),
+                last_updated=iso(float(at)),
+                homeostatic_cost=float(cost),
+            )
+            if self._bus is not None and before != now_mode:
+                data = {"project": project, "before": before, "after": now_mode}
+                self._bus.publish(Topic.MODE_CHANGED, data | {"trigger": event.trigger.value})
         return state
 
     def get_state(self, project: str = "default") -> SentienceState:
@@ -190,11 +210,11 @@ class SentienceManager:
             self._known_setpoints[project] = (now, energy)
         return model.setpoints(self._config, energy)
 
-    def _numbers(self, trigger: TriggerType, facts: model.TriggerFacts, project: str) -> list[str]:
-        """The script's five numbers for each field, with all their digits."""
+    def _event(self, event: Felt, project: str) -> list[str]:
+        """The script's words and five numbers for each field, with all their digits."""
         initial, targets = ValenceVector(), self._setpoints(project)
-        delta, floor = model.deltas(trigger, facts), model.floors(trigger)
-        return [
+        delta, floor = model.deltas(event.trigger, event.facts), model.floors(event.trigger)
+        return [event.trigger.value, event.reason] + [
             repr(float(number))
             for field in model.FIELDS
             for number in (

@@ -6,6 +6,7 @@ arguments; a property test holds the two together.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from llmos_workers.config import SentienceConfig
@@ -23,6 +24,14 @@ SPENT_ENERGY_SETPOINT = -0.6
 
 SUCCESS_ENERGY_FLOOR = 0.0
 """Success tires, but never below this: a long streak of them is no reason to recover."""
+
+MOVE_LIMIT = 0.9
+"""How far one source, a kind of trigger in a project, may move a field: so far at once, and so far
+again in each MOVE_WINDOW_S. Two safety violations count in full; a flood of them makes a project
+cautious, but only together with another source does it get to recovery.
+"""
+
+MOVE_WINDOW_S = 3600.0
 
 THRESHOLDS = {
     "recovery_energy": -0.5,
@@ -134,6 +143,20 @@ def add(valence: ValenceVector, delta: dict[str, float], lowest: dict[str, float
         return min(1.0, max(-1.0, value + delta[field], min(value, lowest[field])))
 
     return ValenceVector(**{field: moved(field) for field in FIELDS})
+
+
+def allowed(
+    delta: Mapping[str, float], moved: Mapping[str, float], elapsed_s: float
+) -> tuple[dict[str, float], dict[str, float]]:
+    """The part of ``delta`` that its source may still move, and how far it then has moved.
+
+    ``moved`` is how far it had, ``elapsed_s`` seconds ago.
+    """
+    forgotten = MOVE_LIMIT * max(0.0, elapsed_s) / MOVE_WINDOW_S
+    before = {f: max(0.0, moved.get(f, 0.0) - forgotten) for f in FIELDS}
+    room = {f: max(0.0, MOVE_LIMIT - before[f]) for f in FIELDS}
+    now = {f: min(room[f], max(-room[f], delta[f])) for f in FIELDS}
+    return now, {f: before[f] + abs(now[f]) for f in FIELDS}
 
 
 def latent_mode(valence: ValenceVector) -> LatentMode:

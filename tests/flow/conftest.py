@@ -124,6 +124,8 @@ class Flow:
         record = record.model_copy(update={"options": changed})
         with LeaseKeeper(goals, lease, ttl_s=0.3) as keeper:
             after_start(keeper)
+            asked = goals.cancel_requested(record.goal_id)
+            record = record.model_copy(update={"cancel_requested": asked})
             guards = RunGuards(record, goals, self.runtime.clock, keeper)
             stage = self.runtime.stages.open(record.project, record.goal_id, lease.fence)
             result = replay(Run(self.runtime, record, decision, guards, stage))

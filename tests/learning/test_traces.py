@@ -31,6 +31,7 @@ from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.trace_file import from_markdown
 from llmos_workers.learning.trace_folder import TraceFolder
 from llmos_workers.learning.traces import TraceManager
+from tests.kernel.goal_support import a_goal, expire_lease
 from tests.learning.conftest import make_trace
 
 GOAL = "Write hello.py"
@@ -494,6 +495,20 @@ def test_an_outcome_reported_twice_counts_once(manager: TraceManager) -> None:
     found = manager.get("default", SIG)
     assert found is not None
     assert found.usage_count == 2
+
+
+def test_no_late_writes_a_run_that_lost_its_lease_is_not_counted(manager, state):
+    manager.save_trace(make_trace())
+    store = GoalStore(state, SystemClock())
+    goal_id = store.create(a_goal())[0].goal_id
+    old, _ = store.acquire(goal_id, owner="old")
+    expire_lease(state, goal_id)
+    new, _ = store.acquire(goal_id, owner="new")
+    told = {"success": True, "outcome_id": goal_id}
+    with pytest.raises(LeaseLost):
+        manager.update_trace_stats("default", SIG, **told, lease=old)
+    assert manager.get("default", SIG).usage_count == 0
+    assert manager.update_trace_stats("default", SIG, **told, lease=new)
 
 
 def test_a_success_ends_the_streak_of_failures(manager: TraceManager) -> None:

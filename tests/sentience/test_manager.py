@@ -18,7 +18,7 @@ from llmos_workers.kernel import keys
 from llmos_workers.kernel.clock import SystemClock
 from llmos_workers.kernel.events import EventBus
 from llmos_workers.sentience import valence as model
-from llmos_workers.sentience.manager import HISTORY_LENGTH, SentienceManager
+from llmos_workers.sentience.manager import HISTORY_LENGTH, Felt, SentienceManager
 
 CONFIG = SentienceConfig()
 
@@ -43,6 +43,13 @@ def put(client: redis.Redis, value: ValenceVector, seconds_ago: float) -> None:
     fields = {field: repr(getattr(value, field)) for field in model.FIELDS}
     at = repr(seconds + micros / 1e6 - seconds_ago)
     client.hset(keys.sentience("default"), mapping=fields | {"updated_at": at})
+
+
+def put_moved(client: redis.Redis, trigger: TriggerType, since: float, far: list[float]) -> None:
+    seconds, micros = client.time()
+    numbers = [seconds + micros / 1e6 - since, *far]
+    text = " ".join(repr(number) for number in numbers)
+    client.hset(keys.sentience("default"), f"moved:{trigger.value}", text)
 
 
 def close(one: ValenceVector, other: ValenceVector, tolerance: float) -> bool:
@@ -75,30 +82,34 @@ vectors = st.builds(
 
 
 @given(
-    start=vectors,
-    elapsed=st.floats(0, 1e6),
+    since=st.tuples(vectors, st.floats(0, 1e6)),
     event=st.tuples(st.sampled_from(TriggerType), st.integers(0, 10), st.none() | st.floats(0, 5)),
+    moved=st.none() | st.tuples(st.floats(0, 1e4), *[st.floats(0, 1)] * 4),
     share=st.floats(0, 1),
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_the_script_computes_what_the_pure_model_computes(
     state: redis.Redis,
-    start: ValenceVector,
-    elapsed: float,
+    since: tuple[ValenceVector, float],
     event: tuple[TriggerType, int, float | None],
+    moved: tuple[float, ...] | None,
     share: float,
 ) -> None:
-    trigger, repeats, cost = event
+    (start, elapsed), (trigger, repeats, cost) = since, event
     put(state, start, elapsed)
+    ago, *far = moved or (0.0, 0.0, 0.0, 0.0, 0.0)
+    state.hdel(keys.sentience("default"), f"moved:{trigger.value}")
+    if moved is not None:
+        put_moved(state, trigger, ago, far)
     energy = model.energy_setpoint(share)
     manager = manager_for(state, energy_setpoint=lambda project: energy)
     got = manager.trigger(trigger, repeats=repeats, cost_usd=cost)
 
     targets = model.setpoints(CONFIG, energy)
     facts = model.TriggerFacts(repeats=repeats, cost_usd=cost)
-    wanted = model.add(
-        model.decay(start, targets, elapsed), model.deltas(trigger, facts), model.floors(trigger)
-    )
+    before = dict(zip(model.FIELDS, far, strict=True))
+    delta, _ = model.allowed(model.deltas(trigger, facts), before, ago)
+    wanted = model.add(model.decay(start, targets, elapsed), delta, model.floors(trigger))
     # The server's clock ran on between writing the start and the script: at most some 10 ms.
     assert close(got.valence, wanted, 1e-4)
     assert got.latent_mode == model.latent_mode(got.valence)
@@ -175,7 +186,7 @@ def test_the_budget_is_asked_once_a_second_at_most(state: redis.Redis) -> None:
 def test_projects_do_not_feel_each_other(manager: SentienceManager) -> None:
     for _ in range(50):
         manager.trigger(TriggerType.SAFETY_VIOLATION, project="a")
-    assert manager.get_state("a").valence.safety == pytest.approx(-1, abs=1e-3)
+    assert manager.get_state("a").valence.safety == pytest.approx(0.5 - model.MOVE_LIMIT, abs=2e-3)
     assert manager.get_state("b") == SentienceState(
         valence=manager.get_state("b").valence,
         homeostatic_cost=manager.get_state("b").homeostatic_cost,
@@ -207,12 +218,52 @@ def test_a_change_of_mode_is_told_on_the_bus(state: redis.Redis) -> None:
     bus, heard = EventBus(), []
     bus.subscribe("MODE_CHANGED", lambda topic, data: heard.append(data))
     manager = manager_for(state, bus=bus)
-    for _ in range(3):
-        manager.trigger(TriggerType.SAFETY_VIOLATION, project="p")
+    blocked, near = TriggerType.SAFETY_VIOLATION, TriggerType.SAFETY_NEAR_MISS
+    manager.trigger(blocked, project="p")
+    manager.trigger_all([Felt(blocked), Felt(near)], project="p")
     assert heard == [
-        {"project": "p", "before": before, "after": after, "trigger": "safety_violation"}
-        for before, after in (("balanced", "cautious"), ("cautious", "recovery"))
+        {"project": "p", "before": before, "after": after, "trigger": trigger}
+        for before, after, trigger in (
+            ("balanced", "cautious", "safety_violation"),
+            ("cautious", "recovery", "safety_near_miss"),
+        )
     ]
+
+
+def test_a_flood_from_one_source_moves_the_state_so_far_and_no_further(manager, state):
+    for _ in range(30):
+        flooded = manager.trigger(TriggerType.SAFETY_VIOLATION)
+    assert flooded.update_count == 30, "all are counted"
+    assert flooded.valence.safety == pytest.approx(0.5 - model.MOVE_LIMIT, abs=5e-3)
+    assert flooded.latent_mode is LatentMode.CAUTIOUS
+    other = manager.trigger(TriggerType.USER_FEEDBACK_NEGATIVE)
+    assert other.valence.safety == pytest.approx(flooded.valence.safety - 0.15, abs=5e-3)
+    assert manager.trigger(TriggerType.TASK_SUCCESS).valence.safety > other.valence.safety
+
+
+def test_after_an_hour_a_source_counts_in_full_again(manager, state):
+    for _ in range(30):
+        manager.trigger(TriggerType.SAFETY_VIOLATION)
+    name = f"moved:{TriggerType.SAFETY_VIOLATION.value}"
+    at, *moved = state.hget(keys.sentience("default"), name).decode().split()
+    earlier = " ".join([repr(float(at) - model.MOVE_WINDOW_S), *moved])
+    state.hset(keys.sentience("default"), name, earlier)
+    before = manager.get_state().valence.safety
+    after = manager.trigger(TriggerType.SAFETY_VIOLATION).valence.safety
+    assert after == pytest.approx(before - 0.45, abs=5e-3)
+
+
+@pytest.mark.process
+def test_a_flood_of_many_processes_is_bounded_as_one_is(redis_server, state):
+    flood(redis_server, 4, 50)
+    manager = manager_for(state)
+    felt = manager.get_state("shared")
+    assert felt.update_count == 4 * 50 * 2
+    targets = model.setpoints(CONFIG)
+    # Two sources: positive feedback and discoveries.
+    gone = felt.valence.self_confidence - targets.self_confidence
+    assert 0.5 < gone <= min(2 * model.MOVE_LIMIT, 1 - targets.self_confidence) + 1e-6
+    assert felt.valence.curiosity - targets.curiosity <= model.MOVE_LIMIT + 1e-6
 
 
 def test_switched_off_it_neither_reads_nor_writes() -> None:
@@ -242,6 +293,16 @@ def fire(url: str, count: int, ready: multiprocessing.Barrier) -> None:  # type:
 @pytest.mark.process
 def test_many_processes_lose_no_trigger(redis_server: str, state: redis.Redis) -> None:
     processes, count = 4, 100
+    flood(redis_server, processes, count)
+    manager = manager_for(state)
+    assert manager.get_state("shared").update_count == processes * count * 2
+    counts = [entry.update_count for entry in manager.history("shared")]
+    assert counts == sorted(set(counts))
+    assert len(counts) == HISTORY_LENGTH
+
+
+def flood(redis_server: str, processes: int, count: int) -> None:
+    """Fire from several processes at once."""
     context = multiprocessing.get_context("spawn")
     ready = context.Barrier(processes)
     workers = [
@@ -253,11 +314,6 @@ def test_many_processes_lose_no_trigger(redis_server: str, state: redis.Redis) -
     for worker in workers:
         worker.join(60)
         assert worker.exitcode == 0
-    manager = manager_for(state)
-    assert manager.get_state("shared").update_count == processes * count * 2
-    counts = [entry.update_count for entry in manager.history("shared")]
-    assert counts == sorted(set(counts))
-    assert len(counts) == HISTORY_LENGTH
 
 
 def test_one_update_costs_one_round_trip(manager: SentienceManager, state: redis.Redis) -> None:

@@ -17,8 +17,8 @@
 --   forget: expected revision, then the signatures of its wordings
 --           -> 'ok' | 'conflict'
 --   count:  success (1/0), cost micro, saved micro, latency in microseconds, time, seconds to
---           remember the outcome
---           -> 'ok' | 'counted' | 'gone'
+--           remember the outcome, fence ('' = not checked), owner
+--           -> 'ok' | 'counted' | 'gone' | 'fence'
 --   label:  field to add one to, seconds to remember the outcome
 --           -> 'ok' | 'counted' | 'gone'
 -- The goal's own wording takes the signature from an alias of another trace; an alias never
@@ -77,6 +77,7 @@ end
 
 if op == 'count' then
   if redis.call('HEXISTS', trace, 'content') == 0 then return 'gone' end
+  if ARGV[10] ~= '' and not holds(goal, ARGV[10], ARGV[11], now()) then return 'fence' end
   if not redis.call('SET', counted, '1', 'NX', 'EX', ARGV[9]) then return 'counted' end
   redis.call('HINCRBY', trace, 'usage_count', 1)
   if ARGV[4] == '1' then
