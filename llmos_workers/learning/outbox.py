@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 GROUP = "index"
 BATCH = 64
+REBUILD = "rebuild"
+"""The order to build the whole index anew; it names no trace."""
 CLAIM_AFTER_MS = 30_000
 """An order that a consumer took and did not finish for so long is taken over."""
 
@@ -60,6 +62,10 @@ class IndexOutbox:
         """
         self._redis.xadd(keys.INDEX_OUTBOX, {"op": op, "project": project, "trace_id": trace_id})
 
+    def order_rebuild(self) -> None:
+        """Order that the index be built anew from all traces."""
+        self.put(REBUILD, "", "")
+
     def waiting(self) -> int:
         """Orders not yet carried out."""
         return int(self._redis.xlen(keys.INDEX_OUTBOX))
@@ -86,10 +92,12 @@ class IndexOutbox:
     def _carry_out(
         self, orders: Orders, index: TraceIndex, embedder: Embedder, traces: TraceShelf
     ) -> None:
+        if any(fields.get(b"op") == REBUILD.encode() for _, fields in orders):
+            reindex(traces, index, embedder)
         named = dict.fromkeys(
             (fields[b"project"].decode(), fields[b"trace_id"].decode())
             for _, fields in orders
-            if b"project" in fields and b"trace_id" in fields
+            if fields.get(b"project") and fields.get(b"trace_id")
         )
         entries: list[IndexEntry] = []
         for project, trace_id in named:

@@ -217,11 +217,17 @@ class TraceManager:
         old = self.history.at(project, trace_id, version)
         return None if old is None else self.save_trace(judged(old, self.keys))
 
-    def remove(self, project: str, trace_id: str) -> bool:
-        """Delete a trace, its file first. False: no such trace. Raises WorkspaceUnwritable."""
+    def remove(self, project: str, trace_id: str, *, purge: bool = False) -> bool:
+        """Delete a trace, its file first; ``restore`` brings it back, unless ``purge`` takes its
+        history along. False: no such trace. Raises WorkspaceUnwritable.
+        """
         record = self._store.get(project, trace_id)
         if record is None:
             return False
+        if purge:
+            self.history.drop(project, trace_id)
+        else:
+            self.history.keep(record.trace)
         self._sync.drop_files(record)
         return self._sync.fresh(record) is None
 

@@ -179,3 +179,14 @@ def test_the_matcher_finds_what_the_outbox_wrote(
         c.trace_id for c in manager.matcher.match("x", "other").candidates
     }
     real.close()
+
+
+def test_an_order_to_rebuild_is_carried_out_once(state, manager, index, embedder) -> None:
+    manager.save_trace(make_trace())
+    outbox = IndexOutbox(state)
+    outbox.drain(index, embedder, manager)
+    index.clear()
+    outbox.order_rebuild()
+    outbox.drain(index, embedder, manager)
+    assert index.count() == 1
+    assert outbox.waiting() == 0

@@ -1,0 +1,122 @@
+"""``llmos keys show | create | rotate | trust | untrust``: whose signatures count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from llmos_cli.context import Session
+from llmos_cli.exits import Exit
+from llmos_cli.options import json_option
+from llmos_cli.render import printable, to_json
+from llmos_workers.kernel.signing import KeyRing, PublicKey
+
+
+@click.group()
+def keys() -> None:
+    """Whose signatures count: show, create, rotate, trust, untrust.
+
+    What llmos learns is signed with the key of the workspace. Traces that are not signed by a
+    trusted key are neither followed nor shown to a model; see llmos traces approve. Needs the
+    workspace on this machine.
+    """
+
+
+@keys.command()
+@json_option
+@click.pass_obj
+def show(session: Session, as_json: bool) -> int:
+    """Show the public key of this workspace, and the keys that are trusted."""
+    ring = session.client.keys
+    own = ring.own() if ring.there else None
+    others = [key for key in ring.trusted() if own is None or key.key_id != own.key_id]
+    readable = _readable_by_others(ring)
+    if as_json:
+        trusted = [_data(key) for key in others]
+        print(to_json({"own": own and _data(own), "key_file": str(ring.key_file),
+                       "readable_by_others": readable, "trusted": trusted}))  # fmt: skip
+        return Exit.SUCCEEDED
+    lines = [
+        f"signs:    {_line(own)}" if own else "signs:    no key yet; the first trace makes one",
+        f"kept in:  {ring.key_file}",
+        *(f"trusted:  {_line(key)}" for key in others),
+    ]
+    if readable:
+        lines.append(f"warning:  others may read the private key; chmod 600 {ring.key_file}")
+    print(printable("\n".join(lines)))
+    return Exit.SUCCEEDED
+
+
+@keys.command()
+@json_option
+@click.pass_obj
+def create(session: Session, as_json: bool) -> int:
+    """Make the signing key, if there is none. llmos does so by itself when it first signs."""
+    key, made = session.client.keys.create()
+    return _told("made" if made else "already there", key, as_json=as_json)
+
+
+@keys.command()
+@json_option
+@click.pass_obj
+def rotate(session: Session, as_json: bool) -> int:
+    """Sign with a new key from now on.
+
+    What the old one signed still counts, until llmos keys untrust. The old private key is gone.
+    """
+    old, new = session.client.keys.rotate()
+    if not as_json:
+        print(f"was       {old.key_id}, still trusted")
+    return _told("signs now", new, as_json=as_json, was=old.key_id)
+
+
+@keys.command()
+@click.argument("public_key", metavar="KEY")
+@click.option("--name", default="", help="Whose key it is, in words.")
+@json_option
+@click.pass_obj
+def trust(session: Session, public_key: str, name: str, as_json: bool) -> int:
+    """Let signatures of the public key KEY count; it looks like ed25519:… (llmos keys show).
+
+    Check with its owner, by another way than the one it came, that it is theirs.
+    """
+    added = session.client.keys.trust(PublicKey.parse(public_key, name=name))
+    return _told("trusted", added, as_json=as_json)
+
+
+@keys.command()
+@click.argument("key_id", metavar="ID")
+@json_option
+@click.pass_obj
+def untrust(session: Session, key_id: str, as_json: bool) -> int:
+    """Let signatures of the key ID count no longer; its traces wait for approval."""
+    gone = session.client.keys.untrust(key_id)
+    if as_json:
+        print(to_json({"key_id": key_id, "was_trusted": gone}))
+    else:
+        print(f"{key_id} {'is no longer trusted' if gone else 'was not trusted'}.")
+    return Exit.SUCCEEDED
+
+
+def _readable_by_others(ring: KeyRing) -> bool:
+    return ring.there and bool(ring.key_file.stat().st_mode & 0o004)
+
+
+def _line(key: PublicKey) -> str:
+    since = f"since {key.added_at}" if key.added_at else ""
+    told = ", ".join(part for part in (key.name, since) if part)
+    return f"{key.key_id}  {key.text}" + (f"  ({told})" if told else "")
+
+
+def _data(key: PublicKey) -> dict[str, Any]:
+    return {"key_id": key.key_id, "public_key": key.text, "name": key.name,
+            "added_at": key.added_at}  # fmt: skip
+
+
+def _told(what: str, key: PublicKey, *, as_json: bool, **more: Any) -> int:
+    if as_json:
+        print(to_json(_data(key) | {"what": what} | more))
+    else:
+        print(printable(f"{what:9} {_line(key)}"))
+    return Exit.SUCCEEDED

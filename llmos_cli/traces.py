@@ -1,0 +1,143 @@
+"""``llmos traces``: what has been learned, to look at and to change."""
+
+from __future__ import annotations
+
+import click
+
+from llmos_cli import traces_render as render
+from llmos_cli.context import Session
+from llmos_cli.exits import Exit
+from llmos_cli.options import json_option
+from llmos_cli.render import to_json
+from llmos_cli.traces_change import approve, pin, remove, restore, sync, unpin
+from llmos_cli.traces_find import find, projects_of
+from llmos_cli.traces_verify import verify
+from llmos_workers.client_connect import talking
+from llmos_workers.contracts.errors import NotThere
+from llmos_workers.contracts.trace import ExecutionTrace
+
+
+@click.group()
+def traces() -> None:
+    """What has been learned: list, show, diff, history, verify; pin, rm, restore, approve, sync.
+
+    A trace is named by its id or the beginning of it. Needs the workspace on this machine.
+    """
+
+
+@traces.command(name="list")
+@click.option("--project", metavar="NAME", help="Only traces of this project.")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON per trace.")
+@click.pass_obj
+def list_traces(session: Session, project: str | None, as_json: bool) -> int:
+    """List traces: uses, success, savings, and what keeps them from being followed."""
+    manager = session.client.trace_manager
+    with talking(session.client.place, "reading the traces"):
+        manager.scan()
+        names = projects_of(session, project)
+        found = [trace for name in names for trace in manager.list(name)]
+    if as_json:
+        for trace in found:
+            print(to_json(render.listed(trace)))
+    else:
+        print("\n".join(render.table(found)) if found else "no traces.")
+    return Exit.SUCCEEDED
+
+
+@traces.command()
+@click.argument("trace_id", metavar="ID")
+@click.option("--project", metavar="NAME", help="Project of the trace.")
+@click.option("--version", type=int, metavar="N", help="An old version of it.")
+@json_option
+@click.pass_obj
+def show(
+    session: Session, trace_id: str, project: str | None, version: int | None, as_json: bool
+) -> int:
+    """Show trace ID: slots, inputs, steps, outputs, answer."""
+    manager = session.client.trace_manager
+    with talking(session.client.place, "reading a trace"):
+        trace = _version(session, find(session, trace_id, project), version)
+        older = manager.history.versions(trace.project, trace.trace_id)
+    print(to_json(render.data(trace)) if as_json else "\n".join(render.shown(trace, older)))
+    return Exit.SUCCEEDED
+
+
+@traces.command()
+@click.argument("trace_id", metavar="ID")
+@click.option("--project", metavar="NAME", help="Project of the trace.")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON per version.")
+@click.pass_obj
+def history(session: Session, trace_id: str, project: str | None, as_json: bool) -> int:
+    """List what trace ID was before, oldest first, and what it is."""
+    manager = session.client.trace_manager
+    with talking(session.client.place, "reading a trace"):
+        trace = find(session, trace_id, project)
+        older = manager.history.versions(trace.project, trace.trace_id)
+    versions = [*(manager.history.read(old) for old in older), trace]
+    for at, one in enumerate(versions):
+        if as_json:
+            print(to_json({
+                "version": one.version, "revision": one.revision, "created_at": one.created_at,
+                "steps": len(one.steps), "approved_by": one.approved_by,
+                "learned_from": one.learned_from, "now": at == len(older),
+            }))  # fmt: skip
+            continue
+        mark = "now" if at == len(older) else ""
+        by = f"approved by {one.approved_by}" if one.approved_by else f"goal {one.learned_from}"
+        print(f"{one.version:>4}  {one.created_at or '?'}  {len(one.steps)} steps  {by}  {mark}")
+    return Exit.SUCCEEDED
+
+
+@traces.command()
+@click.argument("trace_id", metavar="ID")
+@click.argument("other_id", metavar="[OTHER]", required=False)
+@click.option("--project", metavar="NAME", help="Project of the traces.")
+@click.option("--from", "before", type=int, metavar="N", help="Version on the left side.")
+@click.option("--to", "after", type=int, metavar="N", help="Version on the right side.")
+@json_option
+@click.pass_obj
+def diff(
+    session: Session, /, *, trace_id: str, other_id: str | None, project: str | None,
+    before: int | None, after: int | None, as_json: bool,
+) -> int:  # fmt: skip
+    """Show what changed from the version before to trace ID, or from ID to trace OTHER."""
+    with talking(session.client.place, "reading traces"):
+        trace = find(session, trace_id, project)
+        if other_id is not None:
+            left, right = _version(session, trace, before), find(session, other_id, project)
+            right = _version(session, right, after)
+        else:
+            left = _version(session, trace, before) if before else _previous(session, trace)
+            right = _version(session, trace, after)
+    lines = render.difference(left, right)
+    if as_json:
+        print(to_json({"from": left.version, "to": right.version, "diff": lines}))
+    else:
+        print("\n".join(lines) or "they are the same.")
+    return Exit.SUCCEEDED
+
+
+def _version(session: Session, trace: ExecutionTrace, version: int | None) -> ExecutionTrace:
+    """The trace, or what its version ``version`` was. Raises NotThere."""
+    if version is None or version == trace.version:
+        return trace
+    history = session.client.trace_manager.history
+    old = history.at(trace.project, trace.trace_id, version)
+    if old is None:
+        raise NotThere(
+            f"version {version} of trace {trace.trace_id} is not kept.",
+            fix=f"See: llmos traces history {trace.trace_id}.",
+        )
+    return old
+
+
+def _previous(session: Session, trace: ExecutionTrace) -> ExecutionTrace:
+    history = session.client.trace_manager.history
+    older = history.versions(trace.project, trace.trace_id)
+    if not older:
+        raise NotThere(f"trace {trace.trace_id} was never anything else.")
+    return history.read(older[-1])
+
+
+for command in (pin, unpin, remove, restore, approve, sync, verify):
+    traces.add_command(command)

@@ -1,0 +1,53 @@
+"""``llmos traces verify``."""
+
+from __future__ import annotations
+
+import click
+
+from llmos_cli.context import Session
+from llmos_cli.exits import Exit
+from llmos_cli.render import printable, to_json
+from llmos_cli.traces_find import find, projects_of
+from llmos_workers.client_connect import talking
+
+
+@click.command()
+@click.argument("trace_ids", metavar="[ID]...", nargs=-1)
+@click.option("--project", metavar="NAME", help="Only traces of this project.")
+@click.option("--json", "as_json", is_flag=True, help="One line of JSON per trace.")
+@click.pass_obj
+def verify(session: Session, trace_ids: tuple[str, ...], project: str | None, as_json: bool) -> int:
+    """Check traces: signature, form, tools, inputs that are still equal, outputs they promise.
+
+    Exits with 1 when any has a fault.
+    """
+    from llmos_workers.execution.tools.registry import ToolRegistry
+    from llmos_workers.kernel.workspace import Workspace
+    from llmos_workers.learning.trace_check import check_trace
+
+    manager, workspace = session.client.trace_manager, Workspace(session.config.workspace)
+    versions, faulty = ToolRegistry.builtin().versions(), 0
+    with talking(session.client.place, "checking the traces"):
+        manager.scan()
+        if trace_ids:
+            found = [find(session, trace_id, project) for trace_id in trace_ids]
+        else:
+            found = [t for name in projects_of(session, project) for t in manager.list(name)]
+        unreadable = [] if trace_ids else [str(fault) for fault in manager.problems()]
+    for trace in found:
+        findings = check_trace(trace, workspace.peek(trace.project).output, versions)
+        faults = [one.text for one in findings if one.fault]
+        notes = [one.text for one in findings if not one.fault]
+        faulty += bool(faults)
+        if as_json:
+            print(to_json({"project": trace.project, "trace_id": trace.trace_id,
+                           "ok": not faults, "faults": faults, "notes": notes}))  # fmt: skip
+            continue
+        print(printable(f"{trace.trace_id}  {'fault' if faults else 'ok'}  {trace.goal_text}"))
+        print(printable("".join(f"    {text}\n" for text in (*faults, *notes))), end="")
+    for fault in unreadable:
+        told = {"ok": False, "faults": [fault]}
+        print(to_json(told) if as_json else printable(f"unreadable: {fault}"))
+    if not as_json:
+        print(f"{len(found)} traces, {faulty} with faults, {len(unreadable)} unreadable.")
+    return Exit.FAILED if faulty or unreadable else Exit.SUCCEEDED
