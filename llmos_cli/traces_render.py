@@ -10,7 +10,7 @@ from llmos_cli.render import printable, short
 from llmos_workers.contracts.base import format_usd
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.learning.trace_check import marks
-from llmos_workers.learning.trace_fields import COUNTERS
+from llmos_workers.learning.trace_fields import without_counters
 from llmos_workers.learning.trace_file import to_markdown
 from llmos_workers.learning.trace_history import OldVersion
 from llmos_workers.learning.trace_prose import step_title
@@ -92,8 +92,8 @@ def difference(old: ExecutionTrace, new: ExecutionTrace) -> list[str]:
 
 
 def _comparable(trace: ExecutionTrace) -> list[str]:
-    neutral = dict.fromkeys(COUNTERS, 0) | {"last_used": "", "revision": 0, "signature": ""}
-    return to_markdown(trace.model_copy(update=neutral)).splitlines()
+    unsigned = without_counters(trace).model_copy(update={"signature": ""})
+    return to_markdown(unsigned).splitlines()
 
 
 def _label(trace: ExecutionTrace) -> str:

@@ -37,6 +37,15 @@ _FIRST = (
 )  # fmt: skip
 
 
+def without_counters(trace: ExecutionTrace) -> ExecutionTrace:
+    """The trace as if never used, and of no revision: equal for equal meaning."""
+    fields = ExecutionTrace.model_fields
+    names = (*COUNTERS, "revision")
+    return trace.model_copy(
+        update={name: fields[name].get_default(call_default_factory=True) for name in names}
+    )
+
+
 def to_fields(trace: ExecutionTrace) -> dict[str, Any]:
     """The front matter of a trace, in its stable order."""
     data = trace.model_dump(mode="json", exclude={"steps"})

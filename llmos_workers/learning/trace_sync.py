@@ -31,7 +31,7 @@ from llmos_workers.contracts.trace import ExecutionTrace, Standing
 from llmos_workers.kernel.lease import Lease
 from llmos_workers.kernel.signing import KeyRing
 from llmos_workers.learning.signature import goal_signature
-from llmos_workers.learning.trace_fields import COUNTERS
+from llmos_workers.learning.trace_fields import COUNTERS, without_counters
 from llmos_workers.learning.trace_file import to_markdown, with_front_matter
 from llmos_workers.learning.trace_folder import TraceFolder, is_older
 from llmos_workers.learning.trace_history import TraceHistory
@@ -212,7 +212,7 @@ class TraceSync:
         trace = judged(trace, self._keys)
         if before is not None and _taken_back(trace, before.trace):
             trace = trace.model_copy(update={"signature": "", "standing": Standing.UNSIGNED})
-        same = before is not None and _content(trace) == _content(before.trace)
+        same = before is not None and without_counters(trace) == without_counters(before.trace)
         if before is not None and not same:
             self._keep(before.trace)
         record = TraceRecord(trace, revision, path, stamp, "", trace.usage_count)
@@ -313,9 +313,3 @@ def _taken_back(trace: ExecutionTrace, before: ExecutionTrace) -> bool:
     a veto. It counts like an edit by hand.
     """
     return trace.version < before.version or not set(before.vetoes) <= set(trace.vetoes)
-
-
-def _content(trace: ExecutionTrace) -> ExecutionTrace:
-    """The trace without what counts and numbers it: equal for equal meaning."""
-    neutral = dict.fromkeys(COUNTERS, 0) | {"last_used": "", "evidence": {}, "revision": 0}
-    return trace.model_copy(update=neutral)

@@ -8,6 +8,7 @@ import pytest
 
 from llmos_workers.contracts.outcome import FileDigest
 from llmos_workers.contracts.trace import Slot, SlotType
+from llmos_workers.execution.tools.registry import ToolRegistry
 from llmos_workers.kernel import keys as redis_keys
 from llmos_workers.kernel.workspace import Workspace
 from llmos_workers.learning.outbox import REBUILD
@@ -30,9 +31,13 @@ def manager(state, workspace) -> TraceManager:
 
 @pytest.fixture
 def trace(manager):
-    manager.save_trace(make_trace(answer="First."))
+    steps = tuple(
+        step.model_copy(update={"tool_version": ToolRegistry.builtin().versions()["Write"]})
+        for step in make_trace().steps
+    )
+    manager.save_trace(make_trace(answer="First.", steps=steps))
     slot = Slot(name="file", type=SlotType.PATH, value="hello.py")
-    return manager.save_trace(make_trace(answer="Second.", slots=(slot,)))
+    return manager.save_trace(make_trace(answer="Second.", slots=(slot,), steps=steps))
 
 
 def edit(workspace, old, new):
@@ -82,10 +87,12 @@ def test_an_id_that_names_several_is_refused(run, manager, trace):
 def test_history_and_diff_tell_what_changed(run, manager, trace):
     lines = run("traces", "history", trace.trace_id, "--json").lines
     assert [(line["version"], line["now"]) for line in lines] == [(1, False), (2, True)]
-    changed = run("traces", "diff", trace.trace_id).out
+    ran = run("traces", "diff", trace.trace_id)
+    assert ran.code == 0, ran.err
+    changed = ran.out
     assert "-answer: First." in changed
     assert "+answer: Second." in changed
-    assert "signature" not in changed
+    assert "-signature" not in changed
     other = manager.save_trace(make_trace("Another"))
     assert "-goal_text: Write hello.py" in run("traces", "diff", trace.trace_id, other.trace_id).out
     back = run("traces", "diff", trace.trace_id, "--from", "2", "--to", "1", "--json").json
@@ -136,7 +143,9 @@ def test_verify_finds_what_is_wrong(run, manager, trace, workspace):
     project = workspace.project("default")
     (project.output / "in.txt").write_text("changed")
     recorded = FileDigest(path="in.txt", digest="ab" * 32, size=1)
-    stale = manager.save_trace(make_trace("Read it", inputs=(recorded,), outputs=(recorded,)))
+    stale = manager.save_trace(
+        make_trace("Read it", steps=trace.steps, inputs=(recorded,), outputs=(recorded,))
+    )
     ran = run("traces", "verify", "--json")
     verdicts = {line["trace_id"]: line for line in ran.lines}
     assert ran.code == 1

@@ -181,12 +181,14 @@ def test_the_matcher_finds_what_the_outbox_wrote(
     real.close()
 
 
-def test_an_order_to_rebuild_is_carried_out_once(state, manager, index, embedder) -> None:
+def test_an_order_to_rebuild_is_carried_out_once(
+    manager: TraceManager, state: redis.Redis, index: EdgeIndex
+) -> None:
     manager.save_trace(make_trace())
     outbox = IndexOutbox(state)
-    outbox.drain(index, embedder, manager)
+    outbox.drain(index, Hashed(), manager)
     index.clear()
     outbox.order_rebuild()
-    outbox.drain(index, embedder, manager)
+    outbox.drain(index, Hashed(), manager)
     assert index.count() == 1
     assert outbox.waiting() == 0
