@@ -11,6 +11,7 @@ from llmos_cli.options import json_option
 from llmos_cli.render import to_json
 from llmos_cli.traces_change import approve, pin, remove, restore, sync, unpin
 from llmos_cli.traces_find import find, projects_of
+from llmos_cli.traces_packs import export, import_
 from llmos_cli.traces_verify import verify
 from llmos_workers.client_connect import talking
 from llmos_workers.contracts.errors import NotThere
@@ -19,7 +20,7 @@ from llmos_workers.contracts.trace import ExecutionTrace
 
 @click.group()
 def traces() -> None:
-    """What has been learned: list, show, diff, history, verify; pin, rm, restore, approve, sync.
+    """What has been learned: list, show, pin, approve, export and more.
 
     A trace is named by its id or the beginning of it. Needs the workspace on this machine.
     """
@@ -139,5 +140,5 @@ def _previous(session: Session, trace: ExecutionTrace) -> ExecutionTrace:
     return history.read(older[-1])
 
 
-for command in (pin, unpin, remove, restore, approve, sync, verify):
+for command in (pin, unpin, remove, restore, approve, sync, verify, export, import_):
     traces.add_command(command)

@@ -153,6 +153,15 @@ class TraceManager:
                 continue
         raise DataError(f"trace {trace.trace_id} is being written by too many at once.")
 
+    def save_imported(self, trace: ExecutionTrace, *, vouched: bool) -> ExecutionTrace:
+        """Store a trace that came from elsewhere. Unless its maker is trusted it stays unsigned,
+        and waits for ``approve``. Raises as save_trace does.
+        """
+        standing = Standing.UNCHECKED if vouched else Standing.UNSIGNED
+        return self.save_trace(
+            trace.model_copy(update={"signature": "", "approved_by": "", "standing": standing})
+        )
+
     def add_alias(self, project: str, trace_id: str, text: str) -> bool:
         """Remember another wording of the trace's goal. False: no such trace, or known."""
 

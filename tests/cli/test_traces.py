@@ -170,3 +170,34 @@ def test_sync_reads_files_writes_counters_and_orders_an_index(
     assert orders.count(REBUILD) == 2
     (workspace.traces / "default" / "broken.md").write_text("no front matter")
     assert run("traces", "sync").code == 1
+
+
+def test_a_pack_goes_from_team_to_team(run, manager, trace, tmp_path, monkeypatch):
+    pack = tmp_path / "team.pack"
+    assert run("traces", "export", str(pack)).code == 0
+    assert run("traces", "export", "-", trace.trace_id).out.encode() == pack.read_bytes()
+    monkeypatch.setenv("LLMOS_WORKSPACE", str(tmp_path / "other"))
+    refused = run("traces", "import", str(pack), "--project", "shop")
+    assert (refused.code, manager.keys.own().key_id in refused.err) == (3, True)
+    waits = run("traces", "import", str(pack), "--project", "shop", "--unapproved", "--json").json
+    assert (waits["stored"], waits["approved"]) == (1, False)
+    assert run("traces", "list", "--project", "shop", "--json").json["standing"] == "unsigned"
+    told = run("traces", "import", str(pack), "--project", "mine", "--trust")
+    assert (told.code, "1 traces stored" in told.out) == (0, True)
+    listed = run("traces", "list", "--project", "mine", "--json").json
+    assert set(listed["marks"]) == {"unproved", "imported"}
+    assert run("traces", "import", str(pack), "--project", "mine", "--json").json["known"] == 1
+    again = run("traces", "import", str(pack), "--project", "mine", "--replace", "--json").json
+    assert again["stored"] == 1
+    assert run("traces", "list", "--project", "mine", "--json").json["version"] == 2
+
+
+def test_packs_that_were_changed_or_are_none_store_nothing(run, manager, trace, tmp_path):
+    pack = tmp_path / "team.pack"
+    run("traces", "export", str(pack))
+    pack.write_bytes(pack.read_bytes().replace(b"Second.", b"Third.."))
+    assert run("traces", "import", str(pack), "--project", "shop").code != 0
+    assert run("traces", "import", str(tmp_path)).code == 2
+    assert run("traces", "import", str(tmp_path / "none")).code == 2
+    assert run("traces", "import", str(pack), "--project", "../x").code == 2
+    assert manager.list("shop") == []
