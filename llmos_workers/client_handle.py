@@ -78,9 +78,8 @@ class GoalHandle:
         """
         line = self._line
         with talking(line.place, f"cancelling goal {self._id}"):
-            before = line.goals.get(self._id)
-            state = line.goals.request_cancel(self._id)
-        if before.state.waiting and state.final:
+            state, before = line.goals.stop(self._id)
+        if before is not None and before.state.waiting:
             # No message is under way that would give Celery the result: let a worker report it.
             line.queue([before])
         return state

@@ -122,8 +122,8 @@ def create_chunk(
 
 def cancel(
     client: redis.Redis, goal_id: str, now: float, *, retention_s: int
-) -> tuple[GoalState, bool]:
-    """Ask a goal to stop: (state after it, whether it ended here). See GoalStore.request_cancel."""
+) -> tuple[GoalState, GoalRecord | None]:
+    """Ask a goal to stop: (state after it, what it was if it ended here). See GoalStore.stop."""
     name = keys.goal(goal_id)
     while True:
         with client.pipeline() as pipe:
@@ -134,7 +134,7 @@ def cancel(
                     raise not_found(goal_id)
                 record = read_record(goal_id, fields)
                 if record.state.final:
-                    return record.state, False
+                    return record.state, None
                 pipe.multi()
                 pipe.hset(name, "cancel", "1")
                 if record.state is not GoalState.RUNNING:
@@ -142,8 +142,9 @@ def cancel(
                 pipe.execute()
             except WatchError:
                 continue
-            running = record.state is GoalState.RUNNING
-            return (record.state if running else GoalState.CANCELLED), not running
+            if record.state is GoalState.RUNNING:
+                return record.state, None
+            return GoalState.CANCELLED, record
 
 
 def not_found(goal_id: str) -> GoalNotFound:
@@ -227,6 +228,7 @@ def _end(
     pipe.hset(name, mapping=_invariant(changed))
     pipe.zrem(keys.goals_in_state(record.state), goal_id)
     pipe.zadd(keys.goals_in_state(GoalState.CANCELLED), {goal_id: now})
+    pipe.zadd(keys.UNREPORTED, {goal_id: now})
     _record_state(pipe, goal_id, GoalState.CANCELLED, now)
     kept = [name, keys.goal_events(goal_id), keys.goal_journal(goal_id)]
     kept.append(keys.scope_budget(f"goal:{goal_id}"))

@@ -111,15 +111,24 @@ class GoalStore(GoalReads):
         return self.create(record)
 
     def request_cancel(self, goal_id: str) -> GoalState:
-        """Ask a goal to stop; the state after it.
+        """Ask a goal to stop; the state after it. See ``stop``."""
+        return self.stop(goal_id)[0]
 
-        A goal that no run holds becomes CANCELLED here and now, with its outcome; the caller
-        has to report it to Celery (result, chord part). A RUNNING one is flagged: its run sees
-        ``cancel_requested``, and cannot go into any waiting state any more. Finished goals
-        stay as they are. Raises GoalNotFound.
+    def stop(self, goal_id: str) -> tuple[GoalState, GoalRecord | None]:
+        """Ask a goal to stop: (the state after it, its record before if it ended here).
+
+        A goal that no run holds becomes CANCELLED here and now, with its outcome. Celery has to
+        be told (result, chord part) by a task that takes the goal's message: one that waited
+        has none, so the caller sends it; the recovery clock sends what got lost. A RUNNING one
+        is flagged: its run sees ``cancel_requested``, and cannot go into any waiting state any
+        more. Finished goals stay as they are. Raises GoalNotFound.
         """
         now = self._clock.now()
-        return goal_submit.cancel(self._redis, goal_id, now, retention_s=self._kept_s)[0]
+        return goal_submit.cancel(self._redis, goal_id, now, retention_s=self._kept_s)
+
+    def reported(self, goal_id: str) -> None:
+        """A task gives the stored outcome of a goal, which ended outside of a task, to Celery."""
+        self._redis.zrem(keys.UNREPORTED, goal_id)
 
     # -- workers: one script, under the fence --------------------------------------------------
 

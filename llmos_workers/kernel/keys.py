@@ -61,6 +61,9 @@ COUNTERS = f"{ROOT}:counters"
 DELAYED = f"{ROOT}:delayed"
 """zset goal_id -> due time: waiting goals that go on by themselves."""
 
+UNREPORTED = f"{ROOT}:unreported"
+"""zset goal_id -> time: goals that ended outside of a task; a task has to tell Celery."""
+
 FLIGHTS = f"{ROOT}:flights"
 """zset flight -> time: flights that goals wait for."""
 

@@ -145,6 +145,7 @@ class Recovery:
         """
         spent = cast(bytes | None, self._state.hget(_goal_budget(record.goal_id), "spent"))
         outcome = _dead_outcome(record, self._clock.now(), int(spent or 0))
+        self._state.zadd(keys.UNREPORTED, {record.goal_id: self._now()})
         try:
             stored = self._goals.finish(outcome, fence=None)
         except (GoalStateError, GoalNotFound) as error:
@@ -176,10 +177,34 @@ class Recovery:
             if code == b"ok"
         ]
         wire.publish(self._broker, lost)
+        self._report_again([goal_id for goal_id, _ in suspects])
         self._sweep.handled([goal_id for goal_id, _ in suspects])
         if lost:
             log.warning("%d goals without a message are sent again", len(lost))
         return len(lost)
+
+    def _report_again(self, goal_ids: Sequence[str]) -> None:
+        """Send the messages of those that ended outside of a task and were not reported."""
+        times = self._state.zmscore(keys.UNREPORTED, list(goal_ids))
+        before = self._now() - self._grace_s
+        late = [
+            goal_id
+            for goal_id, ended in zip(goal_ids, times, strict=True)
+            if ended is not None and ended <= before
+        ]
+        if not late:
+            return
+        found = dict(zip(late, self._goals.get_many(late), strict=True))
+        ended = [record for record in found.values() if record and record.state.final]
+        known = {record.goal_id for record in ended}
+        with self._state.pipeline() as pipe:
+            for goal_id in late:
+                if goal_id in known:
+                    pipe.zadd(keys.UNREPORTED, {goal_id: self._clock.now()}, xx=True)
+                else:
+                    pipe.zrem(keys.UNREPORTED, goal_id)
+            pipe.execute()
+        wire.publish(self._broker, ended)
 
     def _change(
         self, op: str, goal_id: str, why: str, args: Sequence[scripts.Argument]

@@ -1,4 +1,5 @@
-"""The search for goals that wait for a message which is nowhere any more.
+"""The search for goals that need a message which is nowhere any more: to go on, or, ended outside
+of a task, to tell Celery so.
 
 Exact and cheap: the goals that have waited for longer than the grace are copied aside as
 suspects, inside of Redis; then every message of the broker is looked at once, a window at a
@@ -34,7 +35,7 @@ ABANDONED_SECS = 30
 WAITS_FOR_MESSAGE = (GoalState.ACCEPTED, GoalState.DISPATCHED)
 
 Suspects = list[tuple[str, float]]
-"""Goal id and the time of entering its state."""
+"""Goal id and the time of entering its state, or of its end."""
 
 
 @dataclass(frozen=True)
@@ -88,16 +89,17 @@ class Sweep:
             return False
         seconds, micros = self.state.time()
         before = seconds + micros / 1e6 - self.grace_s
-        mine, more = keys.RECOVERY_SUSPECTS, f"{keys.RECOVERY_SUSPECTS}:more"
+        mine = keys.RECOVERY_SUSPECTS
+        sources = [*map(keys.goals_in_state, WAITS_FOR_MESSAGE), keys.UNREPORTED]
+        parts = {f"{mine}:{number}": source for number, source in enumerate(sources)}
         with self.state.pipeline() as pipe:
-            for into, state in zip((mine, more), WAITS_FOR_MESSAGE, strict=True):
-                source = keys.goals_in_state(state)
+            for into, source in parts.items():
                 pipe.zrangestore(into, source, "-inf", before, byscore=True)
-            pipe.zunionstore(mine, [mine, more])
-            pipe.delete(more)
             # Queues that are always long are not searched all the time.
             pipe.set(keys.RECOVERY_PAUSE, "1", px=max(1, int(self.grace_s * 500)))
-            suspects = pipe.execute()[2]
+            pipe.zunionstore(mine, list(parts))
+            pipe.delete(*parts)
+            suspects = pipe.execute()[-2]
         if suspects:
             self._keep(0, 0)
         return bool(suspects)

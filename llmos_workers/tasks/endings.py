@@ -33,10 +33,12 @@ def unrecorded(task: Task, error: UsageError) -> Outcome:
 
 
 def stored(runtime: Runtime, goal_id: str) -> Outcome:
-    """The outcome of a goal that has ended."""
+    """The outcome of a goal that has ended, perhaps outside of any task, for Celery."""
     outcome = runtime.goals.outcome(goal_id)
     if outcome is None:
         raise RuntimeError(f"goal {goal_id} is final but has no outcome")
+    runtime.goals.reported(goal_id)
+    runtime.flights.land(outcome)
     return outcome
 
 

@@ -119,8 +119,7 @@ def receive(
     try:
         record = _record(task, runtime, payload, args)
         if record.outcome is not None:
-            runtime.flights.land(record.outcome)  # one that ended outside of a task
-            return as_json(record.outcome)
+            return as_json(stored(runtime, record.goal_id))
         if record.goal_id != task.request.id:  # the same idempotency key: that goal's outcome
             raise _later(task, 1.0)
         if _held(record, runtime):

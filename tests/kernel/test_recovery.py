@@ -349,3 +349,32 @@ def test_one_process_at_a_time_and_the_next_soon_after_it_dies(system: System) -
     assert 0 < system.state.pttl(keys.RECOVERY_LOCK) <= 1000
     system.state.delete(keys.RECOVERY_LOCK)  # as if it expired
     assert other.tick() == NOTHING
+
+
+@pytest.mark.parametrize("before", [S.ACCEPTED, S.PARKED])
+def test_a_goal_cancelled_outside_of_a_task_is_reported_even_if_its_message_is_lost(system, before):
+    (record,) = system.submit()
+    if before is not S.ACCEPTED:
+        system.goals.transition(record.goal_id, before)
+    system.broker.flushdb()
+    system.goals.request_cancel(record.goal_id)
+    assert system.search().lost == 0, "not before the grace is over"
+    assert system.queued() == []
+    past = system.state.time()[0] - 2 * GRACE
+    system.state.zadd(keys.UNREPORTED, {record.goal_id: past})
+    system.search()
+    assert system.queued() == [record.goal_id]
+    system.state.zadd(keys.UNREPORTED, {record.goal_id: past})
+    system.search()
+    assert system.queued() == [record.goal_id], "its message is there"
+    system.goals.reported(record.goal_id)
+    assert not system.state.exists(keys.UNREPORTED)
+
+
+def test_what_was_forgotten_or_lives_needs_no_report(system):
+    (live,) = system.submit()
+    system.broker.flushdb()
+    past = system.state.time()[0] - 2 * GRACE
+    system.state.zadd(keys.UNREPORTED, {"forgotten": past, live.goal_id: past})
+    system.search()
+    assert not system.state.exists(keys.UNREPORTED)

@@ -45,6 +45,7 @@ def goal(self: Any, goal: str = "", **_: Any) -> Any:
         try:
             lease, record = goals.acquire(self.request.id, owner=str(os.getpid()), ttl_s=ttl)
         except GoalFinished:
+            goals.reported(self.request.id)
             return goals.get(self.request.id).outcome.model_dump(mode="json")
         except LeaseHeld as held:
             raise self.retry(countdown=held.remaining + 0.1) from held

@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from llmos_workers.client import LLMOS
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.embedded.local import LocalSystem
+from tests.spine.plain import PlainApp, bare_python
+from tests.support.wait import wait_until
 
 _numbers = itertools.count()
 
@@ -57,3 +60,34 @@ def served(system: LocalSystem) -> Callable[[], int]:
     assert system.rehearsal is not None
     log = system.rehearsal.log
     return lambda: len(log.entries())
+
+
+@pytest.fixture(scope="session")
+def app(request, system, tmp_path_factory) -> PlainApp:
+    """The plain app on the system's server, by its broker and result databases."""
+    python = bare_python(request.config.cache.mkdir("bare-venv"))
+    return PlainApp(python, tmp_path_factory.mktemp("plain"), system.config.redis.url)
+
+
+@pytest.fixture(scope="session")
+def results(system) -> Iterator[redis.Redis]:
+    """A client of the result database."""
+    with redis.Redis.from_url(f"{system.config.redis.url}/1") as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def own_worker(app, results) -> Iterator[None]:
+    """The plain app's own worker."""
+    worker = app.worker()
+    try:
+        log = app.folder / "worker.log"
+        wait_until(
+            lambda: b"ready." in log.read_bytes() or worker.poll() is not None,
+            what="the plain worker is ready",
+        )
+        assert worker.poll() is None, log.read_text()
+        yield
+    finally:
+        worker.kill()
+        worker.wait()

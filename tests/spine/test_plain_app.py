@@ -5,13 +5,10 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
 
-from tests.spine.plain import PlainApp, bare_python
 from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process
@@ -19,37 +16,6 @@ pytestmark = pytest.mark.process
 HAIKU = "Write a haiku about queues"
 NO_SKILL = "Negotiate peace between two fictional planets"
 KEY = "sk-ant-api03-" + "Zx9" * 12
-
-
-@pytest.fixture(scope="module")
-def app(request, system, tmp_path_factory) -> PlainApp:
-    """The plain app on the system's server, by its broker and result databases."""
-    python = bare_python(request.config.cache.mkdir("bare-venv"))
-    return PlainApp(python, tmp_path_factory.mktemp("plain"), system.config.redis.url)
-
-
-@pytest.fixture(scope="module")
-def results(system) -> Iterator[redis.Redis]:
-    """A client of the result database."""
-    with redis.Redis.from_url(f"{system.config.redis.url}/1") as client:
-        yield client
-
-
-@pytest.fixture(scope="module")
-def own_worker(app, results) -> Iterator[None]:
-    """The plain app's own worker."""
-    worker = app.worker()
-    try:
-        log = app.folder / "worker.log"
-        wait_until(
-            lambda: b"ready." in log.read_bytes() or worker.poll() is not None,
-            what="the plain worker is ready",
-        )
-        assert worker.poll() is None, log.read_text()
-        yield
-    finally:
-        worker.kill()
-        worker.wait()
 
 
 def test_the_environment_has_nothing_of_llmos(app):
