@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from contextlib import contextmanager
 
 import pytest
 
@@ -26,6 +27,17 @@ def holding(system):
     yield
     system.rehearsal.faults.release()
     system.rehearsal.faults.clear()
+
+
+@contextmanager
+def thinking_stopped(system):
+    """Nobody learns inside of the block."""
+    (pid,) = [pid for name, pid in system.stack.workers.items() if name.startswith("llm")]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def modes(outcomes):
@@ -94,9 +106,11 @@ def test_whoever_asks_for_a_model_does_not_wait(llmos, system, project):
     assert first.result(TIMEOUT).ok
 
 
-def test_after_a_failure_one_goes_on_and_after_a_few_all_are_told(llmos, project, served):
+def test_after_a_failure_one_goes_on_and_after_a_few_all_are_told(llmos, system, project, served):
     before = served()
-    handles = llmos.submit_many([NO_SKILL] * 12, project=project)
+    with thinking_stopped(system):
+        handles = llmos.submit_many([NO_SKILL] * 12, project=project)
+        wait_until(lambda: len(waiting(handles)) == 11, what="all but one wait")
     outcomes = [h.result(TIMEOUT) for h in handles]
     assert {o.status for o in outcomes} == {"FAILED"}
     told = [o for o in outcomes if o.error.message.startswith("not tried")]
@@ -105,8 +119,11 @@ def test_after_a_failure_one_goes_on_and_after_a_few_all_are_told(llmos, project
     assert served() - before == sum(o.llm_calls for o in outcomes)
 
 
-def test_a_budget_that_does_not_suffice_is_tried_by_few(llmos, project):
-    handles = llmos.submit_many(["Write a haiku about gold"] * 12, project=project, budget_usd=1e-6)
+def test_a_budget_that_does_not_suffice_is_tried_by_few(llmos, system, project):
+    with thinking_stopped(system):
+        texts = ["Write a haiku about gold"] * 12
+        handles = llmos.submit_many(texts, project=project, budget_usd=1e-6)
+        wait_until(lambda: len(waiting(handles)) == 11, what="all but one wait")
     outcomes = [h.result(TIMEOUT) for h in handles]
     assert {(o.status, o.error.kind) for o in outcomes} == {("REJECTED", "BudgetExceeded")}
     assert sum(o.error.message.startswith("not tried") for o in outcomes) == 9

@@ -13,6 +13,7 @@ from llmos_workers.contracts.goal import GoalState
 from llmos_workers.contracts.state import TriggerType
 from llmos_workers.kernel import keys
 from llmos_workers.kernel.admission import Admission
+from llmos_workers.kernel.rates import Limits, ModelRates
 from llmos_workers.sentience.manager import SentienceManager
 from tests.support.wait import wait_until
 
@@ -86,7 +87,7 @@ def test_members_that_waited_in_every_way_join_their_chord_once(
 ):
     held = hold_a_learner_and_a_turn(llmos, system, project)
     worry(llmos, f"{project}-w")
-    system.rehearsal.faults.next("rate_limit:30")
+    ModelRates(llmos.redis, Limits()).cool_down(MODEL, 60)
     goals = [{"goal": text, "project": f"{project}-{of}"} for of, text, _ in MEMBERS.values()]
     asked = {"goals": goals, "counter": f"joined-{project}", "queue": "plain"}
     with ThreadPoolExecutor(1) as pool:
