@@ -72,6 +72,8 @@ def _advice(refusal: str) -> str:
     """What helps against a refusal that Redis words with a leading code."""
     advice = {
         "NOPERM": "Give the user of redis.url plain commands on the keys llmos:* and the queues.",
+        "SCRIPTS": "Use a Redis user that may run scripts (EVALSHA, SCRIPT LOAD), as workers and "
+        "those who answer approvals do: a producer's may not.",
         "NOAUTH": "Put user and password into redis.url.",
         "OOM": "Give Redis more memory; llmos doctor checks its settings.",
         "MISCONF": "Redis cannot write its disk: free space there.",
@@ -80,5 +82,5 @@ def _advice(refusal: str) -> str:
     }
     lowered = refusal.lower()
     if "no permissions" in lowered:
-        return advice["NOPERM"]
+        return advice["SCRIPTS" if "'eval" in lowered or "'script" in lowered else "NOPERM"]
     return next((fix for code, fix in advice.items() if refusal.startswith(code)), "")

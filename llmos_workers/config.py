@@ -208,6 +208,8 @@ class RedisConfig(Contract):
     result_db: int = Field(default=1, ge=0)
     state_db: int = Field(default=2, ge=0)
     visibility_timeout_secs: int = Field(default=90, ge=3)
+    """Seconds until the broker gives a dead worker's message to another one. Only the second net:
+    the recovery clock takes a goal back when its lease (``kernel.lease_secs``) is over."""
     connect_timeout_secs: float = Field(default=5.0, gt=0)
 
 
