@@ -77,7 +77,7 @@ def test_a_producer_needs_no_scripts_and_no_admin_rights(plain_user, redis_serve
         assert len(llmos.submit_many(["a", "b"])) == 2
         assert llmos.submit("hang on", deadline=None).cancel() is not None
         assert llmos.list()
-        with pytest.raises(BrokerUnavailable, match="refused a command.*may run scripts"):
+        with pytest.raises(BrokerUnavailable, match=r"refused a command.*may run scripts"):
             run_a_script(llmos)
 
 
