@@ -19,11 +19,11 @@ import numpy as np
 from llmos_workers.learning.matching.compare import compare
 from llmos_workers.learning.matching.embedder import Embedder, bundled_embedder
 from llmos_workers.learning.matching.features import FEATURES, as_vector
-from llmos_workers.learning.matching.model import MODEL_PATH, Matrix, Model, fit
+from llmos_workers.learning.matching.model import GREY, MODEL_PATH, Matrix, Model, fit
 
 THRESHOLD = 0.92
 FOLDS = 5
-_UNFITTED = Model(dict.fromkeys(FEATURES, 0.0), 0.0)
+_UNFITTED = Model(0.5, dict.fromkeys(GREY, 0.0), 0.0)
 
 
 @dataclass(frozen=True)

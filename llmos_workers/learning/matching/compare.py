@@ -27,10 +27,6 @@ MAX_TOKENS = 300
 """Longer goals are followed only if they are exactly equal."""
 
 
-DOUBT_CAP = 0.9
-"""Largest confidence of a pair with an objection: below every threshold of following."""
-
-
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """What came of holding a query against a reference."""
@@ -76,7 +72,7 @@ def compare(
         vectors = Vectors(cosine)
     found = evidence(sides, vectors, lex)
     return Comparison(
-        confidence=_confidence(found, model or shipped_model()),
+        confidence=(model or shipped_model()).probability(found),
         features=found,
         agreed=tuple(dict.fromkeys(one.text for one, _ in alignment.pairs)),
         differed=_differences(found, sides.left_reference, sides.left_query),
@@ -96,12 +92,6 @@ def _misleads(
     """
     exchanged = {t.kind for t in left_reference} & {t.kind for t in left_query} & _OTHER_JOB
     return bool(exchanged or found["role_conflict"] or found["contrary"])
-
-
-def _confidence(found: dict[str, float], model: Model) -> float:
-    """The fitted probability; whatever the weights, no evidence outweighs an objection."""
-    fitted = model.probability(found)
-    return min(fitted, DOUBT_CAP) if found["doubt"] or found["plural"] else fitted
 
 
 _SPOKEN_ELSEWHERE = frozenset(

@@ -1,11 +1,13 @@
 """Evidence for and against "the query asks for what the reference asked", as numbers.
 
-Each feature counts one kind of disagreement; only ``cosine`` and ``clean`` speak for the pair.
+Each feature counts one kind of disagreement; cosine, overlap and containment say how alike the
+two are, and ``clean`` that nothing disagrees.
 The meaning of each name stands in FEATURES.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -22,6 +24,8 @@ from llmos_workers.learning.matching.tokens import ANCHORS, CLOSED, Kind, Token
 
 FEATURES: dict[str, str] = {
     "cosine": "cosine of the two goals",
+    "overlap": "share of all words that both goals have, as written",
+    "containment": "the same, of the shorter goal's words",
     "anchor_missing": "values of the reference that the query lacks",
     "anchor_added": "values only the query has",
     "negation": "negations without a counterpart",
@@ -95,6 +99,7 @@ def evidence(sides: Sides, vectors: Vectors, lex: Lexicon) -> dict[str, float]:
     """The value of every feature."""
     found = dict.fromkeys(FEATURES, 0.0)
     found["cosine"] = vectors.cosine
+    found["overlap"], found["containment"] = _shared_words(sides.reference.text, sides.query.text)
     found["slips"] = float(sides.alignment.slips)
     _count_left(found, sides)
     paired = {token for pair in sides.alignment.pairs for token in pair}
@@ -116,6 +121,16 @@ def evidence(sides: Sides, vectors: Vectors, lex: Lexicon) -> dict[str, float]:
     found["doubt"] = float(doubt)
     found["clean"] = float(not doubt and found["mass_added"] + found["mass_missing"] == 0)
     return found
+
+
+_RE_WRITTEN = re.compile(r"[\w./-]+")
+
+
+def _shared_words(one: str, other: str) -> tuple[float, float]:
+    """Words in common over all words, and over those of the shorter text; 0 without any."""
+    mine, theirs = (set(_RE_WRITTEN.findall(text.lower())) for text in (one, other))
+    both = len(mine & theirs)
+    return both / max(len(mine | theirs), 1), both / max(min(len(mine), len(theirs)), 1)
 
 
 def as_vector(found: dict[str, float]) -> NDArray[np.float64]:

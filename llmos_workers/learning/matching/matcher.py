@@ -20,7 +20,7 @@ from llmos_workers.learning.matching.model import Model
 from llmos_workers.learning.matching.parse import parse
 from llmos_workers.learning.signature import goal_signature, normalize_goal
 
-OBJECTION_FLOOR = 0.15
+OBJECTION_FLOOR = 0.1
 """A stored rewording counts only if the trace's own goal is at least this likely too."""
 REFERENCES_PER_TRACE = 4
 """On average; how many index hits are asked for beyond one per candidate."""

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llmos_workers.learning.matching.compare import DOUBT_CAP, MAX_TOKENS, compare
+from llmos_workers.learning.matching.compare import MAX_TOKENS, compare
 from llmos_workers.learning.matching.embedder import Embedding, MiniLMEmbedder, bundled_embedder
+from llmos_workers.learning.matching.model import DOUBT_CAP, GREY, Model
 
 FOLLOW = 0.92
 CALCULATORS = (
@@ -165,9 +166,6 @@ def test_goals_too_long_to_read_closely_are_never_followed(embedder: MiniLMEmbed
 
 
 def test_no_weights_outweigh_an_objection(embedder: MiniLMEmbedder) -> None:
-    from llmos_workers.learning.matching.features import FEATURES
-    from llmos_workers.learning.matching.model import Model
-
-    sure = Model(dict.fromkeys(FEATURES, 0.0), 50.0)
+    sure = Model(1.0, dict.fromkeys(GREY, 0.0), 50.0)
     held = compare("encrypt a.zip", "decrypt a.zip", embedder.embed, model=sure)
     assert held.confidence <= DOUBT_CAP < FOLLOW

@@ -4,32 +4,67 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from bench.matching import calibration_error, slots_for, upper95
 from llmos_workers.contracts.errors import DataError
 from llmos_workers.learning.matching.features import FEATURES, HARD, STRONG
 from llmos_workers.learning.matching.lexicon import lexicon
-from llmos_workers.learning.matching.model import FOR, fit, read_model, shipped_model
+from llmos_workers.learning.matching.model import (
+    DOUBT_CAP,
+    STRANGER,
+    fit,
+    read_model,
+    shipped_model,
+)
 from llmos_workers.learning.matching.typos import edit_distance
 
 
-def test_shipped_weights_speak_for_a_pair_only_where_they_may() -> None:
-    for name, weight in shipped_model().weights.items():
-        assert weight >= 0 if name in FOR else weight <= 0
+def evidence(**given: float) -> dict[str, float]:
+    return dict.fromkeys(FEATURES, 0.0) | given
 
 
-def test_fitting_keeps_the_signs_even_against_the_data() -> None:
+LOOKS = st.floats(0, 1)
+
+
+@given(LOOKS, LOOKS, LOOKS, st.sampled_from(["doubt", "plural", "mass_added"]))
+def test_only_a_clean_pair_comes_near_following(
+    cosine: float, overlap: float, containment: float, objection: str
+) -> None:
+    looks = {"cosine": cosine, "overlap": overlap, "containment": containment}
+    clean = float(objection != "mass_added")
+    found = evidence(**looks, **{objection: 1.0}, clean=clean)
+    assert shipped_model().probability(found) <= DOUBT_CAP
+    assert shipped_model().probability(evidence(**looks, clean=1.0)) > 0.95
+
+
+def test_a_look_alike_is_told_from_a_rewording_by_how_much_is_repeated() -> None:
+    repeated = evidence(cosine=0.9, overlap=0.9, containment=0.9, doubt=1.0)
+    reworded = evidence(cosine=0.9, overlap=0.2, containment=0.3, doubt=1.0)
+    unrelated = evidence(cosine=0.1, doubt=1.0)
+    shipped = shipped_model().probability
+    assert shipped(unrelated) < 0.02
+    assert shipped(repeated) < 0.1 < 0.3 < shipped(reworded)
+
+
+def test_fitting_finds_the_share_that_is_right_and_repeats_itself() -> None:
     rng = np.random.default_rng(1)
-    rows = rng.random((200, len(FEATURES)))
-    labels = (rows[:, list(FEATURES).index("negation")] > 0.5).astype(float)
-    model = fit(rows, labels, steps=300)
-    assert model.weights["negation"] == 0.0
-    assert fit(rows, labels, steps=300) == model
+    rows = np.zeros((900, len(FEATURES)))
+    rows[:, list(FEATURES).index("cosine")] = rng.random(900)
+    rows[:100, list(FEATURES).index("clean")] = 1.0
+    labels = (rng.random(900) < 0.2).astype(float)
+    labels[:100] = 1.0
+    model = fit(rows, labels)
+    assert model.clean == 1.0
+    grey = model.probability(evidence(cosine=0.5))
+    assert 0.2 < grey < 0.2 * STRANGER
+    assert fit(rows, labels) == model
 
 
 def test_weights_of_other_features_are_refused() -> None:
     with pytest.raises(DataError, match="another version"):
-        read_model(json.dumps({"bias": 0, "weights": {"cosine": 1}}))
+        read_model(json.dumps({"clean": 1, "bias": 0, "weights": {"cosine": 1}}))
     shipped = shipped_model()
     assert read_model(shipped.to_json()) == shipped
 
