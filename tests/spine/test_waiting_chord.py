@@ -125,6 +125,23 @@ def test_members_that_waited_in_every_way_join_their_chord_once(
     wait_until(lambda: not llmos.redis.exists(keys.UNREPORTED), what="all are reported")
 
 
+@pytest.mark.usefixtures("own_worker")
+def test_the_callback_of_a_goal_that_waited_its_turn_runs_once(
+    app, results, llmos, system, project
+):
+    held = hold_a_learner_and_a_turn(llmos, system, project)
+    goal = {"goal": "Write a haiku about links", "project": f"{project}-p"}
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(app.call, "linked", {"goal": goal, "counter": f"l-{project}"})
+        parked = GoalState.PARKED
+        wait_until(lambda: llmos.list(project=goal["project"], state=parked), what="it waits")
+        system.rehearsal.faults.release()
+        assert answer.result(TIMEOUT)["status"] == "SUCCEEDED"
+    assert all(h.result(TIMEOUT).ok for h in held)
+    wait_until(lambda: results.llen(f"l-{project}"), what="the callback ran")
+    assert results.lrange(f"l-{project}", 0, -1) == [b"SUCCEEDED"]
+
+
 def found(llmos, held, project):
     """The members' handles by name, once all are there."""
     there = {}
