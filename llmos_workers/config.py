@@ -89,6 +89,14 @@ class LearningConfig(Contract):
     perturb_timeout_secs: float = Field(default=5.0, ge=0)
     """How long its inputs and slots may be perturbed; what was not tried counts as a
     dependency, and a slot that was not tried may not vary."""
+    notes: bool = True
+    """Whether the model that solved a goal is asked once what of it may vary: slots, other
+    wordings, hidden parameters."""
+    notes_model: str | None = None
+    """Model that is asked; None: the one that solved the goal."""
+    notes_share: float = Field(default=0.2, ge=0)
+    """Largest part of the run's own cost that the notes may be expected to cost; where they would
+    cost more, nobody is asked."""
 
 
 class SDKConfig(Contract):

@@ -50,6 +50,7 @@ from llmos_workers.sentience.valence import energy_setpoint
 
 if TYPE_CHECKING:
     from llmos_workers.execution.agent import AgentLoop
+    from llmos_workers.execution.llm import ModelGateway
     from llmos_workers.execution.sandbox import Sandbox
     from llmos_workers.flow.run import Run
     from llmos_workers.learning.index_contract import TraceIndex
@@ -211,9 +212,8 @@ class Runtime:
         return ToolGate(self.tools, HookChain.from_config(self.config, budget), self.clock)
 
     @cached_property
-    def agent_loop(self) -> AgentLoop:
-        """Model and tools taking turns."""
-        from llmos_workers.execution.agent import AgentLoop
+    def gateway(self) -> ModelGateway:
+        """The way to the model."""
         from llmos_workers.execution.llm import ModelGateway
 
         sdk, kernel = self.config.sdk, self.config.kernel
@@ -221,10 +221,14 @@ class Runtime:
             longest = min(sdk.timeout_secs, kernel.watchdog_timeout_secs)
             sdk = sdk.model_copy(update={"timeout_secs": longest})
         rates = ModelRates(self.redis, Limits.of(sdk))
-        gateway = ModelGateway(
-            sdk, self.economy, self.clock, rates=rates, on_breach=kernel.on_breach
-        )
-        return AgentLoop(gateway, self.gate, self.tools)
+        return ModelGateway(sdk, self.economy, self.clock, rates=rates, on_breach=kernel.on_breach)
+
+    @cached_property
+    def agent_loop(self) -> AgentLoop:
+        """Model and tools taking turns."""
+        from llmos_workers.execution.agent import AgentLoop
+
+        return AgentLoop(self.gateway, self.gate, self.tools)
 
     # learning
 

@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from llmos_workers.contracts.errors import BrokerUnavailable, GoalStateError, LLMOSError
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.execution.agent import AgentResult, AgentTask
+from llmos_workers.execution.llm_contracts import CallContext
+from llmos_workers.flow.notes import ask_for_notes
 from llmos_workers.flow.prove import Before, prove
 from llmos_workers.flow.run import Run
 from llmos_workers.kernel.clock import iso
 from llmos_workers.learning.distill import RunFacts, distill
+from llmos_workers.learning.notes import Notes
+from llmos_workers.learning.perturbation import forms_of
 
 log = logging.getLogger(__name__)
 
 
 def learn(
-    run: Run, task: AgentTask, result: AgentResult, before: Before, *, duration_s: float
+    run: Run,
+    task: AgentTask,
+    result: AgentResult,
+    before: Before,
+    context: CallContext,
+    *,
+    duration_s: float,
 ) -> ExecutionTrace | None:
     """Distil, prove and save the run; returns the trace, or None when there is nothing to keep.
 
@@ -41,21 +52,31 @@ def learn(
         usage=result.usage,
         duration_s=duration_s,
     )
-    trace = distill(
-        healed.goal_text if healed else run.record.text,
+    goal = healed.goal_text if healed else run.record.text
+    made = partial(
+        distill,
+        goal,
         result.steps,
         answer=result.text,
         specs=runtime.tools.all_specs(),
         facts=facts,
     )
-    if healed is not None:
-        trace = trace.model_copy(update={"trace_id": healed.trace_id})
+    trace = made()
     run.guards.keeper.check()
     try:
         if healed is None and _same_calls(run, trace):
             runtime.traces.add_alias(run.project, run.decision.trace_id or "", run.record.text)
             return None
-        trace = prove(run, trace, result.steps, before)
+        notes = _notes_of(healed) if healed else _notes(run, task, result, context, trace)
+        trace = made(
+            declared=notes.slots,
+            aliases=notes.paraphrases,
+            hidden=notes.hidden,
+            destructive=notes.destructive,
+        )
+        if healed is not None:
+            trace = trace.model_copy(update={"trace_id": healed.trace_id})
+        trace = _explained(prove(run, trace, result.steps, before))
         run.guards.keeper.check()
         return runtime.traces.save_trace(trace, lease=run.guards.keeper.lease)
     except (GoalStateError, BrokerUnavailable):
@@ -64,6 +85,31 @@ def learn(
         log.warning("goal %s: its trace could not be saved: %s", goal_id, error)
         runtime.notice(goal_id, f"done, but not learned: {error}")
         return None
+
+
+def _notes(
+    run: Run, task: AgentTask, result: AgentResult, context: CallContext, trace: ExecutionTrace
+) -> Notes:
+    """What the model says of its run; the call counts among those of the run."""
+    asked = ask_for_notes(
+        run, list(trace.steps), context, model=task.model, run_micro=result.cost_micro
+    )
+    result.llm_calls += asked.calls
+    result.usage = result.usage + asked.usage
+    return asked.notes
+
+
+def _notes_of(healed: ExecutionTrace) -> Notes:
+    """What was noted of the version before holds of the one that heals it, as far as it fits."""
+    declared = tuple(slot for slot in (*healed.slots, *healed.fixed) if slot.declared)
+    return Notes(slots=declared, hidden=healed.hidden, destructive=healed.destructive)
+
+
+def _explained(trace: ExecutionTrace) -> ExecutionTrace:
+    """Without the hidden parameters that were made from a value which is fixed anyway."""
+    forms = [form.lower() for slot in trace.fixed for form in forms_of(slot.value)]
+    open_ones = [h for h in trace.hidden if not any(form in h.lower() for form in forms)]
+    return trace.model_copy(update={"hidden": tuple(open_ones)})
 
 
 def _same_job(run: Run) -> ExecutionTrace | None:

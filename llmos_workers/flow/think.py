@@ -43,12 +43,13 @@ def think(run: Run) -> Outcome:
     started = runtime.clock.steady()
     fence = run.guards.keeper.lease.fence
     progress = Progress(runtime.goals, run.record.goal_id, fence=fence)
+    context = call_context(run, progress)
     result = runtime.agent_loop.run(
         task,
         runtime.gate_context(
             run, source="model", agent=task.agent, ask=asker(runtime.approvals, run)
         ),
-        call_context(run, progress),
+        context,
         journal=journal,
         doubt=doubter(runtime.approvals, run, runtime.config.execution.on_doubt),
         before_step=step_limits(run),
@@ -66,7 +67,7 @@ def think(run: Run) -> Outcome:
             _publish(run, result)
             if result.error is None:
                 saved_micro = _saved(run, experience, result)
-                learned = learn(run, task, result, before, duration_s=duration_s)
+                learned = learn(run, task, result, before, context, duration_s=duration_s)
         finally:
             before.discard()
     return make_outcome(

@@ -53,20 +53,21 @@ def distill(
     declared: Sequence[Slot] = (),
     aliases: Sequence[str] = (),
     hidden: Sequence[str] = (),
+    destructive: bool = False,
 ) -> ExecutionTrace:
     """The trace of a *successful* run (the caller knows; failed runs are not stored).
 
     ``specs`` are the tools as they were: a tool that is not among them cannot be vouched for.
     ``declared`` slots, ``aliases`` and ``hidden`` parameters are what the model said of its own
-    run; a hidden parameter (a constant that the goal never says) forbids following.
+    run; with a hidden parameter (a value that the goal never says and that would be another one
+    at other times) only the very wording of the goal is followed. ``destructive``: the model said
+    that it is.
     """
     facts = facts or RunFacts()
     tools = specs or {}
     transcript = [without_caches(step) for step in transcript]
     steps = _distilled(transcript, tools)
     doubts = _doubts(transcript, steps, tools, answer)
-    if hidden:
-        doubts.append(f"it holds values that the goal does not say: {', '.join(hidden)}")
     answer = _text(answer)
     outputs = outputs_of(steps)
     named = {slot.value.lower() for slot in declared}
@@ -91,7 +92,8 @@ def distill(
         learn_usage=facts.usage,
         learn_duration_s=facts.duration_s,
         proved=not doubts,
-        destructive=_destructive(steps, tools),
+        destructive=destructive or _destructive(steps, tools),
+        hidden=tuple(hidden),
         tainted=facts.tainted,
         output_summary=_summary(answer, [file.path for file in outputs]),
         error_notes="; ".join(doubts),

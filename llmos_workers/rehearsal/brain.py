@@ -8,6 +8,7 @@ from typing import Any
 
 from llmos_workers.contracts.rehearsal import FAILED_PREFIX, NO_SKILL_PREFIX, SIGNATURE
 from llmos_workers.rehearsal.goal_text import GoalText
+from llmos_workers.rehearsal.notes import asks_for_notes, notes_on
 from llmos_workers.rehearsal.protocol import blocks_of, canonical
 from llmos_workers.rehearsal.skills import Call, Family
 from llmos_workers.rehearsal.templates import Renderer, TemplateFailure
@@ -58,6 +59,8 @@ class Brain:
 
     def reply(self, request: dict[str, Any]) -> Reply:
         """The next message for a request; an answer that was cut off is gone on with."""
+        if asks_for_notes(request):
+            return self._notes(request)
         reply = self._reply(request)
         spoken = _history(request["messages"]).spoken
         if reply.stop_reason == "end_turn" and spoken:
@@ -79,6 +82,13 @@ class Brain:
             # What was read is not what the script takes it for, e.g. no JSON.
             said = f"{FAILED_PREFIX} the script cannot work with what it was given: {error}"
             return self._end(said, family.name, 0)
+
+    def _notes(self, request: dict[str, Any]) -> Reply:
+        """What may vary in a run of one of the scripts, as structured output."""
+        goal = goal_of(request["messages"])
+        text = notes_on(goal, _asked(request["messages"]), self.recognise, self._render)
+        known = self.recognise(goal)
+        return Reply([_text(text)], "end_turn", known[0].name if known else "")
 
     @staticmethod
     def _missing_tools(family: Family, request: dict[str, Any]) -> str:
@@ -173,10 +183,14 @@ class Brain:
         )
 
 
+def _asked(messages: list[dict[str, Any]]) -> str:
+    """The text of the first message."""
+    return "\n".join(b.get("text", "") for b in blocks_of(messages[0]) if b.get("type") == "text")
+
+
 def goal_of(messages: list[dict[str, Any]]) -> str:
     """The user's goal: what stands in the last ``<goal>`` tag of the first message, or all."""
-    texts = [b.get("text", "") for b in blocks_of(messages[0]) if b.get("type") == "text"]
-    text = "\n".join(texts)
+    text = _asked(messages)
     start, end = text.rfind("<goal>"), text.rfind("</goal>")
     return text[start + 6 : end].strip() if 0 <= start < end else text.strip()
 

@@ -104,6 +104,10 @@ class Family(_Data):
     """Longer templates, available to the script as ``texts.name``."""
     turns: tuple[Turn, ...] = ()
     answer: str
+    paraphrases: tuple[str, ...] = ()
+    """Other wordings of its goals, as templates: what it answers when asked for them."""
+    destructive: bool = False
+    """Whether its script removes what was there; said when asked."""
 
     @property
     def tools(self) -> tuple[str, ...]:

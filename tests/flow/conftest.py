@@ -23,7 +23,6 @@ from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.payload import make_options
 from llmos_workers.contracts.trace import ExecutionTrace
-from llmos_workers.execution.agent import AgentLoop
 from llmos_workers.execution.llm import ModelGateway
 from llmos_workers.flow.dispatch import Dispatcher
 from llmos_workers.flow.replay import Handover, replay
@@ -179,8 +178,9 @@ def flow(tmp_path, redis_server: str, state: redis.Redis, world: World, request)
         | changes
     )
     runtime = Runtime(config, redis=state, embedder=world.embedder)
-    gateway = ModelGateway(config.sdk, runtime.economy, runtime.clock, http_client=world.http)
-    runtime.agent_loop = AgentLoop(gateway, runtime.gate, runtime.tools)
+    runtime.gateway = ModelGateway(
+        config.sdk, runtime.economy, runtime.clock, http_client=world.http
+    )
     world.server.log.clear()
     world.server.faults.clear()
     world.server.cache = PromptCache()

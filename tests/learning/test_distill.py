@@ -188,8 +188,7 @@ def test_declared_slots_come_first_and_names_stay_apart() -> None:
 
 def test_hidden_parameters_and_taint_are_kept() -> None:
     trace = run(write("a", "1"), hidden=("port 8080",), facts=RunFacts(tainted=True))
-    assert not trace.proved
-    assert "port 8080" in trace.error_notes
+    assert trace.hidden == ("port 8080",)
     assert trace.tainted
 
 
