@@ -27,7 +27,8 @@ test-slow: setup
 test-redis: setup
 	@LLMOS_SERVER=redis-server $(BIN)/python -m pytest -m 'not slow' \
 	  tests/kernel tests/queue tests/tasks tests/spine \
-	  --ignore tests/spine/test_demo.py --ignore tests/spine/test_plain_app.py
+	  --ignore tests/spine/test_demo.py --ignore tests/spine/test_plain_app.py \
+	  --ignore tests/spine/test_bad_ends.py --ignore tests/spine/test_disk.py
 
 # Kills, stops and broker restarts under a real fleet; about two minutes.
 chaos: setup
