@@ -22,8 +22,8 @@ from llmos_workers.contracts.errors import InvalidGoal
     type=click.File("rb"),
     metavar="FILE",
     help="Goals as JSON lines: a text, or an object with 'goal' and options "
-    "(project, mode, agent, budget_usd, idempotency_key, metadata, priority, "
-    "deadline, dry_run, traceparent). '-' reads stdin.",
+    "(project, mode, agent, budget_usd, idempotency_key, concurrency_key, metadata, "
+    "priority, deadline, dry_run, traceparent). '-' reads stdin.",
 )
 @click.option("--project", help="Project whose folder and traces the goal uses (default: default).")
 @click.option(
@@ -35,6 +35,11 @@ from llmos_workers.contracts.errors import InvalidGoal
     "--idempotency-key",
     metavar="KEY",
     help="Submitting the same text again under this key gives the same goal.",
+)
+@click.option(
+    "--concurrency-key",
+    metavar="KEY",
+    help="Goals with the same key take turns (default: the project's name).",
 )
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Kept with the goal; repeat.")
 @click.option("--priority", type=int, metavar="1|2|3", help="1 goes first, 3 last (default: 2).")
@@ -109,6 +114,7 @@ def _options(said: dict[str, Any]) -> dict[str, Any]:
         "agent": said["agent"],
         "budget_usd": said["budget"],
         "idempotency_key": said["idempotency_key"],
+        "concurrency_key": said["concurrency_key"],
         "metadata": read_metadata(said["metadata"]),
         "priority": said["priority"],
         "deadline": read_deadline(said["deadline"]),

@@ -106,6 +106,7 @@ class LLMOS(Opinions):
         agent: str | None = None,
         budget_usd: float | str | None = None,
         idempotency_key: str | None = None,
+        concurrency_key: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         priority: int | None = None,
         deadline: Deadline | None = None,
@@ -115,7 +116,8 @@ class LLMOS(Opinions):
         """Hand one goal to the workers; returns as soon as it is recorded and queued.
 
         ``budget_usd``: most this goal may cost, in dollars. ``idempotency_key``: submitting
-        the same text again under it gives the same goal. ``priority``: 1 first, 2, 3 last.
+        the same text again under it gives the same goal. ``concurrency_key``: goals with the
+        same key take turns, by default those of a project. ``priority``: 1 first, 2, 3 last.
         ``deadline``: Unix seconds, a timedelta from now, or an aware datetime. ``dry_run``:
         decide and explain, run nothing. ``traceparent``: W3C trace context to carry along.
 
@@ -129,6 +131,7 @@ class LLMOS(Opinions):
             agent=agent,
             budget_usd=budget_usd,
             idempotency_key=idempotency_key,
+            concurrency_key=concurrency_key,
             metadata=None if metadata is None else dict(metadata),
             priority=priority,
             deadline=deadline,

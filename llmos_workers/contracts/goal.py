@@ -23,6 +23,7 @@ MAX_GOAL_CHARS = 32_768
 
 MAX_METADATA_BYTES = 16_384
 PROJECT_NAME = re.compile(r"[a-z0-9](?:[a-z0-9_-]{0,62}[a-z0-9])?")
+CONCURRENCY_KEY = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_.:/-]{0,98}[A-Za-z0-9])?")
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,200}")
 
 
@@ -133,6 +134,8 @@ class GoalOptions(Contract):
     budget_micro: Micro | None = None
     """Most this goal may cost, in micro-dollars; None: only the wider scopes limit it."""
     idempotency_key: str | None = None
+    concurrency_key: str | None = None
+    """Goals with the same key take turns with each other; None: the project's name is the key."""
     metadata: dict[str, Any] = Field(default_factory=dict)
     priority: int = Field(default=2, ge=1, le=3)
     """1 goes first, 3 last."""
@@ -177,6 +180,11 @@ class GoalRecord(Contract):
         """Project the goal belongs to."""
         return self.options.project
 
+    @property
+    def lane(self) -> str:
+        """The key under which it takes turns with others."""
+        return self.options.concurrency_key or self.options.project
+
 
 def check_goal_text(text: object) -> str:
     """Return the goal's text, stripped. Raises InvalidGoal."""
@@ -194,6 +202,17 @@ def check_goal_text(text: object) -> str:
         if unicodedata.category(char) in ("Cc", "Cs") and char not in "\t\n\r":
             raise InvalidGoal(f"the goal holds the control character U+{ord(char):04X}.")
     return clean
+
+
+def check_concurrency_key(key: object) -> str:
+    """Return a concurrency key. Raises InvalidOption."""
+    if not isinstance(key, str) or not CONCURRENCY_KEY.fullmatch(key):
+        raise InvalidOption(
+            f"concurrency key {key!r} is not allowed.",
+            fix="Use 1-100 letters, digits, '-', '_', '.', ':' or '/', starting and ending with "
+            "a letter or digit.",
+        )
+    return key
 
 
 def check_project_name(name: object) -> str:

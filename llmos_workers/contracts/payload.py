@@ -17,6 +17,7 @@ from llmos_workers.contracts.goal import (
     MAX_METADATA_BYTES,
     PAYLOAD_VERSION,
     GoalOptions,
+    check_concurrency_key,
     check_goal_text,
     check_project_name,
 )
@@ -24,8 +25,8 @@ from llmos_workers.contracts.modes import RequestedMode
 
 FIELDS = frozenset(
     {
-        "v", "goal", "project", "mode", "agent", "budget_usd", "idempotency_key", "metadata",
-        "priority", "deadline", "dry_run", "traceparent",
+        "v", "goal", "project", "mode", "agent", "budget_usd", "idempotency_key",
+        "concurrency_key", "metadata", "priority", "deadline", "dry_run", "traceparent",
     }
 )  # fmt: skip
 
@@ -37,6 +38,7 @@ def make_options(
     agent: object = None,
     budget_usd: object = None,
     idempotency_key: object = None,
+    concurrency_key: object = None,
     metadata: object = None,
     priority: object = 2,
     deadline: object = None,
@@ -58,6 +60,7 @@ def make_options(
         agent=agent,
         budget_micro=None if budget_usd is None else usd_to_micro(budget_usd, what="budget"),
         idempotency_key=_check_key(idempotency_key),
+        concurrency_key=None if concurrency_key is None else check_concurrency_key(concurrency_key),
         metadata=_check_metadata(metadata),
         priority=int(str(priority)),
         deadline=_check_deadline(deadline),

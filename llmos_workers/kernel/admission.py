@@ -1,5 +1,8 @@
 """Admission: so many goals of a project are under way at once, the others wait their turn.
 
+What is said here of a project holds for every concurrency key: goals that were submitted with
+one take turns under it, the others under their project's name.
+
 Decided where messages are taken, not where goals are submitted: submitting stays as thin as it
 is, and messages of plain Celery apps are treated alike. A worker that takes a message asks
 ``admit`` first, before anything that costs; a goal beyond its project's window is PARKED in an
@@ -27,7 +30,7 @@ from llmos_workers.contracts.goal import (
     GoalRecord,
     GoalState,
     TaskEnvelope,
-    check_project_name,
+    check_concurrency_key,
 )
 from llmos_workers.kernel import keys, scripts, wire
 from llmos_workers.kernel.goal_submit import not_found, state_event
@@ -63,15 +66,15 @@ class Admission:
         for admission to decide. Asking twice does no harm. Raises GoalNotFound.
         """
         place = record.options.priority * PRIORITY_WEIGHT + record.created_at
-        why = f"waits for its turn: enough goals of project {record.project} are under way"
+        why = f"waits for its turn: enough goals of {record.lane} are under way"
         event = state_event(GoalState.PARKED, {"reason": why})
         kept = "" if envelope is None else envelope.model_dump_json()
         args = (record.goal_id, repr(place), kept, event, uuid.uuid4().hex)
-        code, *room = self._run("admit", record.project, args)
+        code, *room = self._run("admit", record.lane, args)
         if code == b"missing":
             raise not_found(record.goal_id)
         if room and room[0]:  # around through the order, and to the end of the queue
-            wire.publish(self._broker, self._let_in(record.project))
+            wire.publish(self._broker, self._let_in(record.lane))
         return bool(code == b"go")
 
     def leave(self, goal_id: str, project: str) -> int:
@@ -94,7 +97,7 @@ class Admission:
 
     def set_window(self, project: str, window: int | None) -> None:
         """Give a project a window of its own; None: the system's. Raises InvalidOption."""
-        check_project_name(project)
+        check_concurrency_key(project)
         if window is None:
             self._redis.hdel(keys.ADMISSION_WINDOWS, project)
             return

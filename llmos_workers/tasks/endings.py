@@ -42,10 +42,10 @@ def stored(runtime: Runtime, goal_id: str) -> Outcome:
     return outcome
 
 
-def end(runtime: Runtime, outcome: Outcome, fence: int | None) -> Outcome:
+def end(runtime: Runtime, outcome: Outcome, fence: int | None, *, lane: str) -> Outcome:
     """Store the outcome (the first one wins) and tell the bus."""
     stored = runtime.goals.finish(outcome, fence=fence)
-    runtime.admission.leave(stored.goal_id, stored.project)
+    runtime.admission.leave(stored.goal_id, lane)
     if stored.mode is None or stored.mode.calls_model:
         runtime.flights.land(stored)
     topic = Topic.TASK_COMPLETE if stored.ok else Topic.TASK_FAILED
@@ -76,7 +76,7 @@ def end_badly(
     )
     if state is not GoalState.CANCELLED:
         log.info("goal %s %s: %s", record.goal_id, state.value, error.message)
-    return end(runtime, outcome, fence)
+    return end(runtime, outcome, fence, lane=record.lane)
 
 
 def end_by_fault(
@@ -95,7 +95,7 @@ def end_by_fault(
         cost_micro=runtime.spent_on(record.goal_id),
         error=info,
     )
-    return end(runtime, outcome, fence)
+    return end(runtime, outcome, fence, lane=record.lane)
 
 
 def dead(runtime: Runtime, record: GoalRecord, fence: int | None, *, starts: int) -> Outcome:
@@ -112,4 +112,4 @@ def dead(runtime: Runtime, record: GoalRecord, fence: int | None, *, starts: int
         cost_micro=runtime.spent_on(record.goal_id),
         error=info,
     )
-    return end(runtime, outcome, fence)
+    return end(runtime, outcome, fence, lane=record.lane)

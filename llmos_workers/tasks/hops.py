@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -56,6 +55,7 @@ from llmos_workers.tasks.endings import (
     stored,
     unrecorded,
 )
+from llmos_workers.tasks.leaving import give_back, left, wait_for_room, wait_for_yes
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +67,6 @@ LOST_REDIS = (redis.ConnectionError, redis.TimeoutError, BrokerUnavailable)
 
 PLAIN = (str, int, float)
 """Types of the custom headers that a message keeps when it is written anew."""
-
-UNKNOWN_WAIT_SECS = 5.0
-"""Pause after a rate limit that did not say how long."""
 
 _making = threading.Lock()
 
@@ -125,7 +122,7 @@ def receive(
         if _held(record, runtime):
             raise _later(task, (record.lease_until or 0.0) - runtime.clock.now())
         if not _admitted(task, runtime, record):
-            raise _left()
+            raise left()
         return _survived(task, process, record)
     except UsageError as error:
         return as_json(unrecorded(task, error))
@@ -163,7 +160,12 @@ def _dispatch(task: Task, process: Process, record: GoalRecord) -> dict[str, Any
     try:
         if record.flight_failed is not None:
             return as_json(
-                end(runtime, failed_with_others(runtime, record, record.flight_failed), None)
+                end(
+                    runtime,
+                    failed_with_others(runtime, record, record.flight_failed),
+                    None,
+                    lane=record.lane,
+                )
             )
         if record.fence and record.decision and record.decision.mode.calls_model:
             # A model is at work on it: what it said is journaled and holds for this decision.
@@ -177,8 +179,8 @@ def _dispatch(task: Task, process: Process, record: GoalRecord) -> dict[str, Any
                 decide=process.dispatcher.decide,
             )
             if boarded is None:
-                runtime.admission.leave(record.goal_id, record.project)
-                raise _left()
+                runtime.admission.leave(record.goal_id, record.lane)
+                raise left()
             decision = boarded
         if record.options.dry_run:
             return as_json(_finish_dry_run(process, record, decision))
@@ -319,13 +321,13 @@ def _staged(run: Run, work: Work) -> dict[str, Any] | Next:
     try:
         result = work(run)
     except RateLimited as error:
-        raise _wait_for_room(runtime, guards, error) from error
+        raise wait_for_room(runtime, guards, error) from error
     except ApprovalNeeded as error:
         if run.decision.mode is Mode.FOLLOWER:
             run.stage.discard()  # a replay begins again
-        raise _wait_for_yes(runtime, guards, error) from error
+        raise wait_for_yes(runtime, guards, error) from error
     except WorkerStopping as error:
-        raise _give_back(run, error) from error
+        raise give_back(run, error) from error
     except (LeaseLost, *LOST_REDIS):
         raise
     except BaseException:
@@ -334,7 +336,7 @@ def _staged(run: Run, work: Work) -> dict[str, Any] | Next:
     if isinstance(result, Handover):
         return _hand_over(runtime, result, guards.keeper.lease)
     run.stage.discard()
-    outcome = end(runtime, result, guards.keeper.lease.fence)
+    outcome = end(runtime, result, guards.keeper.lease.fence, lane=guards.record.lane)
     offer(run, outcome)
     return as_json(outcome)
 
@@ -352,44 +354,6 @@ def _hand_over(runtime: Runtime, handover: Handover, lease: Lease) -> Next:
         event={"mode": decision.mode.value, "reason": decision.reason},
     )
     return Next(decision)
-
-
-def _wait_for_room(runtime: Runtime, guards: RunGuards, error: RateLimited) -> BaseException:
-    """The endpoint has no room: the goal waits without a worker, and re-enters as this task."""
-    record, lease = guards.record, guards.keeper.lease
-    wait_s = error.retry_after if error.retry_after is not None else UNKNOWN_WAIT_SECS
-    due = runtime.clock.now() + wait_s * random.uniform(1.0, 1.25)
-    runtime.delayed.park(lease, state=GoalState.WAITING_RATE, due=due, reason=error.message)
-    runtime.admission.leave(record.goal_id, record.project)
-    return _left()
-
-
-def _wait_for_yes(runtime: Runtime, guards: RunGuards, error: ApprovalNeeded) -> BaseException:
-    """A person has to answer: the goal waits without a worker until then."""
-    record, lease = guards.record, guards.keeper.lease
-    runtime.delayed.park(
-        lease, state=GoalState.WAITING_APPROVAL, due=None, reason=f"{error.message} {error.fix}"
-    )
-    runtime.admission.leave(record.goal_id, record.project)
-    return _left()
-
-
-def _give_back(run: Run, error: WorkerStopping) -> BaseException:
-    """The worker stops: the goal goes back to its queue in the same message, journal and stage
-    wait for whoever goes on. A replay begins again, so its stage goes.
-    """
-    if run.decision.mode is Mode.FOLLOWER:
-        run.stage.discard()
-    run.runtime.delayed.give_back(run.guards.keeper.lease, reason=error.message)
-    log.info("goal %s: %s", run.record.goal_id, error.message)
-    back: BaseException = Reject(error.message, requeue=True)
-    return back
-
-
-def _left() -> BaseException:
-    """The task leaves without a result: the goal goes on as the same task later."""
-    left: BaseException = Ignore()
-    return left
 
 
 def _owner() -> str:

@@ -244,3 +244,18 @@ def test_never_more_than_the_window_and_nobody_is_left_behind(
         for project in ("a", "b"):
             assert sum(r.project == project for r in running) <= window
     assert all(goals.state(record.goal_id).final for record in every)
+
+
+def test_goals_with_the_same_key_take_turns_whatever_their_project(state, broker, goals):
+    gate = admission(state, broker, goals, window=100)
+    gate.set_window("printer", 1)
+    first, second = (
+        submit(goals, broker, 1, project=name, concurrency_key="printer")[0] for name in "ab"
+    )
+    (other,) = submit(goals, broker, 1, project="a")
+    assert [gate.admit(record) for record in (first, second, other)] == [True, False, True]
+    assert goals.state(second.goal_id) is GoalState.PARKED
+    end(goals, first.goal_id)
+    assert gate.leave(first.goal_id, first.lane) == 1
+    assert goals.state(second.goal_id) is GoalState.ACCEPTED
+    assert gate.admit(second)

@@ -1,0 +1,57 @@
+"""How a task leaves without a result: its goal goes on as the same task later, or elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import random
+
+from celery.exceptions import Ignore, Reject
+
+from llmos_workers.contracts.errors import ApprovalNeeded, RateLimited, WorkerStopping
+from llmos_workers.contracts.goal import GoalState
+from llmos_workers.contracts.modes import Mode
+from llmos_workers.flow.run import Run, RunGuards
+from llmos_workers.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+UNKNOWN_WAIT_SECS = 5.0
+"""Pause after a rate limit that did not say how long."""
+
+
+def wait_for_room(runtime: Runtime, guards: RunGuards, error: RateLimited) -> BaseException:
+    """The endpoint has no room: the goal waits without a worker, and re-enters as this task."""
+    record, lease = guards.record, guards.keeper.lease
+    wait_s = error.retry_after if error.retry_after is not None else UNKNOWN_WAIT_SECS
+    due = runtime.clock.now() + wait_s * random.uniform(1.0, 1.25)
+    runtime.delayed.park(lease, state=GoalState.WAITING_RATE, due=due, reason=error.message)
+    runtime.admission.leave(record.goal_id, record.lane)
+    return left()
+
+
+def wait_for_yes(runtime: Runtime, guards: RunGuards, error: ApprovalNeeded) -> BaseException:
+    """A person has to answer: the goal waits without a worker until then."""
+    record, lease = guards.record, guards.keeper.lease
+    runtime.delayed.park(
+        lease, state=GoalState.WAITING_APPROVAL, due=None, reason=f"{error.message} {error.fix}"
+    )
+    runtime.admission.leave(record.goal_id, record.lane)
+    return left()
+
+
+def give_back(run: Run, error: WorkerStopping) -> BaseException:
+    """The worker stops: the goal goes back to its queue in the same message, journal and stage
+    wait for whoever goes on. A replay begins again, so its stage goes.
+    """
+    if run.decision.mode is Mode.FOLLOWER:
+        run.stage.discard()
+    run.runtime.delayed.give_back(run.guards.keeper.lease, reason=error.message)
+    log.info("goal %s: %s", run.record.goal_id, error.message)
+    back: BaseException = Reject(error.message, requeue=True)
+    return back
+
+
+def left() -> BaseException:
+    """The task leaves without a result: the goal goes on as the same task later."""
+    left: BaseException = Ignore()
+    return left
