@@ -33,6 +33,7 @@ COMMANDS = {
     "why": "llmos_cli.files:why",
     "traces": "llmos_cli.traces:traces",
     "reindex": "llmos_cli.traces_change:reindex",
+    "test": "llmos_cli.test:test",
     "keys": "llmos_cli.keys:keys",
     "interactive": "llmos_cli.interactive:interactive",
     "demo": "llmos_cli.demo:demo",
