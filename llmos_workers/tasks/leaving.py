@@ -24,17 +24,20 @@ def wait_for_room(runtime: Runtime, guards: RunGuards, error: RateLimited) -> Ba
     record, lease = guards.record, guards.keeper.lease
     wait_s = error.retry_after if error.retry_after is not None else UNKNOWN_WAIT_SECS
     due = runtime.clock.now() + wait_s * random.uniform(1.0, 1.25)
+    if record.options.deadline is not None:
+        due = min(due, record.options.deadline)
     runtime.delayed.park(lease, state=GoalState.WAITING_RATE, due=due, reason=error.message)
     runtime.admission.leave(record.goal_id, record.lane)
     return left()
 
 
 def wait_for_yes(runtime: Runtime, guards: RunGuards, error: ApprovalNeeded) -> BaseException:
-    """A person has to answer: the goal waits without a worker until then."""
+    """A person has to answer: the goal waits without a worker until then, or until its deadline,
+    which its next run finds passed.
+    """
     record, lease = guards.record, guards.keeper.lease
-    runtime.delayed.park(
-        lease, state=GoalState.WAITING_APPROVAL, due=None, reason=f"{error.message} {error.fix}"
-    )
+    reason, due = f"{error.message} {error.fix}", record.options.deadline
+    runtime.delayed.park(lease, state=GoalState.WAITING_APPROVAL, due=due, reason=reason)
     runtime.admission.leave(record.goal_id, record.lane)
     return left()
 

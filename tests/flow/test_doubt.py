@@ -55,9 +55,9 @@ def deploy(flow):
     return tool
 
 
-def killed_in_a_call(flow, deploy):
+def killed_in_a_call(flow, deploy, **options):
     """A goal whose run died while it deployed; its lease is over."""
-    record = flow.submit(GOAL, agent="deployer")
+    record = flow.submit(GOAL, agent="deployer", **options)
     flow.receive(record)
     deploy.dies = True
     with pytest.raises(Killed):
@@ -148,3 +148,12 @@ def test_a_replay_asks_too_and_repeats_nothing_that_finished(flow, deploy):
     outcome = flow.work(record)
     assert (outcome["status"], outcome["mode"]) == ("SUCCEEDED", "FOLLOWER"), outcome["reason"]
     assert deploy.deployed == 3, "green once, blue twice"
+
+
+def test_a_goal_that_waits_for_an_answer_wakes_at_its_deadline(flow, deploy):
+    flow.model(DEPLOY, DONE)
+    late = flow.runtime.clock.now() + 600
+    record = killed_in_a_call(flow, deploy, deadline=late)
+    asked(flow, record)
+    assert flow.runtime.redis.zscore(keys.DELAYED, record.goal_id) == pytest.approx(late)
+    assert flow.runtime.delayed.move_due(late - 1) == 0
