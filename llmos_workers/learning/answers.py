@@ -23,14 +23,14 @@ def replay_answer(
 
     The learner's own words are given again when each informative step returned what it returned
     then, with the new slot values put in their place. Otherwise the steps' real outputs are told
-    instead: never an old answer over new facts. An answer that no call backs says its date.
+    instead: never an old answer over new facts. Where the text is all there is, it says its date.
     """
     if len(results) != len(trace.steps):
         return _described(trace, slots, results)
     if not all(_as_before(trace, slots, s, r) for s, r in zip(trace.steps, results, strict=True)):
         return _described(trace, slots, results)
     answer = _with_values(trace, slots, trace.answer)
-    if not trace.steps:
+    if not trace.outputs and answer:
         return f"{answer}\n\n(replayed from {trace.created_at[:10] or 'an earlier run'})"
     return answer or _described(trace, slots, results)
 

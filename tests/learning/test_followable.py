@@ -206,6 +206,9 @@ def test_new_values_stand_in_the_answer() -> None:
 
 def test_an_answer_without_calls_says_its_date() -> None:
     assert replay_answer(learn(answer="Paris."), {}, []) == "Paris.\n\n(replayed from 2026-11-20)"
+    told = learn(bash("ls", "a.md"), answer="There is a.md.")
+    again = replay_answer(told, {}, [result("a.md")])
+    assert again == "There is a.md.\n\n(replayed from 2026-11-20)"
 
 
 def test_a_broken_off_replay_tells_what_was_done() -> None:
