@@ -11,7 +11,7 @@ from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.execution.agent import AgentResult, AgentTask
 from llmos_workers.execution.llm_contracts import CallContext
 from llmos_workers.flow.notes import ask_for_notes
-from llmos_workers.flow.prove import Before, prove
+from llmos_workers.flow.prove import Before, prove, supervised
 from llmos_workers.flow.run import Run
 from llmos_workers.kernel.clock import iso
 from llmos_workers.learning.distill import RunFacts, distill
@@ -64,8 +64,11 @@ def learn(
     trace = made()
     run.guards.keeper.check()
     try:
-        if healed is None and _same_calls(run, trace):
-            runtime.traces.add_alias(run.project, run.decision.trace_id or "", run.record.text)
+        if healed is None and (known := _same_calls(run, trace)) is not None:
+            runtime.traces.add_alias(run.project, known.trace_id, run.record.text)
+            seen = supervised(trace, known)
+            if seen.proved and not known.proved:
+                _prove_known(run, known, seen)
             return None
         notes = _notes_of(healed) if healed else _notes(run, task, result, context, trace)
         trace = made(
@@ -76,7 +79,7 @@ def learn(
         )
         if healed is not None:
             trace = trace.model_copy(update={"trace_id": healed.trace_id})
-        trace = _explained(prove(run, trace, result.steps, before))
+        trace = supervised(_explained(prove(run, trace, result.steps, before)), healed)
         run.guards.keeper.check()
         return runtime.traces.save_trace(trace, lease=run.guards.keeper.lease)
     except (GoalStateError, BrokerUnavailable):
@@ -126,13 +129,24 @@ def _same_job(run: Run) -> ExecutionTrace | None:
     return run.runtime.traces.get(run.project, decision.trace_id)
 
 
-def _same_calls(run: Run, trace: ExecutionTrace) -> bool:
-    """Whether a MIXED run made exactly the calls of the trace that helped it: then its goal is
+def _prove_known(run: Run, known: ExecutionTrace, seen: ExecutionTrace) -> None:
+    """The known trace's next version: the same, and proved by what was seen."""
+    proof = ("proved", "proved_by", "error_notes")
+    better = known.model_copy(
+        update={name: getattr(seen, name) for name in proof}
+        | {"slots": (), "fixed": (*known.slots, *known.fixed)}
+    )
+    run.runtime.traces.save_trace(better, lease=run.guards.keeper.lease)
+
+
+def _same_calls(run: Run, trace: ExecutionTrace) -> ExecutionTrace | None:
+    """The trace that helped a MIXED run, when the run made exactly its calls: then its goal is
     another wording of that trace's goal.
     """
     if run.decision.mode is not Mode.MIXED or not trace.steps:
-        return False
+        return None
     known = run.runtime.traces.get(run.project, run.decision.trace_id or "")
     if known is None or known.goal_signature == trace.goal_signature:
-        return False
-    return [s.call.digest() for s in known.steps] == [s.call.digest() for s in trace.steps]
+        return None
+    same = [s.call.digest() for s in known.steps] == [s.call.digest() for s in trace.steps]
+    return known if same else None

@@ -19,6 +19,7 @@ from llmos_workers.flow.trial import Trial, Trials
 from llmos_workers.kernel.scratch import Scratch, effects
 from llmos_workers.learning.answers import needs_model
 from llmos_workers.learning.dependence import OPAQUE_TOOLS, is_volatile
+from llmos_workers.learning.distill import OUTSIDE
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ REPLAYED = "replay"
 SUPERVISED = "supervised"
 CONTRADICTED = "its replay in a scratch copy"
 """How the notes begin of a trace that was tried and did not do the same."""
+UNTRIED = "not tried"
+"""How they begin where it could not be tried at all."""
 
 
 @dataclass
@@ -77,7 +80,8 @@ def prove(
     runtime = run.runtime
     opaque = OPAQUE_TOOLS & set(trace.tools_used)
     if before.scratch is None or (opaque and runtime.sandbox.level < 1):
-        return _unproved(trace, before.why_not or "commands are not confined on this host")
+        why = before.why_not or "commands are not confined on this host"
+        return _unproved(trace, f"{UNTRIED}: {why}")
     return _tried(run, trace, transcript, before, before.scratch)
 
 
@@ -104,7 +108,7 @@ def _tried(
     except (GoalStateError, BrokerUnavailable):
         raise
     except LLMOSError as error:
-        return _unproved(trace, f"it could not be tried: {error.message}")
+        return _unproved(trace, f"{UNTRIED}: {error.message}")
     finally:
         log.debug(
             "goal %s: %d trials in %.0f ms",
@@ -114,9 +118,41 @@ def _tried(
         )
 
 
+def supervised(trace: ExecutionTrace, known: ExecutionTrace | None) -> ExecutionTrace:
+    """The trace of a run that had ``known`` to help it: proved, when the model did the very same
+    once more and all that was missing was a place to try it.
+
+    What was tried and came out differently is not proved by that. No value of it may vary.
+    """
+    if known is None or trace.proved or known.proved or not trace.steps:
+        return trace
+    reasons = [*trace.error_notes.split("; "), *known.error_notes.split("; ")]
+    if not all(why.startswith(UNTRIED) or why.endswith(OUTSIDE) for why in reasons):
+        return trace
+    if _done(trace) != _done(known):
+        return trace
+    return trace.model_copy(
+        update={
+            "proved": True,
+            "proved_by": SUPERVISED,
+            "error_notes": "",
+            "slots": (),
+            "fixed": (*trace.slots, *trace.fixed),
+        }
+    )
+
+
+def _done(trace: ExecutionTrace) -> tuple[object, ...]:
+    """What two runs must have in common to be the same."""
+    steps = [(s.call.digest(), s.exit_code, s.output_digest) for s in trace.steps]
+    return steps, trace.inputs, trace.outputs
+
+
 def _replay(trials: Trials, trace: ExecutionTrace, before: Before) -> tuple[str, Trial]:
     """Why the replay in scratch was not the run again ("" when it was), and the replay."""
     result, trial = trials.replay(trace.steps)
+    if not result.completed and trials.time_left <= 0:
+        return f"{UNTRIED}: it takes longer than learning.prove_timeout_secs", trial
     if not result.completed:
         return (
             f"{CONTRADICTED} differed at step {(result.diverged_at or 0) + 1}: {result.reason}",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from llmos_workers.contracts.commits import CommitFacts, Writer
 from llmos_workers.contracts.errors import PublishConflict
+from llmos_workers.contracts.outcome import FileDigest
 from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.flow.run import Run
 from llmos_workers.learning.dependence import inputs_of
 
 
-def publish(run: Run, steps: Sequence[TraceStep]) -> None:
+def publish(run: Run, steps: Sequence[TraceStep], inputs: Iterable[FileDigest] = ()) -> None:
     """Publish the run's stage, once everything in it is as it should be.
+
+    ``inputs``: files that it depends on besides those that its steps say they read.
 
     Raises PublishConflict when a file that the run changed or read was changed by somebody else
     meanwhile; Cancelled, LeaseLost, WorkspaceUnwritable. Nothing is published then.
@@ -29,7 +32,9 @@ def publish(run: Run, steps: Sequence[TraceStep]) -> None:
         trace_version=decision.trace_version,
         writers=writers,
     )
-    publisher, lease, reads = run.runtime.publisher, run.guards.keeper.lease, inputs_of(steps)
+    publisher, lease = run.runtime.publisher, run.guards.keeper.lease
+    known = {file.path: file for file in inputs}
+    reads = tuple((known | {file.path: file for file in inputs_of(steps)}).values())
     try:
         publisher.publish(run.stage, lease=lease, facts=facts, reads=reads)
     except PublishConflict:

@@ -13,7 +13,7 @@ from llmos_workers.contracts.decision import ModeDecision
 from llmos_workers.contracts.errors import PublishConflict
 from llmos_workers.contracts.goal import GoalState
 from llmos_workers.contracts.modes import Mode
-from llmos_workers.contracts.outcome import Outcome
+from llmos_workers.contracts.outcome import FileDigest, Outcome
 from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.once import OnceOnly, is_outside
@@ -24,7 +24,7 @@ from llmos_workers.flow.outcomes import files_written, make_outcome
 from llmos_workers.flow.publish import publish
 from llmos_workers.flow.run import Run, journal_of
 from llmos_workers.learning.answers import needs_model, replay_answer
-from llmos_workers.learning.followable import replay_blockers
+from llmos_workers.learning.followable import path_with_slots, replay_blockers
 from llmos_workers.learning.matching.slots import fill
 from llmos_workers.sentience.manager import Felt
 from llmos_workers.sentience.valence import TriggerFacts
@@ -82,7 +82,7 @@ def _replay(run: Run) -> Outcome | Handover:
     done = _done_steps(runtime, steps, result)
     open_end = _open_end(trace, decision, result)
     if not open_end:
-        publish(run, done)
+        publish(run, done, _unnamed(trace, decision))
     latency_ms = (runtime.clock.steady() - started) * 1000
     _count(run, trace, success=not open_end, latency_ms=latency_ms)
     if open_end:
@@ -123,6 +123,20 @@ def _refusal(run: Run, trace: ExecutionTrace | None) -> str:
     followed = (c for c in decision.match.candidates if c.trace_id == decision.trace_id)
     stage = next((candidate.stage for candidate in followed), "exact")
     return "; ".join(replay_blockers(trace, decision.slots, area, versions, stage=stage))
+
+
+def _unnamed(trace: ExecutionTrace, decision: ModeDecision) -> list[FileDigest]:
+    """Inputs that only perturbing showed: no step says that it reads them. Those that the run
+    itself makes are not the project's.
+    """
+    made = {file.path for file in trace.outputs}
+    return [
+        file
+        for file in trace.inputs
+        if not file.path.endswith("/")
+        and file.path not in made
+        and path_with_slots(trace, decision.slots, file.path) == file.path
+    ]
 
 
 def _open_end(trace: ExecutionTrace, decision: ModeDecision, result: SequenceResult) -> str:

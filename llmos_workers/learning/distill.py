@@ -25,6 +25,9 @@ from llmos_workers.learning.matching.slots import discover_slots
 from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.trace_prose import one_line
 
+OUTSIDE = "may have effects outside the project"
+"""How the doubt about a tool ends that is not confined."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
@@ -169,7 +172,7 @@ def _doubts(
         if spec is None:
             doubts.append(f"the tool {name} is not known")
         elif spec.effect is Effect.EXTERNAL and name not in CONFINED_TOOLS:
-            doubts.append(f"{name} may have effects outside the project")
+            doubts.append(f"{name} {OUTSIDE}")
     if transcript and not steps:
         doubts.append("none of its calls succeeded")
     if not transcript and not answer.strip():

@@ -3,6 +3,7 @@
 import pytest
 
 from llmos_workers.contracts.modes import Mode
+from llmos_workers.contracts.tools import Effect, ToolResult, ToolSpec
 from tests.support.script import calls, says, text, use
 
 GOAL = "Put the numbers of the project together in sum.txt"
@@ -157,3 +158,102 @@ def test_a_value_with_which_the_calls_fail_is_fixed(flow):
     (flow.area / "sales.csv").write_text("a\nb\n")
     trace = learn(flow, bash("test sales.csv != quux.csv && sh count.sh"), goal=COUNT)
     assert [slot.value for slot in trace.fixed] == ["sales.csv"]
+
+
+# -- what cannot be tried ---------------------------------------------------------------------
+
+
+class Mail:
+    """A tool with effects outside the project."""
+
+    spec = ToolSpec(
+        name="Mail",
+        description="Sends a mail.",
+        input_schema={"type": "object", "properties": {"to": {"type": "string"}}},
+        effect=Effect.EXTERNAL,
+        informative=False,
+    )
+
+    def __init__(self):
+        self.sent = []
+
+    def run(self, arguments, ctx):
+        self.sent.append(arguments["to"])
+        return ToolResult(
+            ok=True, output=f"Sent {len(self.sent) if arguments['to'] == 'x' else 1}."
+        )
+
+
+INVITE = "Invite bob@example.org"
+OTHER = "Send bob@example.org an invitation"
+
+
+@pytest.fixture
+def mail(flow):
+    tool = Mail()
+    flow.runtime.tools.register(tool)
+    agent = flow.runtime.workspace.agents / "clerk.md"
+    agent.write_text("---\nname: clerk\ndescription: mails\ntools: [Mail]\n---\nYou mail.\n")
+    return tool
+
+
+def invite(flow, to, goal=INVITE, **options):
+    flow.model(calls(use("Mail", to=to)), DONE)
+    return flow.run(goal, agent="clerk", **options)
+
+
+def test_effects_outside_are_never_tried_and_followed_once_a_model_did_the_same_again(flow, mail):
+    invite(flow, "bob@example.org")
+    assert mail.sent == ["bob@example.org"], "it was not sent once more to prove it"
+    assert not flow.trace(INVITE).proved
+    assert invite(flow, "bob@example.org").mode is Mode.MIXED
+    trace = flow.trace(INVITE)
+    assert (trace.proved, trace.proved_by, trace.version) == (True, "supervised", 2)
+    assert trace.slots == ()
+    assert flow.run(INVITE, agent="clerk").mode is Mode.FOLLOWER
+    assert len(mail.sent) == 3
+
+
+def test_another_wording_that_does_the_same_proves_it_too(flow, mail):
+    invite(flow, "bob@example.org")
+    invite(flow, "bob@example.org", OTHER, mode="mixed")
+    trace = flow.trace(INVITE)
+    assert (trace.proved_by, trace.aliases) == ("supervised", (OTHER,))
+    assert flow.run(OTHER, agent="clerk").mode is Mode.FOLLOWER
+
+
+@pytest.mark.parametrize("to", ["bill@example.org", "x"], ids=["other calls", "other results"])
+def test_a_run_that_did_something_else_proves_nothing(flow, mail, to):
+    invite(flow, to)
+    invite(flow, to if to == "x" else "bob@example.org")
+    assert not flow.trace(INVITE).proved
+
+
+def test_what_was_tried_and_came_out_differently_is_not_proved_by_seeing_it_again(flow):
+    once = bash("od -An -N8 -tx8 /dev/urandom > sum.txt")
+    learn(flow, once)
+    assert not learn(flow, once).proved
+
+
+# -- healing ----------------------------------------------------------------------------------
+
+
+def test_two_failures_in_a_row_demote_a_trace_until_it_heals(flow):
+    learn(flow, put("a.md", "a\n"), bash("ls *.md", 2), put("sum.txt", "a.md\n", 3))
+    (flow.area / "b.md").write_text("b\n")
+    refuses = says(text("No."), stop="refusal")
+    modes = []
+    for _ in range(3):
+        flow.model(refuses)
+        assert not flow.run(GOAL).ok
+        modes.append(flow.decisions[0].mode)
+    assert modes == [Mode.FOLLOWER, Mode.FOLLOWER, Mode.MIXED]
+    assert "failed 2 times in a row" in flow.decisions[0].reason
+    first = flow.trace(GOAL)
+    flow.model(put("a.md", "a\n"), bash("ls *.md", 2), put("sum.txt", "a.md\nb.md\n", 3), DONE)
+    assert flow.run(GOAL).ok
+    healed = flow.trace(GOAL)
+    assert (healed.version, healed.failure_streak, healed.proved) == (2, 0, True)
+    kept = flow.runtime.traces.history.versions("demo", healed.trace_id)
+    assert [old.version for old in kept] == [first.version]
+    assert flow.run(GOAL).mode is Mode.FOLLOWER
