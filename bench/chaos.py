@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import random
 import sys
 import tempfile
@@ -70,6 +71,7 @@ def main() -> int:
             folder, given.goals, given.seed, (given.kills, stops, restarts)
         )
         seconds = time.monotonic() - began
+        _write_down(found, folder / "goals.json")
     return report(found, hits, unforeseen, seconds=seconds)
 
 
@@ -133,8 +135,11 @@ def _vanish(mark: str, workspace: Path, known: list[int]) -> list[str]:
 def report(found: Evidence, hits: list[Hit], unforeseen: list[str], *, seconds: float) -> int:
     """Tables and the line of JSON; the exit code."""
     kinds = sorted({hit.what for hit in hits})
-    rows = [(f"{hit.at - hits[0].at:.1f}", hit.what, hit.steps) for hit in hits]
-    table("What was done, and what it hit", ("s", "disruption", "step"), rows)
+    rows = [
+        (f"{hit.at - hits[0].at:.1f}", hit.what, _slowest(found, hit), hit.steps) for hit in hits
+    ]
+    head = ("s", "disruption", "went on after s", "step")
+    table("What was done, and what it hit", head, rows)
     ends: dict[str, int] = {}
     for goal in found.goals:
         ends[goal.status or goal.state] = ends.get(goal.status or goal.state, 0) + 1
@@ -174,6 +179,20 @@ def report(found: Evidence, hits: list[Hit], unforeseen: list[str], *, seconds: 
         }
     )
     return 1 if overspent or any(broken.values()) else 0
+
+
+def _write_down(found: Evidence, file: Path) -> None:
+    """How each goal went, for whoever looks for the cause of a fault."""
+    goals = {
+        goal.goal_id: {"text": goal.planned.text, "error": goal.error, "states": goal.states}
+        for goal in found.goals
+    }
+    file.write_text(json.dumps(goals, indent=1), encoding="utf-8")
+
+
+def _slowest(found: Evidence, hit: Hit) -> str:
+    seconds = checks.recoveries(found, [hit])
+    return f"{max(seconds):.1f}" if seconds else ""
 
 
 def say(words: str) -> None:

@@ -19,16 +19,24 @@ from bench.chaos_parts.population import POOR, POOR_LIMIT_MICRO, Planned
 from bench.chaos_parts.steps import Steps
 from llmos_workers.client import LLMOS
 from llmos_workers.contracts.errors import LLMOSError
+from llmos_workers.contracts.goal import GoalState
 from llmos_workers.kernel.commits import CommitLog
 from llmos_workers.kernel.redis import connect
 
-SECS_PER_GOAL = 0.2
-"""Pause between submissions: the goals have to be under way during all of the mischief."""
+SECS_PER_GOAL = 0.15
+"""Pause between submissions."""
 
 SECS_PER_JOB = 2.5
+"""Pause between disruptions, at least."""
+
+AHEAD = 0.08
+"""Part of the goals by which submitting may be ahead of the mischief: they have to be under way
+during all of it."""
+
 AWAY_SECS = 30.0
 """How long a server that is down is waited for."""
 
+FIRST_SECS = 20.0
 WATCH_SECS = 0.25
 REST_SECS = 60.0
 """Upkeep clears what dead runs left every 10 s; this must do."""
@@ -57,24 +65,25 @@ class Driver:
         self.mischief = Mischief(fleet, self._steps, CommitLog(state), log, rng, say)
         self.goals: dict[str, Planned] = {}
         self._over_limit = 0
+        self._rng = rng
+        self._jobs_done = threading.Event()
         self._done = threading.Event()
 
     def run(self, kills: int, stops: int, restarts: int) -> None:
         """From the first submission to rest."""
         self._llmos.token_economy.set_limit(f"project:{POOR}", POOR_LIMIT_MICRO)
         jobs = self.mischief.agenda(kills, stops, restarts)
-        pause = max(SECS_PER_GOAL, SECS_PER_JOB * len(jobs) / max(1, len(self._planned)))
         helpers = [
-            threading.Thread(target=self._submit, args=(pause,), name="chaos-submit"),
+            threading.Thread(target=self._submit, args=(len(jobs),), name="chaos-submit"),
             threading.Thread(target=self._watch, name="chaos-watch", daemon=True),
         ]
         for helper in helpers:
             helper.start()
-        began = time.monotonic()
-        for number, job in enumerate(jobs):
-            due = began + (number + 0.5) * pause * len(self._planned) / len(jobs)
-            time.sleep(max(0.0, due - time.monotonic()))
+        self._wait_for_first()
+        for job in jobs:
+            time.sleep(SECS_PER_JOB * self._rng.uniform(0.5, 1.0))
             self.mischief.do(job)
+        self._jobs_done.set()
         helpers[0].join()
         self.mischief.finish()
         self._wait_for_ends()
@@ -99,10 +108,15 @@ class Driver:
 
     # -- inside ------------------------------------------------------------------------------
 
-    def _submit(self, pause: float) -> None:
-        for goal in self._planned:
+    def _submit(self, jobs: int) -> None:
+        total = len(self._planned)
+        for number, goal in enumerate(self._planned):
+            while not self._jobs_done.is_set():
+                if number / total <= len(self.mischief.hits) / max(1, jobs) + AHEAD:
+                    break
+                time.sleep(0.05)
             self.goals[self._send(goal)] = goal
-            time.sleep(pause)
+            time.sleep(SECS_PER_GOAL)
 
     def _send(self, goal: Planned) -> str:
         """Submit, again and again while the server is away: the key makes it one goal."""
@@ -138,6 +152,12 @@ class Driver:
                 if sums.limit_micro is not None:
                     over = sums.committed_micro - sums.limit_micro
                     self._over_limit = max(self._over_limit, over)
+
+    def _wait_for_first(self) -> None:
+        """Until something is learned: before that there is no replay to disturb."""
+        deadline = time.monotonic() + FIRST_SECS
+        while time.monotonic() < deadline and not self._steps.in_state(GoalState.SUCCEEDED):
+            time.sleep(0.05)
 
     def _wait_for_ends(self) -> None:
         deadline, told = time.monotonic() + END_SECS, 0.0
