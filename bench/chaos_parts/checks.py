@@ -81,17 +81,16 @@ def paid_twice(found: Evidence) -> list[str]:
 
 
 def unpaid(found: Evidence) -> list[str]:
-    """Charges of the server that the ledger does not hold: neither journaled nor in doubt."""
+    """Answers of the server that cost money and are neither journaled nor were ever in doubt."""
     journaled = _journaled(found)
     missing: defaultdict[str, list[int]] = defaultdict(list)
     for entry in found.served:
         if entry.charged_micro and entry.request_id not in journaled:
             missing[entry.goal].append(entry.charged_micro)
-    doubts: defaultdict[str, int] = defaultdict(int)
-    for goal in found.goals:
-        doubts[goal.planned.text] += goal.in_doubt
+    texts = {goal.goal_id: goal.planned.text for goal in found.goals}
+    doubts = Counter(texts.get(line.goal_id, "") for line in found.ledger if line.kind == "doubt")
     return [
-        f"{text!r}: {len(charges)} answers charged and not booked, {doubts[text]} in doubt"
+        f"{text!r}: {len(charges)} answers charged, not journaled; {doubts[text]} in doubt"
         for text, charges in missing.items()
         if len(charges) > doubts[text]
     ]
@@ -104,9 +103,22 @@ def overspent(found: Evidence) -> int:
     served = {entry.request_id: entry.charged_micro for entry in found.served}
     responses = [response for goal in found.goals for _, response in goal.responses]
     differing = sum(abs(r.cost_micro - served.get(r.request_id, 0)) for r in responses)
-    booked = sum(line.micro for line in found.ledger if line.kind == "settle")
-    unbooked = abs(booked - sum(response.cost_micro for response in responses))
+    unbooked = sum(_unbooked(found, goal) for goal in found.goals)
     return found.over_limit_micro + differing + unbooked + _more_than_held(found)
+
+
+def _unbooked(found: Evidence, goal: GoalEvidence) -> int:
+    """By how much a goal's journaled answers and its settled calls differ.
+
+    A call in doubt may be settled late, by a run that has lost its goal: booked, not journaled.
+    """
+    mine = [line for line in found.ledger if line.goal_id == goal.goal_id]
+    doubted = {line.reservation_id for line in mine if line.kind == "doubt"}
+    settled = [line for line in mine if line.kind == "settle"]
+    late = sum(line.micro for line in settled if line.reservation_id in doubted)
+    booked = sum(line.micro for line in settled)
+    journaled = sum(response.cost_micro for _, response in goal.responses)
+    return max(0, journaled - booked, booked - late - journaled)
 
 
 def _more_than_held(found: Evidence) -> int:

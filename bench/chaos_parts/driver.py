@@ -23,15 +23,15 @@ from llmos_workers.contracts.goal import GoalState
 from llmos_workers.kernel.commits import CommitLog
 from llmos_workers.kernel.redis import connect
 
-SECS_PER_GOAL = 0.15
-"""Pause between submissions."""
+OPEN_GOALS = 24
+"""So many goals are kept under way: a new one is submitted when one ends."""
 
-SECS_PER_JOB = 2.5
+AHEAD = 0.1
+"""Part of the goals by which submitting may be ahead of the mischief, unless that looks for a
+victim."""
+
+SECS_PER_JOB = 1.0
 """Pause between disruptions, at least."""
-
-AHEAD = 0.08
-"""Part of the goals by which submitting may be ahead of the mischief: they have to be under way
-during all of it."""
 
 AWAY_SECS = 30.0
 """How long a server that is down is waited for."""
@@ -80,8 +80,10 @@ class Driver:
         for helper in helpers:
             helper.start()
         self._wait_for_first()
-        for job in jobs:
-            time.sleep(SECS_PER_JOB * self._rng.uniform(0.5, 1.0))
+        for number, job in enumerate(jobs):
+            time.sleep(SECS_PER_JOB * self._rng.uniform(0.5, 1.5))
+            while len(self.goals) < len(self._planned) * number / len(jobs):
+                time.sleep(0.02)
             self.mischief.do(job)
         self._jobs_done.set()
         helpers[0].join()
@@ -109,14 +111,20 @@ class Driver:
     # -- inside ------------------------------------------------------------------------------
 
     def _submit(self, jobs: int) -> None:
-        total = len(self._planned)
         for number, goal in enumerate(self._planned):
-            while not self._jobs_done.is_set():
-                if number / total <= len(self.mischief.hits) / max(1, jobs) + AHEAD:
-                    break
-                time.sleep(0.05)
+            while self._enough(number / len(self._planned), jobs):
+                time.sleep(0.03)
             self.goals[self._send(goal)] = goal
-            time.sleep(SECS_PER_GOAL)
+
+    def _enough(self, share: float, jobs: int) -> bool:
+        """Whether submitting has to wait: for goals to end, or for the mischief."""
+        ahead = share > len(self.mischief.hits) / max(1, jobs) + AHEAD
+        if ahead and not self.mischief.hunting and not self._jobs_done.is_set():
+            return True
+        try:
+            return self._steps.under_way() >= OPEN_GOALS
+        except AWAY:
+            return True
 
     def _send(self, goal: Planned) -> str:
         """Submit, again and again while the server is away: the key makes it one goal."""

@@ -39,8 +39,6 @@ class GoalEvidence:
     """(time, state) of every state event."""
     responses: tuple[tuple[int, ModelResponse], ...] = ()
     """Turn and journaled response, in order."""
-    in_doubt: int = 0
-    """Calls whose cost is in doubt."""
     has_result: bool = True
     """Whether Celery has a result for it."""
 
@@ -81,22 +79,17 @@ def gather(
 ) -> Evidence:
     """Read everything. ``goals``: id -> plan; ``results``: a client of Celery's results."""
     economy = llmos.token_economy
-    open_calls = economy.reservations()
-    doubts = [call.goal_id for call in open_calls if call.state == "doubt"]
     projects = sorted({goal.project for goal in goals.values()})
     log = CommitLog(llmos.redis)
     return Evidence(
-        goals=[
-            _goal(llmos, results, goal_id, planned, doubts.count(goal_id))
-            for goal_id, planned in goals.items()
-        ],
+        goals=[_goal(llmos, results, goal_id, planned) for goal_id, planned in goals.items()],
         known=frozenset(
             each.decode() if isinstance(each, bytes) else str(each)
             for each in llmos.redis.zrange(keys.GOALS_ALL, 0, -1)
         ),
         served=served,
         ledger=list(economy.entries()),
-        reservations=open_calls,
+        reservations=economy.reservations(),
         over_limit_micro=over_limit_micro,
         audit_faults=[str(fault) for fault in audit(llmos.redis).faults],
         commits=[commit for project in projects for commit in log.newest(project)],
@@ -107,9 +100,7 @@ def gather(
     )
 
 
-def _goal(
-    llmos: LLMOS, results: Client, goal_id: str, planned: Planned, in_doubt: int
-) -> GoalEvidence:
+def _goal(llmos: LLMOS, results: Client, goal_id: str, planned: Planned) -> GoalEvidence:
     record = llmos.goals.get_many([goal_id])[0]
     if record is None:
         return GoalEvidence(planned, goal_id)
@@ -124,7 +115,6 @@ def _goal(
         error=f"{error.kind}: {error.message}" if error is not None else "",
         states=tuple((e.at, str(e.data["state"])) for e in events_of(llmos, goal_id)),
         responses=tuple(entry for entry in journal if entry is not None),
-        in_doubt=in_doubt,
         has_result=bool(results.exists(f"celery-task-meta-{goal_id}")),
     )
 

@@ -31,6 +31,9 @@ KILLS = ("child", "llm", "dispatch", "replay", "upkeep")
 FIND_SECS = 8.0
 """How long a victim in mid-goal is looked for before any of its kind is taken."""
 
+AWAY_SECS = 30.0
+"""How long a server that is down is waited for."""
+
 CHOOSY_SECS = 1.5
 """How long the rarest steps are waited for."""
 
@@ -70,20 +73,24 @@ class Mischief:
     hits: list[Hit] = field(default_factory=list)
     late: set[tuple[str, str]] = field(default_factory=set)
     waking: list[threading.Thread] = field(default_factory=list)
+    hunting: bool = False
+    """Whether it looks for a goal to hit."""
 
     def agenda(self, kills: int, stops: int, restarts: int) -> list[str]:
         """What is done, in order."""
         answers = min(kills, max(MIN_ANSWERS, kills // 4))
-        jobs = ["answer"] * answers
-        jobs += [KILLS[number % len(KILLS)] for number in range(kills - answers)]
+        jobs = [KILLS[number % len(KILLS)] for number in range(kills - answers)]
         jobs += ["stop"] * stops
         jobs += ["restart" if number % 2 else "kill server" for number in range(restarts)]
         self.rng.shuffle(jobs)
+        for number in range(answers):  # evenly: there must be answers left for the last one
+            jobs.insert(number * (len(jobs) + 1) // answers, "answer")
         return jobs
 
     def do(self, job: str) -> None:
         """One of the agenda. A server that is away meanwhile is waited for."""
-        deadline = time.monotonic() + FIND_SECS
+        deadline = time.monotonic() + AWAY_SECS
+        self.hunting = True
         while True:
             try:
                 hit = self._do(job)
@@ -92,6 +99,7 @@ class Mischief:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
+        self.hunting = False
         self.hits.append(hit)
         self.say(f"{len(self.hits):3d}  {hit.what}: {hit.steps}")
 
@@ -101,6 +109,8 @@ class Mischief:
             thread.join()
 
     def _do(self, job: str) -> Hit:
+        if job in ("answer", "llm", "stop"):
+            self.finish()  # with all of a role's workers gone, it is not llmos that is slow
         if job == "answer":
             return self._kill_after_answer()
         if job == "stop":
@@ -179,11 +189,10 @@ class Mischief:
 
     def _kill_after_answer(self) -> Hit:
         """The model has answered and charged; its last bytes are held until the asker is dead."""
-        while (entry := self.log.hold_next(FIND_SECS)) is None:
-            self.log.let_go()
+        entry = self.log.hold_next(3 * FIND_SECS)
         try:
-            pid = asker(entry, self.fleet.pids("llm"))
-            if not pid:
+            pid = asker(entry, self.fleet.pids("llm")) if entry is not None else 0
+            if entry is None or not pid:
                 return self._kill("llm")
             _signal(pid, signal.SIGSTOP)
             try:

@@ -58,6 +58,14 @@ class Steps:
         ids = cast(list[bytes], self._state.zrange(keys.goals_in_state(state), 0, -1))
         return [each.decode() for each in ids]
 
+    def under_way(self) -> int:
+        """How many goals have not ended."""
+        states = [state for state in GoalState if not state.final]
+        with self._state.pipeline(transaction=False) as pipe:
+            for state in states:
+                pipe.zcard(keys.goals_in_state(state))
+            return sum(pipe.execute())
+
     def held_by(self, pids: Sequence[int]) -> list[GoalRecord]:
         """Goals whose lease one of these processes has."""
         return [record for record in self.running() if owner_pid(record) in pids]

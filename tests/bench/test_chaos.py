@@ -136,15 +136,32 @@ def test_money_beyond_limit_bound_or_ledger_is_counted(
     assert checks.overspent(spoil(GOOD)) == micro
 
 
+def line(kind: str, reservation_id: str, micro: int = 0) -> LedgerEntry:
+    return LedgerEntry(
+        entry_id="1-1", kind=kind, reservation_id=reservation_id, goal_id="g", micro=micro
+    )
+
+
 def test_what_is_in_doubt_is_no_fault() -> None:
     """An answer cut off by a kill: charged, not journaled, held at its bound, and asked again."""
     late = [served(), served("r0", at=0.5)]
     doubtful = dataclasses.replace(
-        goal(in_doubt=1)(GOOD), served=late, reservations=[held("doubt")]
+        GOOD,
+        served=late,
+        ledger=[line("settle", "x", 5), line("doubt", "y")],
+        reservations=[held("doubt")],
     )
     assert not checks.CHECKS["paid_twice"](doubtful)
     assert not checks.CHECKS["unpaid"](doubtful)
     assert checks.overspent(doubtful) == 0
+
+
+def test_a_call_in_doubt_may_be_settled_late() -> None:
+    """By a woken run, which may book its answer and not journal it; any other may not."""
+    booked = [*GOOD.ledger, line("settle", "y", 9)]
+    doubted = dataclasses.replace(GOOD, ledger=[*booked, line("doubt", "y")])
+    assert checks.overspent(doubted) == 0
+    assert checks.overspent(dataclasses.replace(GOOD, ledger=booked)) == 9
 
 
 def test_a_goal_of_the_poor_project_may_be_refused() -> None:
