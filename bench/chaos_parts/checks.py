@@ -61,7 +61,7 @@ def _foreseen(goal: GoalEvidence) -> bool:
 
 def paid_twice(found: Evidence) -> list[str]:
     """Answers that were journaled and asked for again, by the journal and by the server's log."""
-    words, journaled = [], _journaled(found)
+    words, journaled = [], _journaled_at(found)
     for goal in found.goals:
         turns = Counter(turn for turn, _ in goal.responses)
         words += [f"{goal.goal_id}: turn {t} {n} times" for t, n in turns.items() if n > 1]
@@ -71,11 +71,13 @@ def paid_twice(found: Evidence) -> list[str]:
         if entry.status == 200 and texts[entry.goal] == 1:
             asked[entry.goal, entry.messages].append(entry)
     for (text, messages), entries in asked.items():
-        earlier = sorted(entries, key=lambda entry: entry.at)[:-1]
+        since = min(
+            (journaled[e.request_id] for e in entries if e.request_id in journaled), default=0
+        )
         words += [
             f"{text!r}: the answer to message {messages} was journaled and asked for again"
-            for entry in earlier
-            if entry.request_id in journaled
+            for entry in entries
+            if kept and entry.asked_at > min(kept)
         ]
     return words
 
@@ -216,6 +218,23 @@ def confirmed_answers(found: Evidence, hits: Sequence[Hit], step: str) -> int:
         any(at.step == step and texts.get(at.goal_id) in lost_answers for at in hit.goals)
         for hit in hits
     )
+
+
+def _journaled_at(found: Evidence) -> dict[str, float]:
+    """Request id -> when its answer was journaled: as it was settled, the first after it came."""
+    served = {entry.request_id: entry.at for entry in found.served}
+    settled = defaultdict(list)
+    for line in found.ledger:
+        if line.kind == "settle":
+            settled[line.goal_id].append((line.at, line.micro))
+    at = {}
+    for goal in found.goals:
+        for _, response in goal.responses:
+            came = served.get(response.request_id, 0.0)
+            mine = [t for t, micro in settled[goal.goal_id] if micro == response.cost_micro]
+            # The ledger's clock has milliseconds, the server's more.
+            at[response.request_id] = min((t for t in mine if t > came - 0.001), default=came)
+    return at
 
 
 def _journaled(found: Evidence) -> set[str]:

@@ -90,7 +90,6 @@ class Mischief:
     def do(self, job: str) -> None:
         """One of the agenda. A server that is away meanwhile is waited for."""
         deadline = time.monotonic() + AWAY_SECS
-        self.hunting = True
         while True:
             try:
                 hit = self._do(job)
@@ -99,7 +98,8 @@ class Mischief:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
-        self.hunting = False
+            finally:
+                self.hunting = False
         self.hits.append(hit)
         self.say(f"{len(self.hits):3d}  {hit.what}: {hit.steps}")
 
@@ -111,6 +111,7 @@ class Mischief:
     def _do(self, job: str) -> Hit:
         if job in ("answer", "llm", "stop"):
             self.finish()  # with all of a role's workers gone, it is not llmos that is slow
+        self.hunting = True
         if job == "answer":
             return self._kill_after_answer()
         if job == "stop":

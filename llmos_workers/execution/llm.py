@@ -135,7 +135,11 @@ class ModelGateway:
         body = request.body(self._prices.resolve(request.model))
         admitted = self._admission.admit(request, body, ctx)
         sent = _Sent(self._economy, admitted.reservation)
-        self._local.mark = sent.mark
+
+        def begin() -> None:
+            sent.begin(lambda: self._check(ctx))
+
+        self._local.mark = begin
         try:
             message = self._call(client, body, ctx)
         except Exception as error:  # noqa: BLE001 - all of them end in _fail, which raises
@@ -170,7 +174,9 @@ class ModelGateway:
         from llmos_workers.execution.llm_errors import CALL_FAULTS, Fate, classify
 
         if sent.fault is not None:
-            # Nothing left; what the reservation is now, upkeep will see.
+            # Nothing left. Where it could not be marked, upkeep will see what it is now.
+            if sent.marked:
+                sent.settle_free()
             raise sent.fault
         if not isinstance(error, CALL_FAULTS):
             sent.give_up()
@@ -329,8 +335,19 @@ class _Sent:
         self.reservation = reservation
         self.marked = False
         self.fault: Exception | None = None
-        """Why it could not be marked sent."""
+        """Why the request was not written."""
         self._economy = economy
+
+    def begin(self, check: Callable[[], None]) -> None:
+        """Mark it sent, and ask once more whether it may be written: a process that was stopped
+        right here and is woken would buy an answer that its goal's next run has bought.
+        """
+        self.mark()
+        try:
+            check()
+        except Exception as error:
+            self.fault = error
+            raise
 
     def mark(self) -> None:
         """Mark it sent, once."""

@@ -68,6 +68,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: HTTPServer
     request_id = ""
+    asked_at = 0.0
 
     # Small SSE events must not wait for the client's delayed ACKs.
     disable_nagle_algorithm = True
@@ -97,6 +98,7 @@ class Handler(BaseHTTPRequestHandler):
         self.request_id = self._new_id()
         try:
             body = self._read_body()
+            self.asked_at = time.time()
             path = self.path.split("?")[0]
             if path == "/v1/messages":
                 self._messages(body)
@@ -311,6 +313,7 @@ class Handler(BaseHTTPRequestHandler):
                 complete=complete,
                 fault=str(fault or ""),
                 goal=goal_of(request["messages"]),
+                asked_at=self.asked_at,
                 messages=len(request["messages"]),
                 port=self.client_address[1],
             )

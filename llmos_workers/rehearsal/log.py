@@ -35,6 +35,8 @@ class ServedRequest:
     fault: str = ""
     goal: str = ""
     """What the request says is asked for."""
+    asked_at: float = 0.0
+    """Unix time in seconds at which the whole request was there."""
     messages: int = 0
     """How many messages the conversation had when the answer was asked for."""
     port: int = 0

@@ -36,11 +36,11 @@ def response(request_id: str = "r1", micro: int = 5) -> ModelResponse:
 
 
 def served(
-    request_id: str = "r1", micro: int = 5, at: float = 1.0, messages: int = 1
+    request_id: str = "r1", micro: int = 5, at: float = 0.0005, messages: int = 1
 ) -> ServedRequest:
     return ServedRequest(
-        at=at, request_id=request_id, model="m", status=200, stream=True, messages=messages,
-        charged_micro=micro, goal=NOTE.text,
+        at=at, request_id=request_id, model="m", status=200, stream=True,
+        messages=messages, asked_at=at, charged_micro=micro, goal=NOTE.text,
     )  # fmt: skip
 
 
@@ -144,7 +144,7 @@ def line(kind: str, reservation_id: str, micro: int = 0) -> LedgerEntry:
 
 def test_what_is_in_doubt_is_no_fault() -> None:
     """An answer cut off by a kill: charged, not journaled, held at its bound, and asked again."""
-    late = [served(), served("r0", at=0.5)]
+    late = [served(), served("r0", at=0.0001)]
     doubtful = dataclasses.replace(
         GOOD,
         served=late,

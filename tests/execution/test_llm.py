@@ -311,6 +311,18 @@ def test_a_cancelled_goal_makes_no_call(bench):
     assert bench.economy.ledger() == []
 
 
+def test_a_run_that_ends_as_its_request_is_to_leave_writes_nothing(bench):
+    """It was stopped between marking and writing, and woken when its goal was another run's."""
+    economy = bench.economy
+    marked = replace(
+        bench.context, cancelled=lambda: any(r.state == "sent" for r in economy.reservations())
+    )
+    with pytest.raises(Cancelled):
+        bench.ask(context=marked)
+    assert bench.server.log.entries() == []
+    assert (bench.spent, bench.in_doubt, economy.reservations()) == (0, 0, [])
+
+
 def test_a_goal_past_its_deadline_makes_no_call(bench):
     with pytest.raises(DeadlineExceeded):
         bench.ask(context=replace(bench.context, deadline=CLOCK.now() - 1))
