@@ -71,9 +71,7 @@ def paid_twice(found: Evidence) -> list[str]:
         if entry.status == 200 and texts[entry.goal] == 1:
             asked[entry.goal, entry.messages].append(entry)
     for (text, messages), entries in asked.items():
-        since = min(
-            (journaled[e.request_id] for e in entries if e.request_id in journaled), default=0
-        )
+        kept = [journaled[entry.request_id] for entry in entries if entry.request_id in journaled]
         words += [
             f"{text!r}: the answer to message {messages} was journaled and asked for again"
             for entry in entries
