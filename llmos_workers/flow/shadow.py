@@ -28,6 +28,7 @@ from llmos_workers.flow.think import DEFAULT_AGENT, call_context, step_limits
 from llmos_workers.kernel import tree, wire
 from llmos_workers.kernel.goals import new_record
 from llmos_workers.kernel.rewind import rewind
+from llmos_workers.learning.answers import without_date
 from llmos_workers.learning.shadow import Agreement, Comparison, Effects, compare_effects
 from llmos_workers.runtime import Runtime
 
@@ -222,7 +223,7 @@ def _compare(run: Run, audited: _Audited, result: AgentResult) -> Comparison:
     existed = {path for path in touched if before.get(path) or path in stage.base.keys() - before}
     return compare_effects(
         run.record.text,
-        Effects(audited.outcome.text, replayed),
+        Effects(without_date(audited.outcome.text), replayed),
         Effects(result.text, again),
         existed=existed,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from llmos_workers.contracts.tools import ToolCall, ToolResult
@@ -14,6 +15,15 @@ from llmos_workers.learning.trace_prose import one_line
 
 MAX_OUTPUT = 2_000
 """Characters of one step's output in a described answer."""
+
+
+_FROM = "replayed from "
+_DATE_LINE = re.compile(rf"\n\n\({_FROM}[^()\n]*\)$")
+
+
+def without_date(answer: str) -> str:
+    """A replayed answer in the learner's words alone."""
+    return _DATE_LINE.sub("", answer)
 
 
 def replay_answer(
@@ -31,7 +41,7 @@ def replay_answer(
         return _described(trace, slots, results)
     answer = _with_values(trace, slots, trace.answer)
     if not trace.outputs and answer:
-        return f"{answer}\n\n(replayed from {trace.created_at[:10] or 'an earlier run'})"
+        return f"{answer}\n\n({_FROM}{trace.created_at[:10] or 'an earlier run'})"
     return answer or _described(trace, slots, results)
 
 

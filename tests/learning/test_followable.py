@@ -9,7 +9,7 @@ import pytest
 
 from llmos_workers.contracts.tools import ToolResult
 from llmos_workers.contracts.trace import ExecutionTrace, Slot, Standing, TraceStep
-from llmos_workers.learning.answers import needs_model, replay_answer
+from llmos_workers.learning.answers import needs_model, replay_answer, without_date
 from llmos_workers.learning.distill import RunFacts, distill
 from llmos_workers.learning.followable import replay_blockers
 from tests.learning.runs import SPECS, VERSIONS, bash, digest, read, step, write
@@ -209,6 +209,7 @@ def test_an_answer_without_calls_says_its_date() -> None:
     told = learn(bash("ls", "a.md"), answer="There is a.md.")
     again = replay_answer(told, {}, [result("a.md")])
     assert again == "There is a.md.\n\n(replayed from 2026-11-20)"
+    assert without_date(again) == "There is a.md."
 
 
 def test_a_broken_off_replay_tells_what_was_done() -> None:
