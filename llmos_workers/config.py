@@ -77,6 +77,7 @@ class MemoryConfig(Contract):
     """Traces and their reuse."""
 
     enable_llm_matching: bool = True
+    """Whether a judge (judge.*) may be asked about wordings that structure cannot decide."""
     enable_cross_project_learning: bool = True
     cache_size: int = Field(default=100, ge=1)
 
@@ -149,6 +150,31 @@ class DispatcherConfig(Contract):
     (shadow audit); 0.01 in production."""
     audit_usd_per_day: float = Field(default=0.50, gt=0)
     """Most that shadow audits may cost a day, all projects together."""
+
+
+class JudgeConfig(Contract):
+    """The judge of new wordings: see docs/judge.md. memory.enable_llm_matching switches it."""
+
+    backend: Literal["anthropic", "openai", "none"] = "anthropic"
+    """anthropic: the endpoint and key of sdk; openai: an OpenAI-compatible endpoint; none."""
+    model: str | None = None
+    """None: the alias haiku at Anthropic, sdk.model at another endpoint of sdk.base_url."""
+    base_url: str | None = None
+    """Of an OpenAI-compatible endpoint, up to ``/v1``."""
+    api_key: SecretStr | None = None
+    """Of that endpoint."""
+    relatedness: float = Field(default=0.45, ge=0, le=1)
+    """Cosine from which it is worth asking whether a wording means a known goal."""
+    max_tokens: int = Field(default=1_024, ge=64)
+    """Upper bound of one verdict, in tokens."""
+    timeout_secs: float = Field(default=30.0, gt=0)
+    """Of one call of an OpenAI-compatible endpoint."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.backend == "openai" and not (self.base_url and self.model):
+            raise ValueError("backend openai needs base_url and model")
+        return self
 
 
 class ExecutionLayerConfig(Contract):
@@ -272,6 +298,7 @@ class LLMOSConfig(Contract):
     learning: LearningConfig = Field(default_factory=LearningConfig)
     sdk: SDKConfig = Field(default_factory=SDKConfig)
     dispatcher: DispatcherConfig = Field(default_factory=DispatcherConfig)
+    judge: JudgeConfig = Field(default_factory=JudgeConfig)
     execution: ExecutionLayerConfig = Field(default_factory=ExecutionLayerConfig)
     sentience: SentienceConfig = Field(default_factory=SentienceConfig)
     security: SecurityConfig = Field(default_factory=SecurityConfig)

@@ -44,12 +44,14 @@ from llmos_workers.kernel.webhooks import Webhooks
 from llmos_workers.kernel.workspace import Workspace
 from llmos_workers.learning.outbox import IndexOutbox, ensure_indexed
 from llmos_workers.learning.traces import TraceManager
+from llmos_workers.learning.verdicts import Verdicts
 from llmos_workers.sentience.cognitive_kernel import CognitiveKernel
 from llmos_workers.sentience.manager import SentienceManager
 from llmos_workers.sentience.valence import energy_setpoint
 
 if TYPE_CHECKING:
     from llmos_workers.execution.agent import AgentLoop
+    from llmos_workers.execution.judge_call import Judge
     from llmos_workers.execution.llm import ModelGateway
     from llmos_workers.execution.sandbox import Sandbox
     from llmos_workers.flow.run import Run
@@ -154,7 +156,8 @@ class Runtime:
     @cached_property
     def prices(self) -> Prices:
         """What models cost."""
-        return Prices.load(self.config.sdk.price_file)
+        prices, judge = Prices.load(self.config.sdk.price_file), self.config.judge
+        return prices.with_free(judge.model or "") if judge.backend == "openai" else prices
 
     @cached_property
     def economy(self) -> TokenEconomy:
@@ -229,6 +232,18 @@ class Runtime:
         from llmos_workers.execution.agent import AgentLoop
 
         return AgentLoop(self.gateway, self.gate, self.tools)
+
+    @cached_property
+    def judge(self) -> Judge | None:
+        """Who is asked about new wordings; None: nobody."""
+        from llmos_workers.execution.judge_call import make_judge
+
+        return make_judge(self.config, self.economy, lambda: self.gateway)
+
+    @cached_property
+    def verdicts(self) -> Verdicts:
+        """What judges said, and how it came out."""
+        return Verdicts(self.redis)
 
     # learning
 

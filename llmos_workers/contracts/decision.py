@@ -6,6 +6,7 @@ from pydantic import Field
 
 from llmos_workers.contracts.base import Contract, Micro
 from llmos_workers.contracts.modes import Mode
+from llmos_workers.contracts.outcome import Usage
 
 
 class MatchCandidate(Contract):
@@ -14,7 +15,7 @@ class MatchCandidate(Contract):
     trace_id: str
     goal_text: str
     stage: str
-    """Which stage produced it: exact, alias, template, structure."""
+    """Which stage produced it: exact, alias, template, structure; judged: a judge vouches."""
     confidence: float = Field(ge=0, le=1)
     """Estimate of P(replaying this trace with these slots does what the goal asks)."""
     relatedness: float = Field(default=0.0, ge=-1, le=1)
@@ -24,6 +25,8 @@ class MatchCandidate(Contract):
     differed: tuple[str, ...] = ()
     helps: bool = True
     """False: what was done then would mislead (another language, format or direction)."""
+    mismatch: bool = False
+    """Structure is certain that it is another job: nobody needs to judge it."""
     blockers: tuple[str, ...] = ()
     """Why the trace may not be followed although it matches (changed input, tool, unproved)."""
 
@@ -41,6 +44,24 @@ class MatchResult(Contract):
         return self.candidates[0] if self.candidates else None
 
 
+class Judged(Contract):
+    """What a judge, a small model, said of one goal and one trace."""
+
+    trace_id: str
+    judge: str
+    """Backend and model, as ``llmos judge stats`` counts it."""
+    answer: str
+    """yes, no or unsure."""
+    reasons: tuple[str, ...] = ()
+    """What the judge said of the differences that matter."""
+    trusted: bool = False
+    """Whether the judge's record allows to follow it at once; else the run is on probation."""
+    calls: int = Field(default=0, ge=0)
+    """Model calls that this goal made for it; 0: the verdict was known."""
+    cost_micro: Micro = 0
+    usage: Usage = Field(default_factory=Usage)
+
+
 class ModeDecision(Contract):
     """The mode a goal runs in, and why."""
 
@@ -54,4 +75,7 @@ class ModeDecision(Contract):
     strategy: str = "auto"
     estimated_micro: Micro = 0
     """Upper estimate of the cost in micro-dollars; 0 for modes without a model."""
+    to_judge: str | None = None
+    """Trace that a judge is to be asked about before the goal is done in this mode."""
+    judged: Judged | None = None
     match: MatchResult = Field(default_factory=MatchResult)

@@ -14,6 +14,9 @@ FAILED_PREFIX = "REHEARSAL_FAILED:"
 
 FAILURE_PREFIXES = (NO_SKILL_PREFIX, FAILED_PREFIX)
 
+JUDGE_MARKER = "llmos-judge/1"
+"""Stands in the system prompt of a judge's question."""
+
 SIGNATURE = "(Scripted rehearsal model, not an LLM.)"
 """Last line of every final text of the rehearsal model."""
 

@@ -95,4 +95,7 @@ class LocalSystem:
         sdk = self._given.sdk.model_copy(
             update={"base_url": self.rehearsal.url, "api_key": SecretStr(REHEARSAL_KEY)}
         )
-        return self._given.model_copy(update={"sdk": sdk})
+        judge = self._given.judge
+        if judge.model is None:  # as it would be at Anthropic
+            judge = judge.model_copy(update={"model": "haiku"})
+        return self._given.model_copy(update={"sdk": sdk, "judge": judge})

@@ -161,7 +161,9 @@ class ModelGateway:
             model=message.model,
             request_id=getattr(message, "_request_id", None) or "",
         )
-        entry = journal_entry(response, request.turn) if ctx.lease is not None else None
+        entry = None
+        if ctx.lease is not None:
+            entry = journal_entry(response, request.turn, request.journal_kind)
         cost = self._economy.settle(sent.reservation, usage=usage, journal=entry, lease=ctx.lease)
         return (
             response

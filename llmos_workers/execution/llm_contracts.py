@@ -16,6 +16,9 @@ from llmos_workers.kernel import codec
 from llmos_workers.kernel.lease import Lease
 
 JOURNAL_KIND = "model"
+JUDGE_KIND = "judge"
+"""Kind of a verdict's entry: it is no turn of the run."""
+
 JOURNAL_VERSION = 1
 
 
@@ -36,6 +39,8 @@ class ModelRequest(Contract):
     """low, medium, high, xhigh or max; None leaves it to the model."""
     turn: int = Field(default=0, ge=0)
     """Which turn of its run this is, for the journal."""
+    journal_kind: str = JOURNAL_KIND
+    """What the journal files the response under: only ``model`` is a turn of the run."""
 
     def body(self, model_id: str) -> dict[str, Any]:
         """The request as the Messages API takes it."""
@@ -100,25 +105,25 @@ class CallContext:
     on_event: Callable[[str, dict[str, Any]], None] = lambda _kind, _data: None
 
 
-def journal_entry(response: ModelResponse, turn: int) -> bytes:
+def journal_entry(response: ModelResponse, turn: int, kind: str = JOURNAL_KIND) -> bytes:
     """A response as the goal's journal keeps it."""
     return codec.pack(
         {
             "v": JOURNAL_VERSION,
-            "kind": JOURNAL_KIND,
+            "kind": kind,
             "turn": turn,
             "response": response.model_dump(mode="json"),
         }
     )
 
 
-def read_journal_entry(data: bytes) -> tuple[int, ModelResponse] | None:
+def read_journal_entry(data: bytes, kind: str = JOURNAL_KIND) -> tuple[int, ModelResponse] | None:
     """(turn, response) of a journal entry, None when it is of another kind.
 
     Raises CodecError for bytes or versions that cannot be read.
     """
     entry = codec.unpack(data)
-    if not isinstance(entry, dict) or entry.get("kind") != JOURNAL_KIND:
+    if not isinstance(entry, dict) or entry.get("kind") != kind:
         return None
     if entry.get("v") != JOURNAL_VERSION:
         raise CodecError(f"a journaled response of version {entry.get('v')!r} is not known here.")

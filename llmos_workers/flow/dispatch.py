@@ -11,6 +11,7 @@ from llmos_workers.contracts.decision import MatchResult, ModeDecision
 from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.trace import ExecutionTrace
+from llmos_workers.flow.judge import in_doubt
 from llmos_workers.learning.followable import path_with_slots, replay_blockers
 from llmos_workers.learning.posterior import Threshold, own_threshold
 from llmos_workers.learning.quarantine import without_unapproved
@@ -50,6 +51,7 @@ class Dispatcher:
             thresholds=self._thresholds(known),
         )
         decision = strategy_for(runtime.config).determine_mode(context)
+        decision = in_doubt(runtime, record, decision, context, known)
         self._decided[decision.mode] = self._decided.get(decision.mode, 0) + 1
         return _with_estimate(decision, known)
 

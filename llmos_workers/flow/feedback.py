@@ -16,6 +16,7 @@ from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace
+from llmos_workers.learning.signature import goal_signature
 
 if TYPE_CHECKING:
     from llmos_workers.runtime import Runtime
@@ -91,6 +92,7 @@ def _weigh(
     *,
     right: bool,
 ) -> None:
+    runtime.verdicts.label(trace, goal_signature(record.text), right=right)
     runtime.traces.add_evidence(
         record.project,
         trace.trace_id,

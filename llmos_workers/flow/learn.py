@@ -13,6 +13,7 @@ from llmos_workers.execution.llm_contracts import CallContext
 from llmos_workers.flow.notes import ask_for_notes
 from llmos_workers.flow.prove import Before, prove, supervised
 from llmos_workers.flow.run import Run
+from llmos_workers.flow.verdict_label import label
 from llmos_workers.kernel.clock import iso
 from llmos_workers.learning.distill import RunFacts, distill
 from llmos_workers.learning.notes import Notes
@@ -63,6 +64,7 @@ def learn(
     )
     trace = made()
     run.guards.keeper.check()
+    label(run, trace)
     try:
         if healed is None and (known := _same_calls(run, trace)) is not None:
             runtime.traces.add_alias(run.project, known.trace_id, run.record.text)

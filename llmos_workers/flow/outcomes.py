@@ -42,6 +42,7 @@ def make_outcome(
     """The outcome of ``record`` at Unix time ``now``. What was not published is in no file."""
     steps = tuple(steps)
     decision = decision or record.decision
+    judged = decision.judged if decision else None
     return Outcome(
         goal_id=record.goal_id,
         status=status.value,
@@ -57,8 +58,8 @@ def make_outcome(
         replayed_from=replayed_from,
         files=files_written(steps) if published else (),
         tool_calls=tuple(_summaries(steps)),
-        llm_calls=llm_calls,
-        usage=usage or Usage(),
+        llm_calls=llm_calls + (judged.calls if judged else 0),
+        usage=(usage or Usage()) + (judged.usage if judged else Usage()),
         cost_micro=cost_micro,
         saved_micro=saved_micro,
         duration_s=max(0.0, round(now - record.created_at, 6)),

@@ -96,6 +96,7 @@ def _replay(run: Run) -> Outcome | Handover:
         decision=decision,
         text=replay_answer(trace, decision.slots, result.results),
         steps=done,
+        cost_micro=decision.judged.cost_micro if decision.judged else 0,
         saved_micro=trace.learn_cost_micro,
         replayed_from=trace.created_at,
     )

@@ -109,6 +109,25 @@ def audit_counts(project: str) -> str:
     return f"{ROOT}:audits:project:{project}"
 
 
+JUDGES = f"{ROOT}:judges"
+"""set of names of judges (backend and model) that ever gave a verdict."""
+
+
+def judge(name: str) -> str:
+    """hash: how many verdicts of each kind a judge gave, and how they came out."""
+    return f"{ROOT}:judge:{name}"
+
+
+def verdicts(project: str) -> str:
+    """hash ``<trace_id>:<goal signature>`` -> JSON: what a judge said of goal and trace."""
+    return f"{ROOT}:verdicts:{project}"
+
+
+def judging(project: str, trace_id: str, signature: str) -> str:
+    """string with expiry: the run that is asking a judge about goal and trace now."""
+    return f"{ROOT}:judging:{project}:{trace_id}:{signature}"
+
+
 FEEDBACK = f"{ROOT}:feedback"
 """list of goal ids: feedback that no worker has taken up yet."""
 

@@ -10,7 +10,7 @@ import logging
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal, InvalidOperation
 from importlib import resources
@@ -113,6 +113,15 @@ class Prices:
             date=read[0].day,
             sources=tuple(source for source, _ in tables),
         )
+
+    def with_free(self, model: str) -> Self:
+        """The same prices, and ``model`` at nothing unless its price is known: for models on
+        one's own machines.
+        """
+        if model in self.aliases or model in self.models or _SNAPSHOT.sub("", model) in self.models:
+            return self
+        nothing = Price(Rates(0, 0, 0, 0, 0))
+        return replace(self, models={**self.models, model: nothing})
 
     def resolve(self, model: str) -> str:
         """The model id behind an alias; an id stays itself. Logs once that an id retires.

@@ -25,7 +25,8 @@ from llmos_workers.learning.trace_seal import objection
 DEMOTED_AFTER = 2
 """Failures in a row after which a version is not followed until it heals."""
 
-_SURE_STAGES = frozenset({"exact", "alias"})
+_SURE_STAGES = frozenset({"exact", "alias", "judged"})
+"""A judge's word on what destroys things is that of two votes (flow.judge)."""
 
 
 def replay_blockers(

@@ -8,23 +8,17 @@ from typing import Any
 
 from llmos_workers.contracts.rehearsal import FAILED_PREFIX, NO_SKILL_PREFIX, SIGNATURE
 from llmos_workers.rehearsal.goal_text import GoalText
+from llmos_workers.rehearsal.judging import is_question, judge_reply
 from llmos_workers.rehearsal.notes import asks_for_notes, notes_on
 from llmos_workers.rehearsal.protocol import blocks_of, canonical
+from llmos_workers.rehearsal.reply import Reply
 from llmos_workers.rehearsal.skills import Call, Family
 from llmos_workers.rehearsal.templates import Renderer, TemplateFailure
 from llmos_workers.rehearsal.values import find
 
+__all__ = ["Brain", "Reply", "goal_of"]
+
 MAX_SHOWN_ERROR = 600
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What the model says next."""
-
-    content: list[dict[str, Any]]
-    stop_reason: str
-    family: str = ""
-    turn: int = 0
 
 
 @dataclass
@@ -61,6 +55,8 @@ class Brain:
         """The next message for a request; an answer that was cut off is gone on with."""
         if asks_for_notes(request):
             return self._notes(request)
+        if is_question(request):
+            return judge_reply(request, self.recognise)
         reply = self._reply(request)
         spoken = _history(request["messages"]).spoken
         if reply.stop_reason == "end_turn" and spoken:

@@ -13,10 +13,11 @@ from celery import Task, shared_task
 
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
+from llmos_workers.flow.judge import judge_first
+from llmos_workers.flow.replay import Handover
 from llmos_workers.flow.replay import replay as run_replay
 from llmos_workers.flow.run import Run
 from llmos_workers.flow.shadow import shadow as run_shadow
-from llmos_workers.flow.think import think as run_think
 from llmos_workers.tasks.hops import Next, leased_run, process_of, receive
 
 HOPS: dict[Mode, str] = {
@@ -49,10 +50,13 @@ def replay(self: Task, **_newer: Any) -> Any:
 
 @shared_task(bind=True, name="llmos.think", max_retries=None)
 def think(self: Task, **_newer: Any) -> Any:
-    """Let a model work on the goal, from where a replay or an earlier run left it."""
-    return leased_run(self, process_of(self.app).runtime, _model_work)
+    """Let a model work on the goal, from where a replay or an earlier run left it; or follow a
+    trace after all, when a judge vouches for it.
+    """
+    result = leased_run(self, process_of(self.app).runtime, _model_work)
+    return hop_to(self, result) if isinstance(result, Next) else result
 
 
-def _model_work(run: Run) -> Outcome:
+def _model_work(run: Run) -> Outcome | Handover:
     """The goal itself, or the audit of another one's replay."""
-    return run_shadow(run) if run.record.options.shadow_of else run_think(run)
+    return run_shadow(run) if run.record.options.shadow_of else judge_first(run)

@@ -293,8 +293,10 @@ def _work(
     try:
         if record.decision is None:
             raise RuntimeError(f"goal {record.goal_id} is run without a decision")
-        # A replay that handed over was a start that came to its end.
+        # A replay that handed over was a start that came to its end, and so was a judgement.
+        judged = record.decision.judged
         starts = record.deliveries - (record.decision.mode is Mode.MIXED)
+        starts -= judged is not None and judged.trusted
         if starts > runtime.config.kernel.max_deliveries:
             return as_json(dead(runtime, record, fence, starts=record.deliveries - 1))
         guards.check()

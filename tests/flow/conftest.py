@@ -25,9 +25,9 @@ from llmos_workers.contracts.payload import make_options
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.execution.llm import ModelGateway
 from llmos_workers.flow.dispatch import Dispatcher
+from llmos_workers.flow.judge import judge_first
 from llmos_workers.flow.replay import Handover, replay
 from llmos_workers.flow.run import Run, RunGuards
-from llmos_workers.flow.think import think
 from llmos_workers.kernel.goals import new_record
 from llmos_workers.kernel.lease import LeaseKeeper
 from llmos_workers.learning.matching.embedder import MiniLMEmbedder, bundled_embedder
@@ -105,7 +105,7 @@ class Flow:
         """The hop of the mode that the goal's decision names."""
         decision = self.runtime.goals.get(record.goal_id).decision
         assert decision is not None
-        work = replay if decision.mode is Mode.FOLLOWER else think
+        work = replay if decision.mode is Mode.FOLLOWER else judge_first
         return leased_run(Hop(record.goal_id), self.runtime, work)
 
     def replay(

@@ -39,6 +39,9 @@ class Comparison:
     differed: tuple[str, ...] = ()
     strong: tuple[str, ...] = ()
     """Names of the objections that no stored rewording excuses."""
+    mismatch: bool = False
+    """Whether a value or kind of one goal stands where the other has its own: certainly another
+    job, unless a slot binds it."""
     misleading: bool = False
     """Whether the reference's way would lead a model astray: see _misleads."""
 
@@ -77,6 +80,7 @@ def compare(
         agreed=tuple(dict.fromkeys(one.text for one, _ in alignment.pairs)),
         differed=_differences(found, sides.left_reference, sides.left_query),
         strong=tuple(name for name in STRONG if found[name]),
+        mismatch=_exchanges(found, sides.left_reference, sides.left_query),
         misleading=_misleads(found, sides.left_reference, sides.left_query),
     )
 
@@ -92,6 +96,16 @@ def _misleads(
     """
     exchanged = {t.kind for t in left_reference} & {t.kind for t in left_query} & _OTHER_JOB
     return bool(exchanged or found["role_conflict"] or found["contrary"])
+
+
+def _exchanges(
+    found: dict[str, float], left_reference: Iterable[Token], left_query: Iterable[Token]
+) -> bool:
+    """Whether each side names a file, number, language ... that the other one does not. Only one
+    side doing so is no proof: people leave out and spell out.
+    """
+    kinds = {t.kind for t in left_reference} & {t.kind for t in left_query} & _OTHER_JOB
+    return bool(kinds or (found["anchor_missing"] and found["anchor_added"]))
 
 
 _SPOKEN_ELSEWHERE = frozenset(

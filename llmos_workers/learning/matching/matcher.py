@@ -161,6 +161,7 @@ class GoalMatcher:
             slots=binding.slots if binding else _recorded(trace),
             agreed=(*best.agreed, binding.why) if binding else best.agreed,
             differed=() if binding else best.differed,
+            mismatch=binding is None and best.mismatch,
             helps=binding is not None or not best.misleading,
         )
 

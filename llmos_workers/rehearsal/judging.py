@@ -1,0 +1,61 @@
+"""A judge's question, answered from the scripts: two goals are the same job when they are of one
+family and have the same values. What no family knows gets no verdict.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from llmos_workers.contracts.rehearsal import JUDGE_MARKER
+from llmos_workers.rehearsal.protocol import blocks_of
+from llmos_workers.rehearsal.reply import Reply
+from llmos_workers.rehearsal.skills import Family
+
+Recognise = Callable[[str], tuple[Family, dict[str, str]] | None]
+FAMILY = "judge"
+
+
+def is_question(request: dict[str, Any]) -> bool:
+    """Whether the request asks a judge."""
+    system = request.get("system") or []
+    if isinstance(system, str):
+        return JUDGE_MARKER in system
+    return any(JUDGE_MARKER in str(block.get("text", "")) for block in system)
+
+
+def judge_reply(request: dict[str, Any], recognise: Recognise) -> Reply:
+    """The verdict, as the request's schema wants it."""
+    text = "".join(str(block.get("text", "")) for block in blocks_of(request["messages"][0]))
+    known, asked = (recognise(_tagged(text, tag)) for tag in ("recorded_goal", "new_goal"))
+    if known is None or asked is None:
+        answer, why = "unsure", "no script knows this kind of job"
+    elif known[0].name != asked[0].name:
+        answer, why = "no", f"{known[0].short} is not {asked[0].short}"
+    elif other := _other_values(known[1], asked[1]):
+        answer, why = "no", f"another {other}"
+    else:
+        answer, why = "yes", ""
+    harmless = answer == "yes"
+    numbers = [int(n) for n in re.findall(r"^(\d+)\. ", _tagged(text, "differences"), re.M)]
+    verdict = {
+        "differences": [{"number": n, "harmless": harmless, "why": why} for n in numbers],
+        "missing_or_extra": why,
+        "verdict": answer,
+    }
+    return Reply([{"type": "text", "text": json.dumps(verdict)}], "end_turn", FAMILY)
+
+
+def _other_values(known: dict[str, str], asked: dict[str, str]) -> str:
+    """Name of a value that the goals do not share; empty when they share all."""
+    names = (known.keys() | asked.keys()) - {"goal"}
+    differing = (n for n in sorted(names) if known.get(n) != asked.get(n))
+    return next(differing, "")
+
+
+def _tagged(text: str, tag: str) -> str:
+    found = re.search(rf"<{tag}>\n(.*?)\n</{tag}>", text, re.S)
+    return html.unescape(found[1]) if found else ""
