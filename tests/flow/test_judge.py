@@ -178,11 +178,13 @@ def test_a_resumed_goal_does_not_buy_its_verdict_again(flow, monkeypatch):
 
 
 def test_equal_wordings_at_once_are_judged_once(flow):
+    """Also where no flight holds them back."""
     flow.run(CALCULATOR)
     trust(flow)
     records = [flow.submit(REWORDED) for _ in range(4)]
     for record in records:
-        flow.receive(record)
+        decision = flow.dispatcher.decide(record)
+        flow.runtime.goals.transition(record.goal_id, GoalState.DISPATCHED, decision=decision)
     found = []
     threads = [
         threading.Thread(target=lambda r=record: found.append(flow.work(r).decision.mode))
