@@ -1,4 +1,4 @@
-"""Giving feedback from a client: on record first, then taken up by a worker."""
+"""How goals are judged, from a client: feedback, and why a goal would run as it would."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Protocol
 from llmos_workers.client_connect import RedisPlace, talking
 
 if TYPE_CHECKING:
+    from llmos_workers.client_handle import GoalHandle
     from llmos_workers.config import LLMOSConfig
     from llmos_workers.contracts.feedback import Feedback
+    from llmos_workers.contracts.outcome import Outcome
     from llmos_workers.kernel.clock import Clock
     from llmos_workers.kernel.goals import GoalStore
     from llmos_workers.kernel.redis import Client
@@ -39,9 +41,20 @@ class Connected(Protocol):
     def goals(self) -> GoalStore:
         """The goal records."""
 
+    def submit(self, goal: str, *, project: str | None = None, dry_run: bool = False) -> GoalHandle:
+        """Hand a goal to the workers."""
+
 
 class Opinions:
-    """The part of a client for what people think of goals."""
+    """The part of a client for how goals are judged, by people and by llmos."""
+
+    def explain(
+        self: Connected, goal: str, *, project: str | None = None, timeout: float | None = 30.0
+    ) -> Outcome:
+        """What would be done with a goal, and why: ``dry_run`` of the outcome. Runs nothing and
+        asks no model. ``timeout`` in seconds. Raises as submit; NotFinished.
+        """
+        return self.submit(goal, project=project, dry_run=True).result(timeout)
 
     def feedback(
         self: Connected,

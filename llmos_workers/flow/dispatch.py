@@ -11,6 +11,7 @@ from llmos_workers.contracts.decision import MatchResult, ModeDecision
 from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.trace import ExecutionTrace
+from llmos_workers.flow.explain import explained
 from llmos_workers.flow.judge import in_doubt
 from llmos_workers.learning.followable import path_with_slots, replay_blockers
 from llmos_workers.learning.posterior import Threshold, own_threshold
@@ -115,7 +116,10 @@ class Dispatcher:
             "worst_cost": format_usd(worst),
             "files": files,
             "files_known": bool(trace) and not decision.mode.calls_model,
-            "candidates": [c.model_dump(mode="json") for c in decision.match.candidates],
+            "threshold": decision.threshold,
+            "strategy": decision.strategy,
+            "to_judge": decision.to_judge,
+            "candidates": explained(self._runtime, record, decision),
         }
 
     def _trace_of(self, record: GoalRecord, decision: ModeDecision) -> ExecutionTrace | None:

@@ -42,6 +42,7 @@ from llmos_workers.learning.judge import (
     ask_text,
     question,
     read_verdict,
+    worth_asking,
 )
 from llmos_workers.learning.posterior import ALIAS, FLOOR, Threshold
 from llmos_workers.learning.signature import goal_signature
@@ -108,11 +109,7 @@ def _doubtful(
     followed here and now if it were the same.
     """
     related = runtime.config.judge.relatedness
-    grey = [
-        c
-        for c in decision.match.candidates
-        if c.stage == "structure" and not (c.mismatch or c.blockers) and c.relatedness >= related
-    ]
+    grey = [c for c in decision.match.candidates if worth_asking(c, related)]
     area = runtime.workspace.peek(record.project).output
     for candidate in sorted(grey, key=lambda c: -c.relatedness):
         trace, own = known.get(candidate.trace_id), thresholds.get(candidate.trace_id)
@@ -273,7 +270,8 @@ class _Case:
             return self._refused(judged, verdict)
         if not judged.trusted:
             return self._on_probation(judged, judge)
-        runtime.traces.add_alias(self.record.project, self.trace.trace_id, self.record.text)
+        if not self.record.options.dry_run:
+            runtime.traces.add_alias(self.record.project, self.trace.trace_id, self.record.text)
         policy = runtime.policy(self.record.project)
         followed = self._followed(judged, judge)
         return runtime.cognitive_kernel.modulate_mode_decision(followed, policy)

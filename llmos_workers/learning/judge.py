@@ -86,6 +86,12 @@ class Verdict:
     reasons: tuple[str, ...] = ()
 
 
+def worth_asking(candidate: MatchCandidate, relatedness: float) -> bool:
+    """Whether structure can neither grant nor refuse a candidate that is near enough."""
+    open_end = candidate.stage == "structure" and not candidate.mismatch
+    return open_end and not candidate.blockers and candidate.relatedness >= relatedness
+
+
 def question(trace: ExecutionTrace, candidate: MatchCandidate, goal: str) -> Question | None:
     """What to ask about a candidate; None when it is too long to be shown whole: a judge that
     sees half of the calls cannot vouch for them.
