@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
+from llmos_workers.config_learning import JudgeConfig, LearningConfig, MemoryConfig
 from llmos_workers.contracts.base import Contract, usd_to_micro
 from llmos_workers.contracts.errors import ConfigError, InvalidOption
 
@@ -73,33 +74,6 @@ class KernelConfig(Contract):
         return usd_to_micro(self.budget_usd)
 
 
-class MemoryConfig(Contract):
-    """Traces and their reuse."""
-
-    enable_llm_matching: bool = True
-    """Whether a judge (judge.*) may be asked about wordings that structure cannot decide."""
-    enable_cross_project_learning: bool = True
-    cache_size: int = Field(default=100, ge=1)
-
-
-class LearningConfig(Contract):
-    """What happens when a run becomes a trace."""
-
-    prove_timeout_secs: float = Field(default=60.0, gt=0)
-    """How long a fresh trace may take to be replayed in scratch; past it, it only helps."""
-    perturb_timeout_secs: float = Field(default=5.0, ge=0)
-    """How long its inputs and slots may be perturbed; what was not tried counts as a
-    dependency, and a slot that was not tried may not vary."""
-    notes: bool = True
-    """Whether the model that solved a goal is asked once what of it may vary: slots, other
-    wordings, hidden parameters."""
-    notes_model: str | None = None
-    """Model that is asked; None: the one that solved the goal."""
-    notes_share: float = Field(default=0.2, ge=0)
-    """Largest part of the run's own cost that the notes may be expected to cost; where they would
-    cost more, nobody is asked."""
-
-
 class SDKConfig(Contract):
     """The model and how it is called."""
 
@@ -150,31 +124,6 @@ class DispatcherConfig(Contract):
     (shadow audit); 0.01 in production."""
     audit_usd_per_day: float = Field(default=0.50, gt=0)
     """Most that shadow audits may cost a day, all projects together."""
-
-
-class JudgeConfig(Contract):
-    """The judge of new wordings: see docs/judge.md. memory.enable_llm_matching switches it."""
-
-    backend: Literal["anthropic", "openai", "none"] = "anthropic"
-    """anthropic: the endpoint and key of sdk; openai: an OpenAI-compatible endpoint; none."""
-    model: str | None = None
-    """None: the alias haiku at Anthropic, sdk.model at another endpoint of sdk.base_url."""
-    base_url: str | None = None
-    """Of an OpenAI-compatible endpoint, up to ``/v1``."""
-    api_key: SecretStr | None = None
-    """Of that endpoint."""
-    relatedness: float = Field(default=0.45, ge=0, le=1)
-    """Cosine from which it is worth asking whether a wording means a known goal."""
-    max_tokens: int = Field(default=1_024, ge=64)
-    """Upper bound of one verdict, in tokens."""
-    timeout_secs: float = Field(default=30.0, gt=0)
-    """Of one call of an OpenAI-compatible endpoint."""
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if self.backend == "openai" and not (self.base_url and self.model):
-            raise ValueError("backend openai needs base_url and model")
-        return self
 
 
 class ExecutionLayerConfig(Contract):

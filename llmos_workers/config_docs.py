@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from llmos_workers import config as models
+from llmos_workers import config_learning
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.config_keys import (
     NOT_YET,
@@ -95,8 +96,9 @@ def _type(annotation: Any) -> str:
 def _attribute_docs() -> dict[tuple[str, str], str]:
     """(class, field) -> the text literal below the field, from the source of the models."""
     docs = {}
-    tree = ast.parse(Path(models.__file__).read_text(encoding="utf-8"))
-    for node in (n for n in tree.body if isinstance(n, ast.ClassDef)):
+    sources = (Path(module.__file__) for module in (models, config_learning))
+    trees = [ast.parse(source.read_text(encoding="utf-8")) for source in sources]
+    for node in (n for tree in trees for n in tree.body if isinstance(n, ast.ClassDef)):
         if not issubclass(getattr(models, node.name), Contract):
             continue
         for field, doc in zip(node.body, node.body[1:], strict=False):

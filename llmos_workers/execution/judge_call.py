@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from llmos_workers.config import JudgeConfig, LLMOSConfig
+from llmos_workers.config import LLMOSConfig
+from llmos_workers.config_learning import JudgeConfig
 from llmos_workers.contracts.errors import ModelTransient, ModelUnauthorized, RateLimited
 from llmos_workers.contracts.outcome import Usage
 from llmos_workers.execution.llm import ModelGateway
