@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from functools import partial
 
 from llmos_workers.contracts.errors import BrokerUnavailable, GoalStateError, LLMOSError
@@ -15,9 +16,11 @@ from llmos_workers.flow.prove import Before, prove, supervised
 from llmos_workers.flow.run import Run
 from llmos_workers.flow.verdict_label import label
 from llmos_workers.kernel.clock import iso
+from llmos_workers.kernel.redact import named_secrets, redact
 from llmos_workers.learning.distill import RunFacts, distill
 from llmos_workers.learning.notes import Notes
 from llmos_workers.learning.perturbation import forms_of
+from llmos_workers.learning.secrets import without_secrets
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +85,7 @@ def learn(
         if healed is not None:
             trace = trace.model_copy(update={"trace_id": healed.trace_id})
         trace = supervised(_explained(prove(run, trace, result.steps, before)), healed)
+        trace = without_secrets(trace, named_secrets(os.environ), redact)
         run.guards.keeper.check()
         return runtime.traces.save_trace(trace, lease=run.guards.keeper.lease)
     except (GoalStateError, BrokerUnavailable):

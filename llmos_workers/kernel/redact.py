@@ -51,11 +51,16 @@ class Redactor:
 
 def secrets_of(environ: Mapping[str, str]) -> list[str]:
     """Values of the variables whose names say that they are secret."""
-    return [
-        value
+    return list(named_secrets(environ))
+
+
+def named_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """The same, each with the name of its variable."""
+    return {
+        value: name
         for name, value in environ.items()
         if _NAMED_SECRET.search(name) and not _NOT_SECRET.search(name)
-    ]
+    }
 
 
 _shared: list[Redactor] = []

@@ -235,6 +235,18 @@ def test_what_was_tried_and_came_out_differently_is_not_proved_by_seeing_it_agai
     assert not learn(flow, once).proved
 
 
+def test_a_secret_enters_no_trace_and_what_held_one_is_not_followed(flow, monkeypatch):
+    monkeypatch.setenv("SERVICE_TOKEN", "opensesame-42")
+    once = bash("echo opensesame-42 | wc -c > sum.txt")
+    trace = learn(flow, once)
+    assert (
+        trace.steps[0].call.arguments["command"] == "echo [secret SERVICE_TOKEN] | wc -c > sum.txt"
+    )
+    files = flow.runtime.workspace.traces.rglob("*.md")
+    assert not any("opensesame-42" in file.read_text() for file in files)
+    assert not learn(flow, once).proved, "seeing it again does not bring the secret back"
+
+
 # -- healing ----------------------------------------------------------------------------------
 
 

@@ -1,0 +1,126 @@
+"""Secrets do not enter a trace: where one stood, a trace says where it came from. Pure.
+
+Known are the secrets of this process (by value), and what stands behind a name that says so in
+what the run's calls were told or told: ``API_KEY=...``, ``"password": "..."``. In its place comes
+``[secret API_KEY]``. A call whose arguments held one cannot be made again from the trace: such
+a trace only helps.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from llmos_workers.contracts.base import Json
+from llmos_workers.contracts.trace import ExecutionTrace, Slot, TraceStep
+from llmos_workers.kernel.redact import MIN_SECRET_CHARS
+from llmos_workers.learning.matching.arguments import leaves
+
+HELD = "its calls hold a secret"
+"""How the note begins on a trace that cannot be made again for that."""
+
+_WORD = r"(?:api_?key|access_?key|secret|token|passw(?:or)?d|credential)s?"
+_ASSIGNED = re.compile(
+    rf"""(?ix) (?<![a-z0-9]) (?P<name>[a-z0-9_.-]*{_WORD}[a-z0-9_]*) ["']? \s* [=:]\s* ["']?
+    (?P<value>[A-Za-z0-9_\-+/=.~!@#$%^&*]{{{MIN_SECRET_CHARS},}})"""
+)
+_OF_CODE = re.compile(r"[A-Za-z_]+(?:[._-][A-Za-z_]+)*")
+"""A plain name: what programs assign is mostly one, and no secret."""
+
+Clean = Callable[[str], str]
+
+
+def found_in(texts: Iterable[str]) -> dict[str, str]:
+    """Secret values that stand behind a telling name, with that name."""
+    found: dict[str, str] = {}
+    for text in texts:
+        for match in _ASSIGNED.finditer(text):
+            value = match["value"]
+            if not _OF_CODE.fullmatch(value) and text[match.end() : match.end() + 1] != "(":
+                found.setdefault(value, match["name"])
+    return found
+
+
+def without_secrets(
+    trace: ExecutionTrace, named: Mapping[str, str], redact: Clean = lambda text: text
+) -> ExecutionTrace:
+    """The trace with a reference to its origin in the place of each secret.
+
+    ``named`` are secret values with their names, ``redact`` blanks what else is known to be one.
+    """
+    values = {value: name for value, name in named.items() if len(value) >= MIN_SECRET_CHARS}
+    values = found_in(_texts(trace)) | values
+    clean = _cleaner(values, redact)
+    steps = tuple(_step(step, clean) for step in trace.steps)
+    changed = [
+        f"{before.call.name}"
+        for before, after in zip(trace.steps, steps, strict=True)
+        if before.call != after.call
+    ]
+    update: dict[str, Any] = {
+        "goal_text": clean(trace.goal_text),
+        "aliases": _kept(trace.aliases, clean),
+        "hidden": _kept(trace.hidden, clean),
+        "slots": _open(trace.slots, clean),
+        "fixed": _open(trace.fixed, clean),
+        "steps": steps,
+        "answer": clean(trace.answer),
+        "output_summary": clean(trace.output_summary),
+        "error_notes": clean(trace.error_notes),
+    }
+    if changed:
+        note = f"{HELD}, in {', '.join(dict.fromkeys(changed))}"
+        notes = "; ".join(filter(None, (update["error_notes"], note)))
+        update |= {"proved": False, "proved_by": "", "error_notes": notes}
+    same = all(getattr(trace, name) == value for name, value in update.items())
+    return trace if same else trace.model_copy(update=update)
+
+
+def _texts(trace: ExecutionTrace) -> Iterable[str]:
+    yield trace.goal_text
+    for step in trace.steps:
+        yield step.output
+        for _, leaf in leaves(step.call.arguments):
+            if isinstance(leaf, str):
+                yield leaf
+
+
+def _cleaner(values: Mapping[str, str], redact: Clean) -> Clean:
+    if not values:
+        return redact
+    longest_first = sorted(values, key=len, reverse=True)
+    pattern = re.compile("|".join(map(re.escape, longest_first)))
+
+    def clean(text: str) -> str:
+        return redact(pattern.sub(lambda match: f"[secret {values[match[0]]}]", text))
+
+    return clean
+
+
+def _kept(texts: Iterable[str], clean: Clean) -> tuple[str, ...]:
+    """Those without a secret: a wording with a hole is no wording."""
+    return tuple(text for text in texts if clean(text) == text)
+
+
+def _open(slots: Iterable[Slot], clean: Clean) -> tuple[Slot, ...]:
+    return tuple(slot for slot in slots if clean(slot.value) == slot.value)
+
+
+def _step(step: TraceStep, clean: Clean) -> TraceStep:
+    arguments: Any = _value(step.call.arguments, clean)
+    output = clean(step.output)
+    if arguments == step.call.arguments and output == step.output:
+        return step
+    call = step.call.model_copy(update={"arguments": arguments})
+    return step.model_copy(update={"call": call, "output": output})
+
+
+def _value(value: Json, clean: Clean) -> Json:
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, dict):
+        return {key: _value(item, clean) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_value(item, clean) for item in value]
+    return value
