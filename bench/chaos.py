@@ -37,7 +37,6 @@ from bench.report import finish, percentile, table
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.evolution.seed import install_seed_agents
 
-LEASE_SECS = 3.0
 ORPHAN_SECS = 10.0
 SHOWN = 10
 """Violations of one guarantee that are printed."""
@@ -114,7 +113,7 @@ def _config(workspace: Path, model_url: str) -> LLMOSConfig:
             "workspace": workspace,
             "kernel": {
                 "budget_usd": 200.0,
-                "lease_secs": LEASE_SECS,
+                "lease_secs": checks.LEASE_SECS,
                 "recovery_grace_secs": 3.0,
                 "max_deliveries": 10,
             },

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from bench.chaos_parts.evidence import Evidence, GoalEvidence, final
 from bench.chaos_parts.mischief import Hit
 from bench.chaos_parts.population import POOR, allowed_files
+from llmos_workers.kernel.ledger import LedgerEntry
 from llmos_workers.kernel.stage import stage_name
 
 EXPECTED_ERRORS = (
@@ -19,6 +20,15 @@ EXPECTED_ERRORS = (
 )
 """What a goal may fail of here: the model's faults, files that another goal changed, and a bell
 of which nobody knows whether it rang."""
+
+
+CLOCK_SECS = 0.001
+"""The ledger's times are whole milliseconds."""
+
+LEASE_SECS = 3.0
+LOST_AFTER_SECS = LEASE_SECS * 2 / 3
+"""A lease is renewed every third of its time: it is lost so long after a run's last sign at the
+earliest."""
 
 
 def lost(found: Evidence) -> list[str]:
@@ -81,18 +91,24 @@ def paid_twice(found: Evidence) -> list[str]:
 
 
 def unpaid(found: Evidence) -> list[str]:
-    """Answers of the server that cost money and are neither journaled nor were ever in doubt."""
-    journaled = _journaled(found)
-    missing: defaultdict[str, list[int]] = defaultdict(list)
-    for entry in found.served:
-        if entry.charged_micro and entry.request_id not in journaled:
-            missing[entry.goal].append(entry.charged_micro)
-    texts = {goal.goal_id: goal.planned.text for goal in found.goals}
-    doubts = Counter(texts.get(line.goal_id, "") for line in found.ledger if line.kind == "doubt")
+    """Answers of the server that cost money and are nowhere: not journaled, never in doubt, not
+    booked by a run that had lost its goal.
+    """
+    journaled, texts = _journaled(found), {g.goal_id: g.planned.text for g in found.goals}
+    missing = Counter(
+        entry.goal
+        for entry in found.served
+        if entry.charged_micro and entry.request_id not in journaled
+    )
+    known = Counter(texts.get(line.goal_id, "") for line in found.ledger if line.kind == "doubt")
+    for goal in found.goals:
+        doubted = _doubted(found, goal)
+        late = [line for line in _loose(found, goal)[0] if _of_a_lost_run(found, goal, line)]
+        known[goal.planned.text] += sum(line.reservation_id not in doubted for line in late)
     return [
-        f"{text!r}: {len(charges)} answers charged, not journaled; {doubts[text]} in doubt"
-        for text, charges in missing.items()
-        if len(charges) > doubts[text]
+        f"{text!r}: {count} answers charged, not journaled; {known[text]} known of"
+        for text, count in missing.items()
+        if count > known[text]
     ]
 
 
@@ -110,15 +126,56 @@ def overspent(found: Evidence) -> int:
 def _unbooked(found: Evidence, goal: GoalEvidence) -> int:
     """By how much a goal's journaled answers and its settled calls differ.
 
-    A call in doubt may be settled late, by a run that has lost its goal: booked, not journaled.
+    A run that has lost its goal may still book what its last call cost; it journals nothing.
     """
-    mine = [line for line in found.ledger if line.goal_id == goal.goal_id]
-    doubted = {line.reservation_id for line in mine if line.kind == "doubt"}
-    settled = [line for line in mine if line.kind == "settle"]
-    late = sum(line.micro for line in settled if line.reservation_id in doubted)
-    booked = sum(line.micro for line in settled)
-    journaled = sum(response.cost_micro for _, response in goal.responses)
-    return max(0, journaled - booked, booked - late - journaled)
+    loose, unsettled = _loose(found, goal)
+    return unsettled + sum(line.micro for line in loose if not _of_a_lost_run(found, goal, line))
+
+
+def _loose(found: Evidence, goal: GoalEvidence) -> tuple[list[LedgerEntry], int]:
+    """Settled calls without a journaled answer, and micro-dollars of journaled answers that
+    were never settled.
+    """
+    lines = [
+        e for e in found.ledger if e.goal_id == goal.goal_id and e.kind == "settle" and e.micro
+    ]
+    served = {entry.request_id: entry.at for entry in found.served}
+    unsettled = 0
+    for _, response in goal.responses:
+        came = served.get(response.request_id, 0.0) - CLOCK_SECS
+        mine = [e for e in lines if e.micro == response.cost_micro and e.at >= came]
+        if mine:
+            lines.remove(min(mine, key=lambda line: line.at))
+        else:
+            unsettled += response.cost_micro
+    return lines, unsettled
+
+
+def _of_a_lost_run(found: Evidence, goal: GoalEvidence, line: LedgerEntry) -> bool:
+    """Whether a call was settled by a run that could have lost its goal since it asked."""
+    if line.reservation_id in _doubted(found, goal):
+        return True
+    journaled = _journaled(found)
+    for entry in found.served:
+        if (
+            entry.goal == goal.planned.text
+            and entry.request_id not in journaled
+            and entry.charged_micro == line.micro
+            and entry.asked_at <= line.at + CLOCK_SECS
+        ):
+            stopped = line.at - entry.asked_at >= LOST_AFTER_SECS
+            if stopped or any(entry.asked_at < begun <= line.at for begun in _runs(goal)):
+                return True
+    return False
+
+
+def _doubted(found: Evidence, goal: GoalEvidence) -> set[str]:
+    """Reservations of a goal that were ever in doubt."""
+    return {
+        line.reservation_id
+        for line in found.ledger
+        if line.kind == "doubt" and line.goal_id == goal.goal_id
+    }
 
 
 def _more_than_held(found: Evidence) -> int:
@@ -230,8 +287,7 @@ def _journaled_at(found: Evidence) -> dict[str, float]:
         for _, response in goal.responses:
             came = served.get(response.request_id, 0.0)
             mine = [t for t, micro in settled[goal.goal_id] if micro == response.cost_micro]
-            # The ledger's clock has milliseconds, the server's more.
-            at[response.request_id] = min((t for t in mine if t > came - 0.001), default=came)
+            at[response.request_id] = min((t for t in mine if t >= came - CLOCK_SECS), default=came)
     return at
 
 

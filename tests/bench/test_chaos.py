@@ -164,6 +164,17 @@ def test_a_call_in_doubt_may_be_settled_late() -> None:
     assert checks.overspent(dataclasses.replace(GOOD, ledger=booked)) == 9
 
 
+def test_a_run_that_lost_its_goal_may_book_its_answer() -> None:
+    """Woken before anybody doubted: booked, not journaled, asked again by the next run."""
+    asked = [served("r2", micro=9, at=2.0), served()]
+    late = LedgerEntry(entry_id="3500-1", kind="settle", reservation_id="y", goal_id="g", micro=9)
+    woken = dataclasses.replace(GOOD, served=asked, ledger=[*GOOD.ledger, late])
+    assert (checks.overspent(woken), checks.CHECKS["unpaid"](woken)) == (0, [])
+    never_lost = goal(states=((1.0, "RUNNING"), (4.0, "SUCCEEDED")))(woken)
+    assert checks.overspent(never_lost) == 9
+    assert checks.CHECKS["unpaid"](never_lost)
+
+
 def test_a_goal_of_the_poor_project_may_be_refused() -> None:
     poor = dataclasses.replace(NOTE, project=POOR)
     refused = goal(planned=poor, status="REJECTED", error="BudgetExceeded: too little")(GOOD)
