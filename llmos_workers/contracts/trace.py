@@ -49,6 +49,17 @@ class Slot(Contract):
     """Whether the learner named it; only declared slots may vary inside generated content."""
 
 
+class Reference(Contract):
+    """A value in a step's arguments that an earlier step said: it is taken from there again."""
+
+    source: int = Field(ge=0)
+    """Position of the step whose whole output it was."""
+    argument: tuple[str | int, ...]
+    """The way to the argument that holds it."""
+    value: str
+    """What it was in the learning run."""
+
+
 class TraceStep(Contract):
     """One recorded call, with what must hold when it is replayed."""
 
@@ -63,6 +74,8 @@ class TraceStep(Contract):
     output_digest: str = ""
     """sha256 of the uncapped, normalized output."""
     informative: bool = False
+    references: tuple[Reference, ...] = ()
+    """Values of earlier results among the arguments."""
     reads: tuple[FileDigest, ...] = ()
     writes: tuple[FileDigest, ...] = ()
     duration_ms: float = 0.0

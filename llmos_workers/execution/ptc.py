@@ -18,6 +18,7 @@ from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.execution.gate import GateContext, ToolGate
 from llmos_workers.execution.once import OnceOnly
 from llmos_workers.execution.recording import output_digest
+from llmos_workers.execution.references import handle, refers_to, resolved
 from llmos_workers.kernel.clock import Clock
 from llmos_workers.kernel.workspace import digest_file
 
@@ -87,12 +88,14 @@ class PTCExecutor:
         """
         results: list[ToolResult] = []
         varying: set[str] = set()
-        for index, step in enumerate(sequence.steps):
+        for index, planned in enumerate(sequence.steps):
             before_step()
-            reason = self._before(step, sequence.touched(index), varying, ctx)
+            step = resolved(planned, results)
+            touched = sequence.touched(index) or step.call != planned.call
+            reason = self._before(step, touched, varying, ctx)
             if reason:
                 return SequenceResult(results, False, index, reason)
-            varies = sequence.touched(index) or _reads_any(step, varying)
+            varies = touched or _reads_any(step, varying)
             if once is not None and once.outside(step.call):
                 result = once.call(index, step.call, ctx)
             else:
@@ -100,7 +103,11 @@ class PTCExecutor:
             results.append(result)
             if on_step is not None:
                 on_step(index, step, result)
-            reason = _after(step, result, ctx, varies=varies, followed=sequence.followed(index))
+            followed = sequence.followed(index) and not (
+                # What was taken from it is taken again, as long as it is one word still.
+                refers_to(sequence.steps, index) and handle(result.output) is not None
+            )
+            reason = _after(step, result, ctx, varies=varies, followed=followed)
             if reason:
                 return SequenceResult(results, False, index, reason)
             if varies:

@@ -19,6 +19,7 @@ from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.once import OnceOnly, is_outside
 from llmos_workers.execution.ptc import PTCExecutor, SequenceResult, ToolSequence
 from llmos_workers.execution.recording import record_step
+from llmos_workers.execution.references import resolved
 from llmos_workers.flow.approval import doubter
 from llmos_workers.flow.outcomes import files_written, make_outcome
 from llmos_workers.flow.publish import publish
@@ -161,8 +162,8 @@ def _done_steps(
     """The steps that ran, as they came out this time."""
     done = []
     for step, outcome in zip(steps, result.results, strict=False):
-        tool = runtime.tools.find(step.call.name)
-        done.append(record_step(tool.spec if tool else None, step.call, outcome, step.turn))
+        tool, call = runtime.tools.find(step.call.name), resolved(step, result.results).call
+        done.append(record_step(tool.spec if tool else None, call, outcome, step.turn))
     return tuple(done)
 
 

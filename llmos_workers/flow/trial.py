@@ -16,6 +16,7 @@ from llmos_workers.contracts.tools import ToolResult
 from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.execution.gate import GateContext
 from llmos_workers.execution.ptc import PTCExecutor, SequenceResult, ToolSequence
+from llmos_workers.execution.references import resolved
 from llmos_workers.execution.sandbox.watched import WatchedSandbox
 from llmos_workers.flow.run import Run
 from llmos_workers.kernel.scratch import Scratch, effects
@@ -93,7 +94,9 @@ class Trials:
                 if self.time_left <= 0 or ctx.tool.cancelled():
                     trial.fault = "there was no time left for it"
                     return trial
-                trial.results.append(self.run.runtime.gate.call(step.call, ctx))
+                trial.results.append(
+                    self.run.runtime.gate.call(resolved(step, trial.results).call, ctx)
+                )
                 trial.reads.append(watch.read if step.call.name == "Bash" else None)
             self._look(scratch, trial)
             return trial

@@ -22,6 +22,7 @@ from llmos_workers.learning.dependence import (
     written_after_seeing,
 )
 from llmos_workers.learning.matching.slots import discover_slots
+from llmos_workers.learning.references import with_references
 from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.trace_prose import one_line
 
@@ -69,7 +70,7 @@ def distill(
     facts = facts or RunFacts()
     tools = specs or {}
     transcript = [without_caches(step) for step in transcript]
-    steps = _distilled(transcript, tools)
+    steps = with_references(goal, _distilled(transcript, tools))
     doubts = _doubts(transcript, steps, tools, answer)
     answer = _text(answer)
     outputs = outputs_of(steps)

@@ -11,6 +11,7 @@ from llmos_workers.contracts.errors import ToolError
 from llmos_workers.contracts.outcome import FileDigest
 from llmos_workers.contracts.tools import ToolCall
 from llmos_workers.contracts.trace import ExecutionTrace, Slot, TraceStep
+from llmos_workers.execution.references import refers_to
 from llmos_workers.kernel.workspace import digest_file
 from llmos_workers.learning.dependence import (
     READING_TOOLS,
@@ -114,7 +115,7 @@ def _of_slots(trace: ExecutionTrace, slots: Mapping[str, str]) -> list[str]:
     if not trace.steps:
         return [f"its answer was written for another {names}"]
     for at in steps_that_depend(trace, slots):
-        if not reveals(trace.steps, at):
+        if not reveals(trace.steps, at) or refers_to(trace.steps, at):
             continue
         told = f"what {_call(trace.steps[at])} tells depends on {names}"
         if written_after_seeing(trace.steps, at):
@@ -134,7 +135,8 @@ def steps_that_depend(trace: ExecutionTrace, slots: Mapping[str, str]) -> list[i
     for at, (before, after) in enumerate(zip(trace.steps, filled, strict=True)):
         reached = any(file.path in touched for file in before.reads)
         blind = bool(touched) and before.informative and before.call.name not in READING_TOOLS
-        if after.call != before.call or reached or blind:
+        refers = any(ref.source in found for ref in before.references)
+        if after.call != before.call or reached or blind or refers:
             found.append(at)
             touched.update(file.path for file in before.writes)
     return found

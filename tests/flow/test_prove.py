@@ -160,6 +160,19 @@ def test_a_value_with_which_the_calls_fail_is_fixed(flow):
     assert [slot.value for slot in trace.fixed] == ["sales.csv"]
 
 
+def test_a_value_of_an_earlier_result_is_taken_anew_for_another_file(flow):
+    (flow.area / "sales.csv").write_text("a\nb\n")
+    goal = "Keep sales.csv under its hash"
+    hashed = "sha256sum sales.csv | head -c 12"
+    trace = learn(flow, bash(hashed), bash("cp sales.csv kept-911169ddaaf1.bak", 2), goal=goal)
+    assert [ref.source for ref in trace.steps[1].references] == [0]
+    assert ([slot.value for slot in trace.slots], trace.proved) == (["sales.csv"], True)
+    (flow.area / "costs.csv").write_text("c\n")
+    outcome = flow.run("Keep costs.csv under its hash")
+    assert outcome.mode is Mode.FOLLOWER
+    assert [file.path for file in outcome.files] == ["kept-a3a5e715f0cc.bak"]
+
+
 # -- what cannot be tried ---------------------------------------------------------------------
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from llmos_workers.contracts.outcome import FileDigest, Usage
 from llmos_workers.contracts.tools import ToolCall
-from llmos_workers.contracts.trace import ExecutionTrace, Slot, SlotType, TraceStep
+from llmos_workers.contracts.trace import ExecutionTrace, Reference, Slot, SlotType, TraceStep
 
 NASTY = [
     "---", "---\n", "\n---\n", "```", "```json\n[]\n```", "## Tool Calls (PTC)\n\n```json\n[]\n```",
@@ -58,6 +58,15 @@ steps = st.builds(
     output=text,
     output_digest=st.just("cd" * 32),
     informative=st.booleans(),
+    references=st.lists(
+        st.builds(
+            Reference,
+            source=st.integers(0, 9),
+            argument=st.lists(st.one_of(text, st.integers(0, 9)), max_size=3).map(tuple),
+            value=text,
+        ),
+        max_size=2,
+    ).map(tuple),
     reads=files,
     writes=files,
     duration_ms=floats,
