@@ -10,6 +10,11 @@ they occur in ``a``; its tool arguments hold just those.
 different_followed_upper95 is the one-sided 95 % Clopper-Pearson bound. ece: ten bins of equal
 width; a pair counts as right if replaying (with the slots found) is what ``b`` asks. Pairs of
 label different that bound a changed value are left out of it: they may be right; read them.
+
+With --judge, what structure can neither grant nor refuse goes to a judge that answers from the
+file's labels and errs in --judge-error of the pairs. That measures machinery, not a judge: which
+share of the rewordings reaches it, what it costs at list prices, and how its errors come through.
+bench.judge measures a real one.
 """
 
 from __future__ import annotations
@@ -23,14 +28,16 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import redis
 
+from bench.judging import LabelJudge, question_of
 from bench.train_matching import fit_rows, folds, gather, read_pairs
 from llmos_workers.config import DispatcherConfig
+from llmos_workers.config_learning import JudgeConfig
 from llmos_workers.contracts.decision import MatchCandidate
 from llmos_workers.contracts.tools import ToolCall
 from llmos_workers.contracts.trace import ExecutionTrace, Slot, TraceStep
@@ -38,6 +45,7 @@ from llmos_workers.embedded.server import EmbeddedServer
 from llmos_workers.kernel.clock import SystemClock
 from llmos_workers.kernel.workspace import Workspace
 from llmos_workers.learning.index.edge import EdgeIndex
+from llmos_workers.learning.judge import worth_asking
 from llmos_workers.learning.matching.arguments import delimited
 from llmos_workers.learning.matching.embedder import MiniLMEmbedder, bundled_embedder
 from llmos_workers.learning.matching.matcher import GoalMatcher
@@ -293,6 +301,42 @@ def stores() -> Iterator[Bench]:
                 client.close()
 
 
+def judged(answers: Sequence[Answer], judge: LabelJudge) -> list[Answer]:
+    """The answers after the judge was asked about all that structure leaves open."""
+    related, asked = JudgeConfig().relatedness, list[Answer]()
+    for answer in answers:
+        best = answer.best
+        if best is not None and not answer.replays and worth_asking(best, related):
+            question = question_of(answer.pair["a"], answer.pair["b"], best)
+            if judge.says_yes(answer.pair, question):
+                followed = {"stage": "judged", "confidence": 1.0, "slots": answer.recorded}
+                answer = replace(answer, best=best.model_copy(update=followed))  # noqa: PLW2901
+        asked.append(answer)
+    return asked
+
+
+def with_judge(answers: Sequence[Answer], error: float) -> tuple[list[Answer], dict[str, Any]]:
+    """The answers with a judge, and the figures that it adds or changes."""
+    judge = LabelJudge(error)
+    after = judged(answers, judge)
+    found: dict[str, Any] = figures(after)
+    # Confidence is what structure says; a verdict is none of its estimates.
+    found |= {name: value for name, value in figures(answers).items() if name.startswith("ece")}
+    found |= {
+        "recall": found["same_followed_rate"],
+        "judge_error": error,
+        "judge_calls": judge.calls,
+        "judge_cost_usd": judge.cost_micro / 1e6,
+        "judge_cost_usd_per_verdict": round(judge.cost_micro / 1e6 / max(judge.calls, 1), 7),
+        "template_judged_wrong": sum(
+            a.best is not None and a.best.stage == "judged" and not a.right
+            for a in after
+            if a.pair["label"] == "template"
+        ),
+    }
+    return after, found
+
+
 def show(answers: Sequence[Answer], found: dict[str, float | int]) -> None:
     """A table for people: figures, and every pair to be read."""
     for answer in answers:
@@ -316,6 +360,8 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="only the first N pairs")
     parser.add_argument("--fit", nargs="+", metavar="FILE", help="fit weights on these first")
     parser.add_argument("--cv", action="store_true", help="weights fitted without the family")
+    parser.add_argument("--judge", action="store_true", help="ask a judge that knows the labels")
+    parser.add_argument("--judge-error", type=float, default=0.0, help="share of its wrong words")
     options = parser.parse_args()
     pairs = read_pairs([options.file])[: options.limit]
     model_for = weights(options, pairs)
@@ -323,6 +369,8 @@ def main() -> None:
         bench.store(pairs)
         answers = bench.ask(pairs, model_for)
     found = figures(answers)
+    if options.judge:
+        answers, found = with_judge(answers, options.judge_error)
     show(answers, found)
     print(json.dumps(found))
 

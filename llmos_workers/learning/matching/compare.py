@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -18,7 +19,7 @@ from llmos_workers.learning.matching.lexicon import lexicon
 from llmos_workers.learning.matching.model import Model, shipped_model
 from llmos_workers.learning.matching.parse import parse, parse_beside
 from llmos_workers.learning.matching.sides import sides_of
-from llmos_workers.learning.matching.tokens import Kind, Token
+from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Token
 from llmos_workers.learning.signature import normalize_goal
 
 Embed = Callable[[str], Embedding]
@@ -102,10 +103,26 @@ def _exchanges(
     found: dict[str, float], left_reference: Iterable[Token], left_query: Iterable[Token]
 ) -> bool:
     """Whether each side names a file, number, language ... that the other one does not. Only one
-    side doing so is no proof: people leave out and spell out.
+    side doing so is no proof: people leave out and spell out. Nor are two spellings of what may be
+    one value (``.py`` and ``*.py``, 30 and 30m).
     """
-    kinds = {t.kind for t in left_reference} & {t.kind for t in left_query} & _OTHER_JOB
-    return bool(kinds or (found["anchor_missing"] and found["anchor_added"]))
+    known, asked = list(left_reference), list(left_query)
+    if {t.kind for t in known} & {t.kind for t in asked} & _OTHER_JOB:
+        return True
+    if not (found["anchor_missing"] and found["anchor_added"]):
+        return False
+    return not any(_within(a, b) or _within(b, a) for a in _cores(known) for b in _cores(asked))
+
+
+def _cores(tokens: Iterable[Token]) -> set[str]:
+    """The values among the tokens, letters and digits only."""
+    cores = {re.sub(r"[\W_]+", "", t.text.lower()) for t in tokens if t.kind in ANCHORS}
+    return cores - {""}
+
+
+def _within(part: str, whole: str) -> bool:
+    """Whether one value may be another one's spelling: a part of it that splits no number."""
+    return re.search(rf"(?<!\d){re.escape(part)}(?!\d)", whole) is not None
 
 
 _SPOKEN_ELSEWHERE = frozenset(
