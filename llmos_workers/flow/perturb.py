@@ -2,7 +2,8 @@
 
 Files that its commands read without naming them become inputs; files whose content changes
 nothing stop being ones; values that do not reach all that depends on them stop being slots.
-Whatever cannot be tried, for want of time or for any other reason, stays a dependency.
+What a command opened and what cannot be tried, for want of time or for any other reason, stays a
+dependency.
 
 What a kept command reads is checked again by running it: its output and its files are compared
 at each replay. What a command read that is *not* kept (it failed, say, and the model went on
@@ -37,6 +38,8 @@ from llmos_workers.learning.perturbation import altered, new_names, words_of
 
 MAX_READ_BYTES = 4 << 20
 """A larger file is not altered; it stays a dependency."""
+SMALL_BYTES = 1 << 16
+"""Files that no command opened are altered only up to this size: for a size that matters."""
 MAX_BESIDE = 500
 """Files that nobody seems to read are tried together when they are no more than this."""
 
@@ -56,9 +59,10 @@ def perturb(
     found = _Search(trials, trace, transcript, replayed)
     inputs = {file.path: file for file in trace.inputs}
     try:
-        inputs |= found.of_dropped()
+        of_dropped = found.of_dropped()
+        inputs |= of_dropped
         inputs |= found.unnamed()
-        ignored = found.ignorable(inputs)
+        ignored = found.ignorable(path for path in inputs if path not in of_dropped)
     except LLMOSError as error:
         return trace.model_copy(
             update={
@@ -154,9 +158,12 @@ class _Search:
         opened = [path for path in self._named(read) if path not in known]
         found = self._that_matter(opened, strict=True)
         if any(step.call.name in OPAQUE_TOOLS for step in self.trace.steps):
+            blind = None in self._command_reads()
             beside = [p for p in self.files if p not in known and p not in opened]
-            if len(beside) <= MAX_BESIDE:
-                found |= self._that_matter(beside, strict=False)
+            if not blind:
+                beside = self._small(beside)
+            if len(beside) <= MAX_BESIDE or blind:
+                found |= self._that_matter(beside, strict=blind)
         return {path: digest_file(self.area, path) for path in found}
 
     def ignorable(self, inputs: Iterable[str]) -> set[str]:
@@ -172,11 +179,9 @@ class _Search:
         opened = {path for reads in self.replayed.reads for path in reads or ()}
         first = [path for path in asked if path in opened]
         then = [path for path in asked if path not in opened]
-        return (
-            set(asked)
-            - self._that_matter(first, strict=True)
-            - self._that_matter(then, strict=None in self._command_reads())
-        )
+        blind = None in self._command_reads()
+        matter = self._that_matter(first, strict=True)
+        return set(asked) - matter - self._that_matter(then, strict=blind, untried=True)
 
     def _command_reads(self) -> list[frozenset[str] | None]:
         steps = zip(self.trace.steps, self.replayed.reads, strict=True)
@@ -195,29 +200,41 @@ class _Search:
         there = set(self.files)
         return sorted(path for path in paths if path in there)
 
-    def _that_matter(self, paths: Sequence[str], *, strict: bool) -> set[str]:
-        """Those without which, or with another content of which, the trace would do otherwise.
+    def _small(self, paths: Iterable[str]) -> list[str]:
+        """Those that are quickly altered."""
+        base = self.trials.before.base
+        return [path for path in paths if base[path].size <= SMALL_BYTES]
 
-        ``strict``: without which counts too; else only the content does.
+    def _that_matter(
+        self, paths: Sequence[str], *, strict: bool, untried: bool | None = None
+    ) -> set[str]:
+        """Those with another content of which the trace would do otherwise.
+
+        ``strict``: and those without which it would. ``untried``: whether what there was no time
+        to try counts; by default where it is strict.
         """
-        found = self._bisect(list(paths), self._alter)
+        untried = strict if untried is None else untried
+        found = self._bisect(list(paths), self._alter, untried=untried)
         if strict:
             rest = [path for path in paths if path not in found]
-            found |= self._bisect(rest, _remove)
+            found |= self._bisect(rest, _remove, untried=untried)
         return found
 
-    def _bisect(self, paths: list[str], change: Alter) -> set[str]:
+    def _bisect(self, paths: list[str], change: Alter, *, untried: bool) -> set[str]:
         """All at once, and in halves where that made a difference."""
-        if not paths or not self._differs(paths, change):
+        if not paths:
+            return set()
+        if self.trials.time_left <= 0:
+            return set(paths) if untried else set()
+        if not self._differs(paths, change):
             return set()
         if len(paths) == 1:
             return set(paths)
         middle = len(paths) // 2
-        return self._bisect(paths[:middle], change) | self._bisect(paths[middle:], change)
+        first = self._bisect(paths[:middle], change, untried=untried)
+        return first | self._bisect(paths[middle:], change, untried=untried)
 
     def _differs(self, paths: Sequence[str], change: Alter) -> bool:
-        if self.trials.time_left <= 0:
-            return True
         touched = {}
 
         def make(scratch: Scratch) -> None:

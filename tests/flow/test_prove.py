@@ -4,6 +4,7 @@ import pytest
 
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.tools import Effect, ToolResult, ToolSpec
+from llmos_workers.execution.sandbox import watched
 from tests.support.script import calls, says, text, use
 
 GOAL = "Put the numbers of the project together in sum.txt"
@@ -114,6 +115,14 @@ def test_what_a_failed_command_read_is_an_input_for_what_was_written_after_it(fl
     assert flow.run(GOAL).mode is Mode.MIXED
 
 
+def test_that_a_kept_command_does_not_need_it_does_not_excuse_a_file(flow):
+    (flow.area / "conf.ini").write_text("host = x\n")
+    search = bash("grep -rh port . | grep .")
+    trace = learn(flow, search, bash("cat conf.ini > /dev/null; echo 8080 > sum.txt", 2))
+    assert len(trace.steps) == 1
+    assert "conf.ini" in inputs(trace)
+
+
 def test_a_new_file_that_a_failed_command_would_have_found_is_noticed(flow):
     (flow.area / "conf.ini").write_text("host = x\n")
     learn(flow, bash("grep -rh port . | grep ."), put("sum.txt", "port 8080\n", 2))
@@ -128,6 +137,42 @@ def test_a_new_file_that_a_failed_command_would_have_found_is_noticed(flow):
 def test_a_file_that_a_failed_command_missed_is_an_input(flow):
     trace = learn(flow, bash("test -e conf.ini"), put("sum.txt", "defaults\n", 2))
     assert [(file.path, file.digest) for file in trace.inputs] == [("conf.ini", None)]
+
+
+def test_large_files_that_nobody_opens_are_no_inputs(flow):
+    (flow.area / "film.bin").write_bytes(bytes(8 << 20))
+    (flow.area / "n.dat").write_text("4\n")
+    trace = learn(flow, bash("cat n.* > sum.txt; ls > /dev/null"))
+    assert inputs(trace) == ["n.dat"]
+
+
+@pytest.fixture
+def noatime(monkeypatch):
+    """A file system that does not keep times of last access."""
+    monkeypatch.setattr(watched, "_times_move", lambda _folder: False)
+
+
+@pytest.mark.usefixtures("noatime")
+def test_where_reading_does_not_show_every_file_is_tried(flow):
+    (flow.area / "n.dat").write_text("4\n")
+    (flow.area / "m.py").write_text("")
+    (flow.area / "Makefile").write_text("sum.txt:\n\tcp n.* sum.txt\n")
+    assert inputs(learn(flow, bash("make -s"))) == ["Makefile", "n.dat"]
+
+
+@pytest.mark.usefixtures("noatime")
+def test_where_reading_does_not_show_a_run_with_failed_commands_is_not_followed(flow):
+    trace = learn(flow, bash("grep -rh port . | grep ."), put("sum.txt", "port 8080\n", 2))
+    assert not trace.proved
+
+
+@pytest.mark.parametrize("flow", [{"learning": {"perturb_timeout_secs": 0}}], indirect=True)
+def test_what_cannot_be_tried_in_time_stays_as_strict_as_can_be(flow):
+    (flow.area / "n.dat").write_text("4\n")
+    (flow.area / "m.dat").write_text("4\n")
+    trace = learn(flow, bash("ls n.dat > /dev/null; cat m.dat > sum.txt"), goal="Copy m.dat")
+    assert trace.proved
+    assert (inputs(trace), trace.slots) == (["m.dat", "n.dat"], ())
 
 
 COUNT = "Count the lines of sales.csv"
