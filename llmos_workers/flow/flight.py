@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from llmos_workers.contracts import errors
 from llmos_workers.contracts.decision import ModeDecision
-from llmos_workers.contracts.errors import DeadlineExceeded
 from llmos_workers.contracts.goal import GoalRecord, GoalState, TaskEnvelope
 from llmos_workers.contracts.modes import RequestedMode
 from llmos_workers.contracts.outcome import ErrorInfo, Outcome
@@ -38,15 +37,12 @@ def board(
     """The decision to go on with, or None: the goal is WAITING_FLIGHT now, in ``envelope``.
 
     ``decide`` is asked again for a goal that was decided while another one landed. Raises
-    DeadlineExceeded, and what ``decide`` raises.
+    what ``decide`` raises.
     """
     flights = runtime.flights
     if not flies(record, decision):
         flights.give_way(record)
         return decision
-    deadline = record.options.deadline
-    if deadline is not None and runtime.clock.now() >= deadline:
-        raise DeadlineExceeded("the goal's deadline has passed.")
     name = flight_name(record)
     boarding = flights.join(record, name, same=failing_alike(record), envelope=envelope)
     if not boarding.go:

@@ -54,9 +54,8 @@ class RunGuards:
         self.keeper.check()
         if self.cancelled():
             raise Cancelled("the goal was cancelled.")
-        deadline = self.record.options.deadline
-        if deadline is not None and self.clock.now() >= deadline:
-            raise DeadlineExceeded("the goal's deadline has passed.")
+        if late := overdue(self.record, self.clock.now()):
+            raise late
 
     def before_step(self) -> None:
         """``check``, and raise WorkerStopping when the rest is another worker's business."""
@@ -87,6 +86,14 @@ class Run:
     def project(self) -> str:
         """The goal's project."""
         return self.record.project
+
+
+def overdue(record: GoalRecord, now: float) -> DeadlineExceeded | None:
+    """What ends a goal whose deadline has passed at ``now`` (Unix s); None: it has time."""
+    deadline = record.options.deadline
+    if deadline is None or now < deadline:
+        return None
+    return DeadlineExceeded("the goal's deadline has passed.")
 
 
 def journal_of(run: Run) -> RunJournal:

@@ -63,13 +63,15 @@ class Admission:
         """Whether the goal may go on now; else it is PARKED, with the envelope it goes on in.
 
         True as well for goals that run, wait for something else or have ended: those are not
-        for admission to decide. Asking twice does no harm. Raises GoalNotFound.
+        for admission to decide. A deadline wakes a goal that waits. Asking twice does no harm.
+        Raises GoalNotFound.
         """
         place = record.options.priority * PRIORITY_WEIGHT + record.created_at
         why = f"waits for its turn: enough goals of {record.lane} are under way"
         event = state_event(GoalState.PARKED, {"reason": why})
         kept = "" if envelope is None else envelope.model_dump_json()
-        args = (record.goal_id, repr(place), kept, event, uuid.uuid4().hex)
+        due = "" if record.options.deadline is None else repr(record.options.deadline)
+        args = (record.goal_id, repr(place), kept, event, uuid.uuid4().hex, due)
         code, *room = self._run("admit", record.lane, args)
         if code == b"missing":
             raise not_found(record.goal_id)
@@ -128,6 +130,7 @@ class Admission:
             keys.ADMISSION_BACKLOG,
             keys.ADMISSION_WINDOWS,
             keys.admission_fresh(project),
+            keys.DELAYED,
         ]
         head = (op, project, self._window, keys.goal(""), keys.goals_in_state(""))
         script = scripts.load("admission", include=("fence",))

@@ -39,6 +39,7 @@ def stored(runtime: Runtime, goal_id: str) -> Outcome:
         raise RuntimeError(f"goal {goal_id} is final but has no outcome")
     runtime.goals.reported(goal_id)
     runtime.flights.land(outcome)
+    _close_approvals(runtime, outcome)
     return outcome
 
 
@@ -48,6 +49,7 @@ def end(runtime: Runtime, outcome: Outcome, fence: int | None, *, lane: str) -> 
     runtime.admission.leave(stored.goal_id, lane)
     if stored.mode is None or stored.mode.calls_model:
         runtime.flights.land(stored)
+    _close_approvals(runtime, stored)
     topic = Topic.TASK_COMPLETE if stored.ok else Topic.TASK_FAILED
     runtime.bus.publish(
         topic,
@@ -60,6 +62,12 @@ def end(runtime: Runtime, outcome: Outcome, fence: int | None, *, lane: str) -> 
         },
     )
     return stored
+
+
+def _close_approvals(runtime: Runtime, outcome: Outcome) -> None:
+    """Nobody is to answer for a goal that is over. One that did its work has nothing open."""
+    if not outcome.ok:
+        runtime.approvals.close_goal(outcome.goal_id)
 
 
 def end_badly(

@@ -37,7 +37,7 @@ from llmos_workers.flow.dispatch import Dispatcher
 from llmos_workers.flow.flight import board, failed_with_others
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.replay import Handover
-from llmos_workers.flow.run import Run, RunGuards
+from llmos_workers.flow.run import Run, RunGuards, overdue
 from llmos_workers.flow.shadow import offer
 from llmos_workers.kernel import drain
 from llmos_workers.kernel.goals import new_record
@@ -121,6 +121,9 @@ def receive(
             raise _later(task, 1.0)
         if _held(record, runtime):
             raise _later(task, (record.lease_until or 0.0) - runtime.clock.now())
+        late = overdue(record, runtime.clock.now())
+        if late and not record.cancel_requested:  # however it waited, and whether or not admitted
+            return as_json(end_badly(runtime, record, late, fence=None))
         if not _admitted(task, runtime, record):
             raise left()
         return _survived(task, process, record)

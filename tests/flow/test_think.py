@@ -177,6 +177,24 @@ def test_a_goal_s_budget_spent_in_mid_run_keeps_cost_and_steps(flow):
     assert outcome.cost_micro == flow.runtime.spent_on(outcome.goal_id) > 0
 
 
+def test_a_cancel_after_reserving_returns_the_money_and_sends_nothing(flow, monkeypatch):
+    monkeypatch.setattr("llmos_workers.flow.run.CANCEL_POLL_SECS", 0.0)
+    script, economy = flow.model(DONE), flow.runtime.economy
+    reserve = economy.reserve
+
+    def reserve_and_cancel(**asked):
+        reservation = reserve(**asked)
+        flow.runtime.goals.request_cancel(asked["goal_id"])
+        return reservation
+
+    monkeypatch.setattr(economy, "reserve", reserve_and_cancel)
+    outcome = flow.run(GOAL)
+    assert (outcome.status, outcome.cost_micro, script.requests) == ("CANCELLED", 0, [])
+    assert economy.reservations() == []
+    held = [economy.scope("global")[name] for name in ("spent", "reserved", "in_doubt")]
+    assert held == [0, 0, 0]
+
+
 ASKS = {"kernel": {"budget_usd": 50.0, "on_breach": "ask"}}
 
 

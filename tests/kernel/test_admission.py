@@ -193,6 +193,17 @@ def test_a_cancelled_goal_leaves_the_order(state, broker, goals):
     assert gate.admit(second)  # ended: not for admission to decide
 
 
+def test_a_deadline_wakes_whoever_waits_for_a_turn_until_it_comes(state, broker, goals):
+    gate = admission(state, broker, goals, 1)
+    (first,) = submit(goals, broker, 1, project="a")
+    (hasty,) = submit(goals, broker, 1, project="a", deadline=4e9)
+    assert [gate.admit(first), gate.admit(hasty)] == [True, False]
+    assert state.zscore(keys.DELAYED, hasty.goal_id) == 4e9
+    end(goals, first.goal_id)
+    assert gate.pump() == 1
+    assert state.zcard(keys.DELAYED) == 0
+
+
 def test_a_project_may_have_a_window_of_its_own(state, broker, goals):
     gate = admission(state, broker, goals, 100)
     gate.set_window("a", 1)

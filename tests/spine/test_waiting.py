@@ -1,5 +1,8 @@
 """Goals that wait hold no worker, and go on as the same task."""
 
+import json
+from datetime import timedelta
+
 import pytest
 
 from llmos_workers.contracts.errors import ApprovalClosed
@@ -17,8 +20,9 @@ CALCULATOR = "Create a Python calculator"
 
 
 @pytest.fixture(autouse=True)
-def warm_again(llmos):
-    """No later test waits for a cooldown of this one."""
+def warm_again(llmos, system):
+    """No later test waits for a cooldown of this one, and held answers are held."""
+    system.rehearsal.faults.clear()
     yield
     llmos.redis.delete(keys.rate(MODEL))
 
@@ -110,9 +114,52 @@ def test_a_goal_that_waits_for_a_yes_can_be_cancelled(llmos, project, output):
     asked = open_approval(llmos, handle)
     assert handle.cancel() is GoalState.CANCELLED
     assert handle.result(TIMEOUT).status == "CANCELLED"
+    wait_until(lambda: not llmos.approvals(project=project), what="nobody is asked any more")
     with pytest.raises(ApprovalClosed):
         llmos.approve(asked.approval_id)
     assert not list(output.iterdir())
+
+
+def let_pass(llmos, handle):
+    """The goal's deadline is over now, for which it was to be woken."""
+    options = handle.record().options
+    assert llmos.redis.zscore(keys.DELAYED, handle.id) == pytest.approx(options.deadline)
+    passed = options.model_copy(update={"deadline": llmos.clock.now()})
+    llmos.redis.hset(keys.goal(handle.id), "options", passed.model_dump_json())
+    llmos.redis.zadd(keys.DELAYED, {handle.id: 1})
+
+
+def test_a_deadline_ends_a_goal_wherever_it_waits(llmos, system, project, results):
+    """Even where its project has no room for it, and for Celery too; nobody is asked any more."""
+    worried(llmos, project)
+    soon, faults, busy = timedelta(minutes=5), system.rehearsal.faults, f"{project}-b"
+    asking = llmos.submit(CALCULATOR, project=project, deadline=soon)
+    approval = open_approval(llmos, asking)
+    faults.next("hold:1")
+    held = llmos.submit("Write a haiku about mist", project=busy)
+    wait_until(lambda: not faults.untaken, what="the model is asked")
+    flying = llmos.submit("Write a haiku about mist", project=busy, deadline=soon)
+    wait_until(lambda: flying.status() is GoalState.WAITING_FLIGHT, what="it waits for the other")
+    Admission(llmos.redis, llmos.broker, llmos.goals, window=100).set_window(busy, 1)
+    parked = llmos.submit("Write a haiku about dusk", project=busy, deadline=soon)
+    faults.next("rate_limit:600")
+    cooling = llmos.submit(CALCULATOR, project=f"{project}-r", deadline=soon)
+    waiting = {parked: GoalState.PARKED, cooling: GoalState.WAITING_RATE}
+    wait_until(lambda: all(h.status() is s for h, s in waiting.items()), what="all wait")
+    late = (asking, flying, parked, cooling)
+    for handle in late:
+        let_pass(llmos, handle)
+    for handle in late:
+        outcome = handle.result(TIMEOUT)
+        assert (outcome.status, outcome.error.kind) == ("FAILED", "DeadlineExceeded")
+        assert "deadline has passed" in outcome.error.message
+        told = wait_until(lambda h=handle: results.get(f"celery-task-meta-{h.id}"), what="Celery")
+        assert json.loads(told)["result"]["status"] == "FAILED"
+    assert llmos.approvals(project=project) == []
+    assert llmos.approval_requests.get(approval.approval_id).state == "expired"
+    llmos.redis.delete(keys.rate(MODEL))
+    faults.release()
+    assert held.result(TIMEOUT).ok
 
 
 def test_a_schedule_submits_its_goal(llmos, project):

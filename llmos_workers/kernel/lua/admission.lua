@@ -4,6 +4,7 @@
 -- KEYS  1 zset of the project's goals under way     2 zset of those that wait
 --       3 zset of projects with a backlog           4 hash of windows by project
 --       5 counter: goals let in straight from their message lately
+--       6 delayed set: who has a deadline is woken at it
 -- ARGV  1 operation
 --       2 project
 --       3 window where the project has none of its own
@@ -11,7 +12,7 @@
 --       5 prefix of the zsets of goals by state
 --       6.. by operation:
 --       admit  goal id, place in the order (lower first), envelope JSON or '', event data,
---              token of this call
+--              token of this call, deadline (Unix s) or ''
 --       pump   most goals, event data, token of this call
 --       leave  goal id
 --
@@ -22,7 +23,7 @@
 -- Run twice (answer lost with the connection): admit and leave do nothing more. The goals that
 -- a lost pump let in are ACCEPTED without a message, which the recovery clock sends again.
 
-local inside, waiting, backlog, windows, fresh = unpack(KEYS)
+local inside, waiting, backlog, windows, fresh, delayed = unpack(KEYS)
 local op, project, window, goals, states = unpack(ARGV, 1, 5)
 local EVENTS_KEPT = 1000
 local FRESH_S = 60
@@ -49,7 +50,7 @@ local function sweep()
 end
 
 if op == 'admit' then
-  local id, place, envelope, data, token = unpack(ARGV, 6, 10)
+  local id, place, envelope, data, token, deadline = unpack(ARGV, 6, 11)
   local state = redis.call('HGET', goals .. id, 'state')
   if not state then return {'missing'} end
   -- A goal that runs, waits for something else or has ended is nothing to decide about here.
@@ -72,6 +73,7 @@ if op == 'admit' then
   redis.call('ZADD', backlog, 'NX', stamp(at), project)
   if state ~= 'PARKED' then
     if envelope ~= '' then redis.call('HSET', goals .. id, 'envelope', envelope) end
+    if deadline ~= '' then redis.call('ZADD', delayed, deadline, id) end
     enter(id, state, 'PARKED', data, token)
   end
   return {'wait', space and 1 or 0}
@@ -87,6 +89,7 @@ if op == 'pump' then
     if not id then break end
     -- Cancelled goals and those that somebody woke by hand just leave the order.
     if redis.call('HGET', goals .. id, 'state') == 'PARKED' then
+      redis.call('ZREM', delayed, id)
       enter(id, 'PARKED', 'ACCEPTED', data, token)
       redis.call('ZADD', inside, stamp(at), id)
       found[#found + 1] = id
