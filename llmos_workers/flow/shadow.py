@@ -30,6 +30,7 @@ from llmos_workers.kernel.goals import new_record
 from llmos_workers.kernel.rewind import rewind
 from llmos_workers.learning.answers import without_date
 from llmos_workers.learning.shadow import Agreement, Comparison, Effects, compare_effects
+from llmos_workers.learning.signature import goal_signature
 from llmos_workers.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -269,6 +270,10 @@ def _record(run: Run, audited: _Audited, found: Comparison) -> None:
         right=found.agreement is Agreement.AGREED,
         outcome_id=run.record.goal_id,
     )
+    trace = run.runtime.traces.get(run.project, verdict.trace_id)
+    if trace is not None:  # where a judge had vouched for it, this is how its word came out
+        signature = goal_signature(run.record.text)
+        run.runtime.verdicts.label(trace, signature, right=found.agreement is Agreement.AGREED)
     if found.agreement is Agreement.DISAGREED:
         log.warning(
             "audit: goal %s was replayed otherwise than a model does it: %s",

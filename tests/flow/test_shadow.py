@@ -8,6 +8,7 @@ from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.flow.shadow import AUDIT_PROJECT, sampled, shadow
+from llmos_workers.kernel import keys
 from llmos_workers.tasks.hops import Next, leased_run
 from tests.flow.conftest import PROJECT, Flow, Hop
 from tests.support.script import calls, says, text, use
@@ -58,6 +59,20 @@ def test_a_right_replay_is_confirmed_by_a_run_of_the_model_on_the_files_as_they_
     assert flow.runtime.audits.counts(PROJECT).agreed == 1
     assert flow.trace(CONVERT).evidence
     assert flow.trace(CONVERT).version == 1
+
+
+@audited
+def test_an_audit_tells_how_a_judge_s_word_came_out(flow: Flow) -> None:
+    (flow.area / "sales.csv").write_text("region,amount\nnorth,1\n")
+    assert flow.run(CONVERT).mode is Mode.LEARNER
+    (flow.area / "sales.json").unlink()
+    judge = flow.runtime.judge
+    assert judge is not None
+    flow.runtime.redis.hset(keys.judge(judge.name), "right", 400)
+    outcome = flow.run("I need the rows of sales.csv as JSON")
+    assert (outcome.mode, outcome.llm_calls) == (Mode.FOLLOWER, 1)
+    assert run_audit(flow, outcome.goal_id).text == "the replay and the model agreed"
+    assert flow.runtime.verdicts.record(judge.name).right == 401
 
 
 @audited
