@@ -29,6 +29,8 @@ COMMANDS = {
     "deny": "llmos_cli.approvals:deny",
     "schedule": "llmos_cli.schedule:schedule",
     "dead": "llmos_cli.dead:dead",
+    "webhooks": "llmos_cli.webhooks:webhooks",
+    "projects": "llmos_cli.projects:projects",
     "budget": "llmos_cli.budget:budget",
     "audit": "llmos_cli.audit:audit",
     "undo": "llmos_cli.files:undo",

@@ -21,7 +21,8 @@ A window of 1 makes a project's goals run one after the other.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import chain, zip_longest
 from typing import Any, cast
 
@@ -46,6 +47,19 @@ PROJECTS = 100
 
 PRIORITY_WEIGHT = 1e11
 """More than any Unix time in seconds: priority first, age second."""
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A project or concurrency key, and its goals."""
+
+    name: str
+    window: int
+    own: bool
+    """Whether the window is its own, not the system's."""
+    under_way: int
+    """Let in and not left; may count some that have ended."""
+    waiting: int
 
 
 class Admission:
@@ -106,6 +120,22 @@ class Admission:
         if isinstance(window, bool) or not 1 <= window <= MAX_WINDOW:
             raise InvalidOption(f"a window is a number from 1 to {MAX_WINDOW:,}, not {window!r}.")
         self._redis.hset(keys.ADMISSION_WINDOWS, project, str(window))
+
+    def lanes(self, names: Iterable[str] = ()) -> list[Lane]:
+        """These, those with a window of their own and those where somebody waits, by name."""
+        stored = cast(dict[bytes, bytes], self._redis.hgetall(keys.ADMISSION_WINDOWS))
+        own = {name.decode(): int(window) for name, window in stored.items()}
+        waits = cast(list[bytes], self._redis.zrange(keys.ADMISSION_BACKLOG, 0, -1))
+        found = sorted({*names, *own, *(each.decode() for each in waits)})
+        with self._redis.pipeline(transaction=False) as pipe:
+            for name in found:
+                pipe.zcard(keys.admitted(name))
+                pipe.zcard(keys.admission_waiting(name))
+            counts = pipe.execute() if found else []
+        return [
+            Lane(name, own.get(name, self._window), name in own, under_way, waiting)
+            for name, under_way, waiting in zip(found, counts[::2], counts[1::2], strict=True)
+        ]
 
     def under_way(self, project: str) -> int:
         """Goals that were let in and have not left; may count some that have ended."""

@@ -113,22 +113,37 @@ class Webhooks:
         return Delivered(taken, failed, dead)
 
     def dead(self, *, limit: int = 100) -> list[dict[str, str]]:
-        """Deliveries that were given up, newest first: delivery_id, goal_id, attempts, error."""
-        ids = cast(list[bytes], self._redis.zrevrange(keys.WEBHOOKS_DEAD, 0, limit - 1))
+        """Deliveries that were given up, newest first: delivery_id, at (Unix s), goal_id, attempts,
+        error, and url without path and query ("" when it is not configured here).
+        """
+        given_up = cast(
+            list[tuple[bytes, float]],
+            self._redis.zrevrange(keys.WEBHOOKS_DEAD, 0, limit - 1, withscores=True),
+        )
         found = []
-        for delivery_id in (each.decode() for each in ids):
-            facts = self._read(delivery_id)
+        for raw, at in given_up:
+            facts = self._read(raw.decode())
             if facts:
-                shown = {k: facts[k] for k in ("goal_id", "attempts", "error") if k in facts}
-                found.append({"delivery_id": delivery_id} | shown)
+                url = self._urls.get(facts.get("target", ""))
+                known = {"delivery_id": raw.decode(), "at": repr(at)}
+                known |= {name: facts.get(name, "") for name in ("goal_id", "attempts", "error")}
+                found.append(known | {"url": place(url) if url else ""})
         return found
 
     def retry(self, delivery_id: str) -> None:
         """Try a dead delivery again, from its first attempt on. Raises NotThere."""
-        if not self._redis.zrem(keys.WEBHOOKS_DEAD, delivery_id):
-            raise NotThere(f"there is no dead delivery {delivery_id!r:.60}.")
-        self._redis.hset(keys.webhook(delivery_id), "attempts", "0")
-        self._redis.zadd(keys.WEBHOOKS_DUE, {delivery_id: self._clock.now()})
+        name = keys.webhook(delivery_id)
+        given_up = self._redis.zscore(keys.WEBHOOKS_DEAD, delivery_id) is not None
+        if not given_up or not self._redis.expire(name, KEPT_S):
+            self._redis.zrem(keys.WEBHOOKS_DEAD, delivery_id)
+            raise NotThere(
+                f"there is no dead delivery {delivery_id!r:.60}.", fix="See llmos webhooks list."
+            )
+        with self._redis.pipeline() as pipe:
+            pipe.hset(name, "attempts", "0")
+            pipe.zadd(keys.WEBHOOKS_DUE, {delivery_id: self._clock.now()})
+            pipe.zrem(keys.WEBHOOKS_DEAD, delivery_id)
+            pipe.execute()
 
     # -- inside ----------------------------------------------------------------------------
 
