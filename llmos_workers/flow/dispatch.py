@@ -58,9 +58,8 @@ class Dispatcher:
 
     def _known(self, record: GoalRecord, match: MatchResult) -> dict[str, ExecutionTrace]:
         """The candidates' traces; one that is gone meanwhile is missing."""
-        found = {c.trace_id: None for c in match.candidates}
-        traces = {key: self._runtime.traces.get(record.project, key) for key in found}
-        return {key: trace for key, trace in traces.items() if trace is not None}
+        found = list(dict.fromkeys(c.trace_id for c in match.candidates))
+        return self._runtime.traces.get_many(record.project, found) if found else {}
 
     def _thresholds(self, known: dict[str, ExecutionTrace]) -> dict[str, Threshold]:
         """From where each trace with labelled outcomes is followed."""

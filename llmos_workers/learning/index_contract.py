@@ -79,6 +79,6 @@ class TraceSource(Protocol):
         """The trace whose goal or alias has this signature."""
         ...
 
-    def get(self, project: str, trace_id: str) -> ExecutionTrace | None:
-        """The newest version of a trace; None when there is none."""
+    def get_many(self, project: str, trace_ids: Sequence[str]) -> dict[str, ExecutionTrace]:
+        """The newest versions of traces by id, in one round trip; those there are."""
         ...

@@ -82,6 +82,12 @@ class TraceManager:
         """The newest version of a trace; None when there is none."""
         return self._sync.fresh(self._store.get(project, trace_id))
 
+    def get_many(self, project: str, trace_ids: Sequence[str]) -> dict[str, ExecutionTrace]:
+        """The newest versions of several traces by id, in one round trip; those there are."""
+        records = self._store.many(project, trace_ids)
+        fresh = {record.trace.trace_id: self._sync.fresh(record) for record in records}
+        return {trace_id: trace for trace_id, trace in fresh.items() if trace is not None}
+
     def list(self, project: str) -> Sequence[ExecutionTrace]:
         """All readable traces of a project, sorted by id."""
         records = self._store.many(project, self._store.ids(project))

@@ -23,6 +23,11 @@ class MemoryTraces:
         """The trace of that id."""
         return self._by_id.get((project, trace_id))
 
+    def get_many(self, project: str, trace_ids: Sequence[str]) -> dict[str, ExecutionTrace]:
+        """The traces of those ids."""
+        found = {trace_id: self._by_id.get((project, trace_id)) for trace_id in trace_ids}
+        return {trace_id: trace for trace_id, trace in found.items() if trace is not None}
+
     def list(self, project: str) -> Sequence[ExecutionTrace]:
         """All traces of a project."""
         return [trace for (name, _), trace in self._by_id.items() if name == project]

@@ -73,10 +73,14 @@ class _Actions:
         said_reference = self._deeds(self._sides.reference.tokens)
         said_query = self._deeds(self._sides.query.tokens)
         left_reference = [
-            t for t in self._sides.left_reference if self._is_verb(t) and t.action not in said_query
+            t
+            for t in self._sides.left_reference
+            if self._is_verb(t) and (t.action not in said_query or _describes(t))
         ]
         left_query = [
-            t for t in self._sides.left_query if self._is_verb(t) and t.action not in said_reference
+            t
+            for t in self._sides.left_query
+            if self._is_verb(t) and (t.action not in said_reference or _describes(t))
         ]
         return left_reference, left_query
 
@@ -168,7 +172,7 @@ class _Actions:
 
     def _carried(self, token: Token) -> bool:
         """Whether a verb adds nothing beside the deed both sides name."""
-        shows = token.value in _SHOWING and (self._informs or self._does)
+        shows = token.value in _SHOWING and (self._informs or self._does) and not _describes(token)
         return (self._matched and token.value in self._lex.classes["light"]) or shows
 
     def _heavy(self, token: Token) -> bool:
@@ -187,3 +191,8 @@ class _Actions:
             ):
                 return True
         return False
+
+
+def _describes(token: Token) -> bool:
+    """Whether a verb of showing describes a thing: "an enumerated list" is no list."""
+    return token.value in _SHOWING and token.word.endswith("ed")

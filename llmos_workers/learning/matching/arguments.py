@@ -85,6 +85,21 @@ def places(value: str, steps: Sequence[TraceStep]) -> list[Place]:
     return found
 
 
+_BEFORE_PROGRAM = r"(?:^|[|;&(`\n]|\$\(|\b(?:sudo|xargs|exec|-exec|env|time|nohup|then|do|else))\s*"
+
+
+def names_program(value: str, steps: Iterable[TraceStep]) -> bool:
+    """Whether a value stands where a shell command has its program: another one is another
+    deed, whatever the goal says.
+    """
+    pattern = re.compile(_BEFORE_PROGRAM + re.escape(value) + r"(?=\s|$|[;|&)`])", re.IGNORECASE)
+    return any(
+        isinstance(leaf, str) and path[-1:] == ("command",) and pattern.search(leaf)
+        for step in steps
+        for path, leaf in leaves(step.call.arguments)
+    )
+
+
 def substitute(
     steps: Sequence[TraceStep], plain: Mapping[str, str], everywhere: Mapping[str, str]
 ) -> list[TraceStep]:

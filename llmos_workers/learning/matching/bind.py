@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from llmos_workers.contracts.trace import ExecutionTrace, Slot
 from llmos_workers.learning.matching.align import Alignment, align
-from llmos_workers.learning.matching.arguments import delimited, places
+from llmos_workers.learning.matching.arguments import delimited, names_program, places
 from llmos_workers.learning.matching.compare import MAX_TOKENS, Comparison, compare
 from llmos_workers.learning.matching.embedder import Embedding
 from llmos_workers.learning.matching.lexicon import Lexicon, lexicon
@@ -99,6 +99,8 @@ def _fits(changes: Sequence[_Change], trace: ExecutionTrace) -> bool:
         where = [p for form in set(forms_of(change.slot.value)) for p in places(form, trace.steps)]
         if not change.slot.declared:
             where = [place for place in where if not place.content]
+            if names_program(change.slot.value, trace.steps):
+                return False
         if not where or refuse_value(change.slot.value, change.new, where):
             return False
     return True

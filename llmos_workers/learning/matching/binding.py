@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 _MODIFIERS = frozenset({Kind.NUMBER, Kind.ORDER, Kind.NEGATION, Kind.COMPARISON})
 _THINGS = ANCHORS | {Kind.FORMAT, Kind.SPEECH, Kind.LANGUAGE, Kind.WORD, Kind.DATE}
-_DIRECTED = frozenset({Kind.FILE, Kind.PATH, Kind.FORMAT, Kind.SPEECH, Kind.URL})
+_SWAPPED = frozenset(
+    {Kind.FILE, Kind.PATH, Kind.FORMAT, Kind.SPEECH, Kind.URL, Kind.QUOTE, Kind.IDENTIFIER}
+    | {Kind.EMAIL, Kind.CHANNEL, Kind.GLOB}
+)
+"""Two of a kind in another order may have traded places: "in a but not in b"."""
 _KIND_NAMES = frozenset({"branch", "file", "folder", "directory", "document", "format", "table"})
 """Nouns that only say what kind the thing beside them is."""
 _LEAD_REACH = 2
@@ -28,8 +32,10 @@ def binding_evidence(sides: Sides, lex: Lexicon) -> dict[str, float]:
     things = [pair for pair in sides.alignment.pairs if _directed(pair)]
     conflict, added = _roles(sides, things)
     return {
-        "modifier": float(_modifier_moved(sides)),
-        "role_conflict": float(conflict or _exchanged(sides, things, lex)),
+        "modifier": float(_modifier_moved(sides) or _joined_otherwise(sides)),
+        "role_conflict": float(
+            conflict or _exchanged(sides, things, lex) or _named_otherwise(sides, things)
+        ),
         "role_added": float(added),
         "role_unproved": float(_unproved(sides, things, lex)),
     }
@@ -53,6 +59,36 @@ def _modifier_moved(sides: Sides) -> bool:
         if _crossed(head_one, head_two, partner, reference.near(one), query.near(two)):
             return True
     return False
+
+
+_INSIDE = frozenset({"in", "of", "from", "inside", "within", "under", "on"})
+
+
+def _joined_otherwise(sides: Sides) -> bool:
+    """Tell "the letters and the folders" from "the letters in the folders"."""
+    partner = sides.alignment.partner()
+    mine, theirs = _joints(sides.reference.tokens), _joints(sides.query.tokens)
+    for (one, two), joint in mine.items():
+        pair = partner.get(one), partner.get(two)
+        other = theirs.get(pair, joint) if None not in pair else joint  # type: ignore[arg-type]
+        if other != joint:
+            return True
+    return False
+
+
+def _joints(tokens: Sequence[Token]) -> dict[Pair, str]:
+    """Neighbouring nouns with what joins them: "and", or a preposition of place."""
+    found: dict[Pair, str] = {}
+    last: Token | None = None
+    joint = ""
+    for token in tokens:
+        if token.kind is Kind.STOP:
+            joint = token.value if token.value in _INSIDE | {"and"} else joint
+        elif token.kind is not Kind.QUANTIFIER:
+            if last is not None and joint:
+                found[last, token] = "and" if joint == "and" else "in"
+            last, joint = token, ""
+    return found
 
 
 def count_changes(sides: Sides) -> int:
@@ -189,6 +225,36 @@ def _exchanged(sides: Sides, things: Sequence[Pair], lex: Lexicon) -> bool:
     return any((there, here) in moved for here, there in moved)
 
 
+_NAMING = frozenset({"named", "called", "titled", "name", "names"})
+_HOLDING = frozenset(
+    {"containing", "contain", "contains", "string", "text", "word", "words", "phrase", "grep",
+     "search", "searches", "saying", "matching", "message", "mention", "mentioning"}
+)  # fmt: skip
+
+
+def _named_otherwise(sides: Sides, things: Sequence[Pair]) -> bool:
+    """Whether a value is a thing's name on one side and what it holds on the other."""
+    mine, theirs = sides.reference.tokens, sides.query.tokens
+    ways = [(_way(mine, one), _way(theirs, two)) for one, two in things if one.kind in _SAID]
+    return any(one and two and one != two for one, two in ways)
+
+
+_SAID = frozenset({Kind.QUOTE, Kind.IDENTIFIER, Kind.WORD, Kind.FILE, Kind.GLOB})
+
+
+_SEARCH = frozenset({"search", "grep", "scan", "look", "searching"})
+
+
+def _way(tokens: Sequence[Token], value: Token) -> str:
+    words = " ".join(t.word for t in tokens if t.start < value.start).split()
+    if words[-1:] == ["for"] and _SEARCH & set(words[:-2]):
+        return "held"  # "search the letters for x"; "search for x" may mean its name
+    for word in reversed(words[-_LEAD_REACH - 1 :]):
+        if word in _NAMING | _HOLDING:
+            return "named" if word in _NAMING else "held"
+    return ""
+
+
 def _leads(tokens: Sequence[Token], lex: Lexicon) -> dict[Token, str]:
     """For each token the preposition that leads it in, at most a few words before."""
     leading = lex.words["preposition"] | lex.words["leading"]
@@ -220,7 +286,7 @@ def _unproved(sides: Sides, things: Sequence[Pair], lex: Lexicon) -> bool:
             continue
         swapped = (first[0].start < second[0].start) != (first[1].start < second[1].start)
         roles = {token.role for token in (*first, *second)}
-        if swapped and first[0].kind in _DIRECTED and roles == {None}:
+        if swapped and first[0].kind in _SWAPPED and roles == {None}:
             return True
         if not _needs_proof(first, second, exchanges=exchanges):
             continue

@@ -114,8 +114,10 @@ def evidence(sides: Sides, vectors: Vectors, lex: Lexicon) -> dict[str, float]:
     _weigh_open(found, sides, vectors, lex)
     found["clause_added"] = _clauses(sides.left_query, sides.query.tokens, lex)
     found["clause_missing"] = _clauses(sides.left_reference, sides.reference.tokens, lex)
+    choice = any(token.value == "any" for token in sides.query.tokens)
     limited = any(
-        token.kind is Kind.QUANTIFIER and token.value != "all" for token in sides.left_reference
+        token.kind is Kind.QUANTIFIER and (token.value != "all" or choice)
+        for token in sides.left_reference
     )
     doubt = limited or sides.alignment.slips > _MAX_SLIPS or any(found[name] for name in HARD)
     found["doubt"] = float(doubt)

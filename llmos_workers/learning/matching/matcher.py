@@ -69,10 +69,12 @@ class GoalMatcher:
         self._before_search()
         vector = self._embedder.embed(parse(goal).respelled).vector
         hits = self._index.search(vector, project, top_k * REFERENCES_PER_TRACE)
+        groups = _by_trace(hits, top_k)
+        traces = self._traces.get_many(project, list(groups)) if groups else {}
         candidates = [
-            candidate
-            for trace_id, group in _by_trace(hits, top_k).items()
-            if (candidate := self._candidate(asked, trace_id, group))
+            self._candidate(asked, traces[trace_id], group)
+            for trace_id, group in groups.items()
+            if trace_id in traces
         ]
         candidates.sort(key=lambda c: (-c.confidence, -c.relatedness))
         related = max((hit.score for hit in hits), default=0.0)
@@ -93,11 +95,8 @@ class GoalMatcher:
         )
 
     def _candidate(
-        self, asked: _Question, trace_id: str, hits: list[IndexHit]
-    ) -> MatchCandidate | None:
-        trace = self._traces.get(asked.project, trace_id)
-        if trace is None:
-            return None
+        self, asked: _Question, trace: ExecutionTrace, hits: list[IndexHit]
+    ) -> MatchCandidate:
         related = _cosine(max(hit.score for hit in hits))
         if asked.signature in trace.vetoes:
             return _vetoed(trace, related)

@@ -111,7 +111,7 @@ def fit(rows: Matrix, labels: Matrix, *, penalty: float = 1.0, steps: int = 50) 
     found = [dict(zip(FEATURES, row, strict=True)) for row in rows]
     clean = np.array([is_clean(evidence) for evidence in found])
     right = float(labels[clean].sum())
-    share = (right + 1.0) / (int(clean.sum()) + 1.0)
+    share = (right + 1.0) / (int(clean.sum()) + 2.0)
     looks = np.array([grey(evidence) for evidence in found])[~clean]
     theta = _newton(looks, labels[~clean], penalty, steps)
     return Model(share, dict(zip(GREY, map(float, theta[:-1]), strict=True)), float(theta[-1]))

@@ -12,6 +12,7 @@ from llmos_workers.learning.matching.arguments import (
     delimited,
     is_content,
     leaves,
+    names_program,
     places,
     substitute,
 )
@@ -43,13 +44,27 @@ def discover_slots(goal_text: str, steps: Sequence[TraceStep]) -> tuple[Slot, ..
         if written and not _only_names_a_file(token, written):
             continue
         where = [p for form in _forms(token) for p in places(form, steps) if not p.content]
+        if names_program(token.text, steps):
+            continue
         if where and not _ambiguous(token, where, goal_text):
             kind = SLOT_TYPES.get(token.kind, SlotType.TEXT)
             name = _free_name(str(token.kind), found)
             found[token.text.lower()] = Slot(name=name, type=kind, value=token.text)
     if not written:
         _add_phrases(found, goal_text, steps, lex)
-    return tuple(found.values())
+    slots = tuple(found.values())
+    return tuple(slot for slot in slots if not _only_inside(slot, slots, steps))
+
+
+def _only_inside(slot: Slot, slots: Sequence[Slot], steps: Sequence[TraceStep]) -> bool:
+    """Whether a value stands only inside longer ones: it would be lost when they change."""
+    longer = [
+        other
+        for other in slots
+        if len(other.value) > len(slot.value) and slot.value.lower() in other.value.lower()
+    ]
+    alone = substitute(steps, {other.value: "\0" for other in longer}, {}) if longer else steps
+    return not any(places(form, alone) for form in forms_of(slot.value))
 
 
 def fill(
@@ -102,7 +117,7 @@ def _add_phrases(
         for path, leaf in leaves(step.call.arguments):
             if not isinstance(leaf, str) or len(leaf) not in _PHRASE_CHARS:
                 continue
-            if leaf.lower() in found or is_content(path, leaf):
+            if leaf.lower() in found or is_content(path, leaf) or names_program(leaf, steps):
                 continue
             if _is_name_in(leaf, goal_text, lex):
                 name = _free_name(str(path[-1]) if path else "value", found)

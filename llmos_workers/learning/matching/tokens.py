@@ -123,12 +123,12 @@ class Piece:
 
 _SCANNER = re.compile(
     r"""(?P<word_symbol>(?<!\w)w/o?(?!\w)|[&€£%<@](?=\s)|(?<!-)>)
-    |(?P<quote>"[^"]+"|“[^”]+”|`[^`]+`|(?<!\w)'[^']{2,}'(?!\w))
+    |(?P<quote>"[^"]+"|“[^”]+”|`[^`]+`|(?<!\w)'[^']+'(?!\w))
     |(?P<url>[a-z][a-z0-9+]{1,9}://[^\s,;]*[^\s,;.?!])
     |(?P<email>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)
     |(?P<arrow>->|→|=>)
     |(?P<day>\b\d{4}-\d\d-\d\d\b)
-    |(?P<path>(?<![\w/])(?:~|\.{1,2})?/[\w.*@+-]+(?:/[\w.*@+-]+)*/?
+    |(?P<path>(?<![\w./])\.\.(?![\w./])|(?<![\w/])(?:~|\.{1,2})?/[\w.*@+-]+(?:/[\w.*@+-]+)*/?
         |(?<![\w/.])[A-Za-z_.][\w.-]*(?:/[\w.*-]+)*/(?=[\s,;:?!]|$)
         |(?<![\w/.])(?=[\w./*-]*[A-Za-z])[\w.-]+(?:/[\w.*-]+)+)
     |(?P<expression>(?<!\S)[\w^*]+(?:\s*[-+*/^=<>]\s*[\w^.]+){2,}(?![\w/])
@@ -162,7 +162,7 @@ def scan(text: str) -> list[tuple[str, str, int, int]]:
     for match in _SCANNER.finditer(text):
         group, piece = str(match.lastgroup), match.group()
         if group in _TRAILING_DOTS:
-            piece = piece.rstrip(".")
+            piece = piece.rstrip(".") or piece
         if piece:
             found.append((group, piece, match.start(), match.start() + len(piece)))
     return found

@@ -59,6 +59,7 @@ def unsaid(
     """The tokens of ``left`` (unpaired, of goal ``mine``) that say more than ``other`` does."""
     paired = {token for pair in alignment.pairs for token in pair}
     said = _Said(other.said)
+    listed = _listed(mine.tokens)
     shared = _shared(alignment)
     implied = {word for name in shared for word in lex.implied.get(name, ())}
     kinds = _beside_their_thing(mine.tokens, paired)
@@ -66,7 +67,7 @@ def unsaid(
         token
         for token in left
         if not (
-            said.says(token)
+            said.says(token, listed=token in listed)
             or (token.kind in _OPEN and {token.word, token.value} & implied)
             or token in kinds
             or _says_all(token, mine, other, alignment)
@@ -86,18 +87,32 @@ class _Said:
                 if key.startswith("s:"):
                     self._stems.setdefault(key, set()).add(token.kind)
 
-    def says(self, token: Token) -> bool:
-        """Whether a token only says again what is said."""
+    def says(self, token: Token, *, listed: bool) -> bool:
+        """Whether a token only says again what is said. What is ``listed`` beside another
+        thing is a thing of its own, though the goal mentions one of its kind elsewhere.
+        """
         if token.kind in _COUNTED_EACH:
             return False
         if (token.kind, token.value) in self._values:
             return True
-        if token.kind is Kind.WORD and token.keys & self._classes:
+        if token.kind is Kind.WORD and not listed and token.keys & self._classes:
             return True
         return any(self._stems.get(k, set()) - {token.kind} for k in token.keys if k[0] == "s")
 
 
 _SPEAKING = _OPEN | {Kind.UNIT, Kind.ORDER}
+
+
+def _listed(tokens: Sequence[Token]) -> set[Token]:
+    """What stands right behind or before "and" or "or"."""
+    joins = {"and", "or", "&", "/", "plus"}
+    found = set()
+    for before, after in pairwise(tokens):
+        if before.value in joins:
+            found.add(after)
+        if after.value in joins:
+            found.add(before)
+    return found
 
 
 def _shared(alignment: Alignment) -> set[str]:
@@ -136,11 +151,22 @@ def _says_all(token: Token, mine: Goal, other: Goal, alignment: Alignment) -> bo
     left = (*alignment.left_reference, *alignment.left_query)
     if any(t.kind is Kind.QUANTIFIER and t.value not in _ALL for t in left):
         return False
-    if token.value == "each" and not any(t.value in _ALL for t in other.said):
+    if token.value == "each" and not _each_is_all(other, alignment):
+        return False
+    if any(t.value == "any" for t in other.tokens):
         return False
     partner = alignment.partner()
     behind = [t for t in mine.said if t.start > token.start][:_QUANTIFIER_REACH]
     return any(t.kind is Kind.WORD and t in partner and plural(partner[t]) for t in behind)
+
+
+_GATHERING = frozenset({"count", "calc", "summarize", "measure", "merge", "compare", "plot"})
+"""Actions whose result for each is another than for all together."""
+
+
+def _each_is_all(other: Goal, alignment: Alignment) -> bool:
+    gathers = any(one.action in _GATHERING for one, _ in alignment.pairs)
+    return not gathers and any(t.value in _ALL for t in other.said)
 
 
 def plural(token: Token) -> bool:

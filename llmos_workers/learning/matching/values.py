@@ -82,7 +82,8 @@ def same_kind(old: Token, new: Token, actions: Iterable[str], lex: Lexicon) -> b
     if old.kind is Kind.DATE:
         kinds = lex.date_kind.get(old.value), lex.date_kind.get(new.value)
         return None not in kinds and kinds[0] == kinds[1]
-    if old.kind in (Kind.FILE, Kind.PATH, Kind.GLOB):
+    quoted_file = old.kind is Kind.QUOTE and _FILE_LIKE.search(old.value)
+    if old.kind in (Kind.FILE, Kind.PATH, Kind.GLOB) or quoted_file:
         blind = any(action in lex.classes["format_blind"] for action in actions)
         return blind or _extension(old.text, lex) == _extension(new.text, lex)
     if old.kind is Kind.URL:

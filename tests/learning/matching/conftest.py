@@ -87,8 +87,9 @@ class Shelf:
                 return trace
         return None
 
-    def get(self, project: str, trace_id: str) -> ExecutionTrace | None:
-        return self._traces.get((project, trace_id))
+    def get_many(self, project: str, trace_ids: Sequence[str]) -> dict[str, ExecutionTrace]:
+        known = {key: self._traces.get((project, key)) for key in trace_ids}
+        return {key: trace for key, trace in known.items() if trace is not None}
 
 
 @pytest.fixture

@@ -201,3 +201,32 @@ def test_no_text_gets_shell_syntax_into_a_command(text: str) -> None:
         ) | (set(" _@%+=:,./^-") | {c for c in value if c.isalnum()})
         assert value.startswith("wc -l ")
         assert value.count(" ") == 2
+
+
+def test_the_program_of_a_command_is_no_slot() -> None:
+    run = step(command="find . -type f | md5sum")
+    assert "md5sum" not in {s.value for s in discover_slots("Run md5sum over all files", [run])}
+
+
+def test_a_value_inside_another_value_is_no_slot_of_its_own() -> None:
+    run = step(command="alias x='ls -l'")
+    found = {s.value for s in discover_slots("Set alias 'ls' for 'ls -l'", [run])}
+    assert found == {"ls -l"}
+
+
+def test_a_quoted_file_keeps_its_extension() -> None:
+    steps = (step(command="gunzip 'old.log.gz'"),)
+    trace = trace_of(
+        "Unpack 'old.log.gz'", *steps, slots=discover_slots("Unpack 'old.log.gz'", steps)
+    )
+    embed = bundled_embedder().embed
+    assert bind(trace, trace.goal_text, "Unpack 'new.tar.bz2'", embed) is None
+    assert bind(trace, trace.goal_text, "Unpack 'new.log.gz'", embed) is not None
+
+
+def test_a_choice_is_no_name() -> None:
+    slot = Slot(name="city", value="Bonn", declared=True)
+    trace = trace_of("Show the weather in Bonn", step(city="Bonn"), slots=[slot])
+    embed = bundled_embedder().embed
+    assert bind(trace, trace.goal_text, "Show the weather in all French towns", embed) is None
+    assert bind(trace, trace.goal_text, "Show the weather in Graz", embed) is not None
