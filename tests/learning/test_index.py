@@ -73,8 +73,8 @@ def test_nearest_first_with_cosine_scores(index: TraceIndex) -> None:
     index.upsert([entry("a", 1), entry("b", 1, 1), entry("c", 0, 1)])
     hits = index.search(unit(1), "p", 2)
     assert [hit.trace_id for hit in hits] == ["a", "b"]
-    assert hits[0].score == pytest.approx(1.0, abs=1e-5)
-    assert hits[1].score == pytest.approx(2**-0.5, abs=1e-5)
+    assert hits[0].score == pytest.approx(1.0, abs=1e-3)
+    assert hits[1].score == pytest.approx(2**-0.5, abs=1e-3)
 
 
 def test_a_hit_carries_what_was_stored(index: TraceIndex) -> None:
@@ -99,7 +99,7 @@ def test_writing_a_reference_again_replaces_it(index: TraceIndex) -> None:
     assert index.count() == 1
     hits = index.search(unit(0, 1), "p", 5)
     assert [hit.text for hit in hits] == ["new"]
-    assert hits[0].score == pytest.approx(1.0, abs=1e-5)
+    assert hits[0].score == pytest.approx(1.0, abs=1e-3)
 
 
 def test_deleting_takes_all_references_of_a_trace_and_no_other(index: TraceIndex) -> None:
