@@ -4,8 +4,10 @@
 
 A seeded stream (popular tasks and rare ones, other words, other values, look-alikes that are
 other jobs, inputs that change between repeats, goals that cannot be done) runs through no
-memory, caches of results, and llmos. The model is the scripted rehearsal model; calls, tokens
-and dollars are those of its own log, at the list prices of the configured model.
+memory, caches of results, and llmos: without a judge of new wordings, with one that is always
+right and has earned its trust before, and with a new one that errs in 5 % of its verdicts.
+The model is the scripted rehearsal model; calls, tokens and dollars are those of its own log,
+at the list prices of the configured model.
 """
 
 from __future__ import annotations
@@ -19,9 +21,11 @@ from bench.report import finish, percentile, table
 from bench.workload.arms import Arm, cosine_caches, exact_cache, floor_micro
 from bench.workload.chart import Line, cost_curves
 from bench.workload.stream import Ask, stream
-from bench.workload.system import run_stream
+from bench.workload.system import run_stream, trust_the_judge
 
 COSINES = (0.80, 0.90, 0.95)
+NO_JUDGE = {"judge": {"backend": "none"}}
+JUDGE_ERROR = 0.05
 
 
 def main() -> None:
@@ -38,14 +42,16 @@ def main() -> None:
         *(exact_cache(asks, plain, digests=digests) for digests in (False, True)),
         *cosine_caches(asks, plain, COSINES),
     ]
-    no_judge = run_stream("llmos, no judge", asks)
-    arms = [plain, *caches, no_judge]
+    no_judge = run_stream("llmos, no judge", asks, settings=NO_JUDGE)
+    judged = run_stream("llmos", asks, prepare=trust_the_judge)
+    erring = run_stream("llmos, judge errs 5 %", asks, rehearsal={"judge_error": JUDGE_ERROR})
+    arms = [plain, *caches, no_judge, erring, judged]
     show(asks, arms, floor_micro(asks, plain))
     if given.faults:
         list_faults(asks, arms)
     if given.svg:
         given.svg.write_text(chart(arms), encoding="utf-8")
-    figures(plain, caches, no_judge, floor_micro(asks, plain))
+    figures(plain, caches, (judged, no_judge, erring), floor_micro(asks, plain))
 
 
 def show(asks: Sequence[Ask], arms: Sequence[Arm], floor: int) -> None:
@@ -105,23 +111,28 @@ def chart(arms: Sequence[Arm]) -> str:
     )
 
 
-def figures(plain: Arm, caches: Sequence[Arm], no_judge: Arm, floor: int) -> None:
+def figures(plain: Arm, caches: Sequence[Arm], ours: tuple[Arm, Arm, Arm], floor: int) -> None:
     """The last line."""
     by_name = {arm.name: arm for arm in caches}
+    judged, no_judge, erring = ours
     base = plain.micro
     finish(
         {
-            "cost_ratio": no_judge.micro / base,
+            "cost_ratio": judged.micro / base,
             "floor_ratio": floor / base,
-            "wrong": len(no_judge.faults),
+            "wrong": len(judged.faults),
+            "wrong_no_judge": len(no_judge.faults),
+            "cost_ratio_no_judge": no_judge.micro / base,
+            "wrong_judge05": len(erring.faults),
+            "cost_ratio_judge05": erring.micro / base,
             "exact_cost_ratio": by_name["exact text"].micro / base,
             "exact_wrong": len(by_name["exact text"].faults),
             "cosine80_wrong": len(by_name["cosine 0.80"].faults),
             "cosine90_cost_ratio": by_name["cosine 0.90"].micro / base,
             "cosine90_wrong": len(by_name["cosine 0.90"].faults),
             "cosine95_wrong": len(by_name["cosine 0.95"].faults),
-            "p50_ms": percentile([run.ms for run in no_judge.runs], 0.5),
-            "p99_ms": percentile([run.ms for run in no_judge.runs], 0.99),
+            "p50_ms": percentile([run.ms for run in judged.runs], 0.5),
+            "p99_ms": percentile([run.ms for run in judged.runs], 0.99),
             "no_memory_wrong": len(plain.faults),
         }
     )

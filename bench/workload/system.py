@@ -16,9 +16,13 @@ from llmos_workers.client import LLMOS
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.embedded.local import LocalSystem
+from llmos_workers.kernel import keys
+from llmos_workers.runtime import Runtime
 
 PROJECT = "workload"
 TIMEOUT_SECS = 120
+EARNED_VERDICTS = 1_000
+"""Right verdicts before the stream: enough to be trusted at dispatcher.max_replay_error."""
 
 Prepare = Callable[[LocalSystem], None]
 
@@ -48,6 +52,17 @@ def run_stream(
                     if number % 50 == 0:
                         _tell(f"{name}: {number} of {len(asks)} goals")
     return arm
+
+
+def trust_the_judge(system: LocalSystem) -> None:
+    """Give the judge the record of one that was right in every verdict so far."""
+    runtime = Runtime(system.config)
+    judge = runtime.judge
+    if judge is None:
+        raise RuntimeError("no judge is configured")
+    record: dict[Any, Any] = {"yes": EARNED_VERDICTS, "right": EARNED_VERDICTS}
+    runtime.redis.hset(keys.judge(judge.name), mapping=record)
+    runtime.redis.sadd(keys.JUDGES, judge.name)
 
 
 def _run(system: LocalSystem, llmos: LLMOS, output: Path, ask: Ask, mode: str) -> Run:

@@ -34,8 +34,10 @@ class _History:
 class Brain:
     """Answers requests from the scripts of its families. Holds no state between requests."""
 
-    def __init__(self, families: list[Family]) -> None:
+    def __init__(self, families: list[Family], *, judge_error: float = 0.0) -> None:
+        """``judge_error``: share of pairs of goals that it judges wrongly, always the same ones."""
         self._families = families
+        self._judge_error = judge_error
         self._renderer = Renderer()
 
     def recognise(self, goal: str) -> tuple[Family, dict[str, str]] | None:
@@ -56,7 +58,7 @@ class Brain:
         if asks_for_notes(request):
             return self._notes(request)
         if is_question(request):
-            return judge_reply(request, self.recognise)
+            return judge_reply(request, self.recognise, error=self._judge_error)
         reply = self._reply(request)
         spoken = _history(request["messages"]).spoken
         if reply.stop_reason == "end_turn" and spoken:

@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable
 from typing import Any
+from zlib import crc32
 
 from llmos_workers.contracts.rehearsal import JUDGE_MARKER
 from llmos_workers.rehearsal.protocol import blocks_of
@@ -27,10 +28,11 @@ def is_question(request: dict[str, Any]) -> bool:
     return any(JUDGE_MARKER in str(block.get("text", "")) for block in system)
 
 
-def judge_reply(request: dict[str, Any], recognise: Recognise) -> Reply:
-    """The verdict, as the request's schema wants it."""
+def judge_reply(request: dict[str, Any], recognise: Recognise, *, error: float = 0.0) -> Reply:
+    """The verdict, as the request's schema wants it; the opposite for that share of pairs."""
     text = "".join(str(block.get("text", "")) for block in blocks_of(request["messages"][0]))
-    known, asked = (recognise(_tagged(text, tag)) for tag in ("recorded_goal", "new_goal"))
+    goals = [_tagged(text, tag) for tag in ("recorded_goal", "new_goal")]
+    known, asked = (recognise(goal) for goal in goals)
     if known is None or asked is None:
         answer, why = "unsure", "no script knows this kind of job"
     elif known[0].name != asked[0].name:
@@ -39,6 +41,8 @@ def judge_reply(request: dict[str, Any], recognise: Recognise) -> Reply:
         answer, why = "no", f"another {other}"
     else:
         answer, why = "yes", ""
+    if answer != "unsure" and _mistaken(goals, error):
+        answer, why = ("no", "it looks like another job") if answer == "yes" else ("yes", "")
     harmless = answer == "yes"
     numbers = [int(n) for n in re.findall(r"^(\d+)\. ", _tagged(text, "differences"), re.M)]
     verdict = {
@@ -47,6 +51,10 @@ def judge_reply(request: dict[str, Any], recognise: Recognise) -> Reply:
         "verdict": answer,
     }
     return Reply([{"type": "text", "text": json.dumps(verdict)}], "end_turn", FAMILY)
+
+
+def _mistaken(goals: list[str], error: float) -> bool:
+    return crc32("\n".join(goals).encode()) < error * 2**32
 
 
 def _other_values(known: dict[str, str], asked: dict[str, str]) -> str:

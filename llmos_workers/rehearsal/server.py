@@ -32,7 +32,8 @@ class RehearsalServer:
 
     ``skills`` is a folder of family files to use instead of the shipped ones; ``prices`` a
     price table (default: the shipped one of llmos); ``fault_rates`` maps faults to
-    probabilities for chaos runs, drawn from ``seed``.
+    probabilities for chaos runs, drawn from ``seed``; ``judge_error`` is the share of pairs of
+    goals that it judges wrongly.
     """
 
     def __init__(
@@ -47,9 +48,10 @@ class RehearsalServer:
         fault_rates: Mapping[str, float] | None = None,
         seed: int = 0,
         control_file: Path | None = None,
+        judge_error: float = 0.0,
     ) -> None:
         self._families = load_families(skills)
-        self.brain = Brain(self._families)
+        self.brain = Brain(self._families, judge_error=judge_error)
         self.log = ServedLog(log_path)
         self.faults = Faults(rates=fault_rates, seed=seed, control_file=control_file)
         self.prices = prices if prices is not None else _shipped_prices()
