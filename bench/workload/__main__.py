@@ -24,7 +24,14 @@ from bench.workload.stream import Ask, stream
 from bench.workload.system import run_stream, trust_the_judge
 
 COSINES = (0.80, 0.90, 0.95)
-NO_JUDGE = {"judge": {"backend": "none"}}
+SMALL = "haiku"
+SMALL_MODEL = {
+    "judge": {"model": SMALL},
+    "learning": {"notes_model": SMALL, "notes_share": 0.5},
+}
+"""The small model judges, as it does by default at Anthropic, and makes the learner's notes: the
+rehearsal's runs are too short for notes by the model itself to be worth their price."""
+NO_JUDGE = SMALL_MODEL | {"judge": {"backend": "none"}}
 JUDGE_ERROR = 0.05
 
 
@@ -43,8 +50,13 @@ def main() -> None:
         *cosine_caches(asks, plain, COSINES),
     ]
     no_judge = run_stream("llmos, no judge", asks, settings=NO_JUDGE)
-    judged = run_stream("llmos", asks, prepare=trust_the_judge)
-    erring = run_stream("llmos, judge errs 5 %", asks, rehearsal={"judge_error": JUDGE_ERROR})
+    judged = run_stream("llmos", asks, settings=SMALL_MODEL, prepare=trust_the_judge)
+    erring = run_stream(
+        "llmos, judge errs 5 %",
+        asks,
+        settings=SMALL_MODEL,
+        rehearsal={"judge_error": JUDGE_ERROR},
+    )
     arms = [plain, *caches, no_judge, erring, judged]
     show(asks, arms, floor_micro(asks, plain))
     if given.faults:
