@@ -88,13 +88,13 @@ def test_projects_do_not_see_each_others_traces(llmos, project):
 
 
 def test_the_ledger_equals_the_model_servers_own_log(llmos, system, project):
-    outcome = run(llmos, "Create a Python calculator", project)
-    ledger = llmos.token_economy.ledger(count=10_000)
-    entries = [e for e in ledger if e.goal_id == outcome.goal_id]
-    assert sum(e.micro for e in entries) == outcome.cost_micro
-    charged = sum(e.micro for e in ledger if e.kind == "settle")
-    served = [entry for entry in system.rehearsal.log.entries() if entry.complete]
-    assert charged == sum(entry.charged_micro for entry in served)
+    goal = f'Write a note "of {project}" to ledger.txt'  # no other test's calls are among these
+    outcome = run(llmos, goal, project)
+    entries = [e for e in llmos.token_economy.ledger(count=10_000) if e.goal_id == outcome.goal_id]
+    charged = sum(e.micro for e in entries if e.kind == "settle")
+    served = [entry for entry in system.rehearsal.log.entries() if entry.goal == goal]
+    assert len(served) == outcome.llm_calls > 1
+    assert charged == outcome.cost_micro == sum(entry.charged_micro for entry in served)
 
 
 def test_a_dry_run_tells_and_does_nothing(llmos, project, output, served):
