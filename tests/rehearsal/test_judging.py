@@ -1,4 +1,4 @@
-"""The rehearsal model as a judge that errs: for the same pairs each time, in the share asked for."""
+"""The rehearsal model as a judge that errs: in the share asked for, on the same pairs each time."""
 
 from __future__ import annotations
 
