@@ -35,6 +35,8 @@ class LimitRaise(Contract):
     """day or month: the limit of each of them; empty: that of the lifetime."""
     micro: int = Field(gt=0)
     """Micro-dollars."""
+    needed_micro: int = Field(default=0, ge=0)
+    """What the call needs in all: the question is over when that fits; 0: not known."""
 
 
 class Approval(Contract):
@@ -57,6 +59,7 @@ class Approval(Contract):
     """What a yes raises, at once and once, see LimitRaise; empty: nothing."""
     raise_window: str = ""
     raise_micro: int = 0
+    raise_needed_micro: int = 0
     state: ApprovalState = ApprovalState.PENDING
     created_at: float
     expires_at: float

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from llmos_workers.contracts.approvals import RAISE_LIMIT, Approval, ApprovalState, LimitRaise
 from llmos_workers.contracts.errors import (
     ApprovalNeeded,
     BudgetExceeded,
     CallInDoubt,
+    GoalFinished,
     LLMOSError,
+    NotThere,
     ToolDenied,
 )
 from llmos_workers.contracts.tools import ToolCall
@@ -18,6 +21,7 @@ from llmos_workers.execution.hooks.base import HookDecision
 from llmos_workers.execution.once import Doubt
 from llmos_workers.flow.run import Run
 from llmos_workers.kernel.approvals import Approvals, call_digest
+from llmos_workers.kernel.economy import TokenEconomy
 
 
 def asker(approvals: Approvals, run: Run) -> Ask:
@@ -102,6 +106,21 @@ def budget_asker(
     return breach
 
 
+def end_funded(approvals: Approvals, economy: TokenEconomy) -> int:
+    """End the open requests for money whose call fits by now: a limit was raised by hand, a
+    window is over, other goals released what they held. Their goals go on; how many.
+    """
+    asked = [one for one in approvals.pending() if one.raise_scope and one.raise_needed_micro]
+    states = economy.states([one.raise_scope for one in asked]) if asked else []
+    count = 0
+    for one, state in zip(asked, states, strict=True):
+        left = next((s.left_micro for s in state.all_sums if s.window == one.raise_window), 0)
+        if left is None or left >= one.raise_needed_micro:
+            with suppress(GoalFinished, NotThere):  # it ended since the list was read
+                count += approvals.funded(one.approval_id)
+    return count
+
+
 def _refused(approvals: Approvals, goal_id: str) -> Approval | None:
     """The no to an earlier request for money. It holds for the goal, whatever it lacks now."""
     for asked in approvals.of_goal(goal_id):
@@ -113,7 +132,10 @@ def _refused(approvals: Approvals, goal_id: str) -> Approval | None:
 
 def _ask_to_raise(approvals: Approvals, run: Run, error: BudgetExceeded) -> Approval:
     raises = LimitRaise(
-        scope=error.scope, window=error.window, micro=error.needed - error.available
+        scope=error.scope,
+        window=error.window,
+        micro=error.needed - error.available,
+        needed_micro=error.needed,
     )
     limit = f"{error.scope} for each {error.window}" if error.window else error.scope
     shown = {

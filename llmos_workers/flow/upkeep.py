@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from llmos_workers.contracts.errors import GoalNotFound
+from llmos_workers.flow.approval import end_funded
 from llmos_workers.flow.feedback import drain_feedback
 from llmos_workers.kernel.projects import ProjectManager
 from llmos_workers.runtime import Runtime
@@ -51,8 +52,11 @@ def prune_goals(runtime: Runtime) -> str:
 
 
 def expire_approvals(runtime: Runtime) -> str:
-    """End requests for approval that nobody answered; their goals go on without a yes."""
-    return f"{runtime.approvals.expire_due(runtime.clock.now())} expired"
+    """End requests for approval that nobody answered, whose goals go on without a yes, and
+    those for money that is there by now.
+    """
+    expired = runtime.approvals.expire_due(runtime.clock.now())
+    return f"{expired} expired, {end_funded(runtime.approvals, runtime.economy)} funded"
 
 
 def send_webhooks(runtime: Runtime) -> str:

@@ -103,6 +103,7 @@ class Approvals:
             fields["raise_scope"] = raises.scope
             fields["raise_window"] = raises.window
             fields["raise_micro"] = str(raises.micro)
+            fields["raise_needed_micro"] = str(raises.needed_micro)
         flat = [part for pair in fields.items() for part in pair]
         new_id = secrets.token_hex(8)
         lease = "" if fence is None else fence
@@ -181,6 +182,14 @@ class Approvals:
         for goal_id in self._ended_askers(limit):
             self.close_goal(goal_id)
         return count
+
+    def funded(self, approval_id: str) -> bool:
+        """End an open request for money without an answer: what it asks for is there by now. Its
+        goal goes on, and asks again should it still lack money. False: not open any more. Raises
+        NotThere; GoalFinished.
+        """
+        goal_id = self.get(approval_id).goal_id
+        return bool(self._run("funded", goal_id, (approval_id,))[0] == b"ok")
 
     def wake_due(self, *, limit: int = 500) -> int:
         """Wake the goals that wait and whose answer is there; how many. Without ``wake`` none."""

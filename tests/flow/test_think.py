@@ -8,6 +8,8 @@ from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Usage
 from llmos_workers.contracts.state import TriggerType
 from llmos_workers.execution.journal import RunJournal
+from llmos_workers.flow.upkeep import DUTIES
+from llmos_workers.kernel.approvals import Approvals
 from tests.support.script import calls, says, text, use
 
 GOAL = "Note the colours of the flag in flag.txt"
@@ -226,6 +228,24 @@ def test_a_budget_spent_in_mid_run_is_raised_by_exactly_what_a_person_allowed(fl
     assert (outcome["status"], outcome["llm_calls"]) == ("SUCCEEDED", 2), outcome["error"]
     assert len(script.requests) == 2, "what was bought before the question was not bought again"
     assert (flow.area / "flag.txt").is_file()
+
+
+@pytest.mark.parametrize("flow", [ASKS], indirect=True)
+def test_a_limit_that_is_raised_by_hand_lets_the_goal_go_on_that_asked_for_it(flow):
+    record, asked, bound, script = spends_its_budget(flow)
+    upkeep, scope = DUTIES["expire_approvals"], f"goal:{record.goal_id}"
+    flow.runtime.economy.set_limit(scope, bound + asked.raise_micro - 1)
+    assert upkeep(flow.runtime) == "0 expired, 0 funded", "a micro-dollar is still missing"
+    flow.runtime.economy.set_limit(scope, bound + asked.raise_micro)
+    assert upkeep(flow.runtime) == "0 expired, 1 funded"
+    assert upkeep(flow.runtime) == "0 expired, 0 funded"
+    assert flow.runtime.approvals.get(asked.approval_id).why == "it fits by now"
+    assert flow.runtime.economy.scope(scope)["limit"] == bound + asked.raise_micro
+    woken = Approvals(flow.runtime.redis, wake=flow.runtime.delayed.wake).wake_due()
+    assert (woken, flow.runtime.goals.state(record.goal_id)) == (1, GoalState.ACCEPTED)
+    flow.receive(record)
+    outcome = flow.work(record)
+    assert (outcome["status"], len(script.requests)) == ("SUCCEEDED", 2), outcome["error"]
 
 
 @pytest.mark.parametrize("flow", [ASKS], indirect=True)

@@ -15,12 +15,14 @@
 --       answer   id, 'approved' or 'denied', by, why
 --       consume  digest, fence or '', token of this call
 --       expire   id
+--       funded   id of a request for money
 --       close    why
 --
 -- Returns {'ok', hash flat}        request: the new or standing one    answer: as it is now
 --         {'ok'}                   consume: used up by this call       close, expire
 --         {'no', state or ''}      consume: not approved    expire: not overdue
 --                                  answer: its state does not allow it
+--                                  funded: it is not open, or not about money
 --         {'missing'}              no such goal, or no such request of this goal
 --         {'ended', state}         the goal is final
 --         {'lost'}                 the caller's lease is gone
@@ -158,6 +160,19 @@ if op == 'answer' then
     return {'no', state}
   end
   return {'ok', redis.call('HGETALL', prefix .. id)}
+end
+
+-- The money is there without a yes to it: the limit was raised by hand, or its window is over.
+if op == 'funded' then
+  local id = ARGV[6]
+  local asks = redis.call('HEXISTS', prefix .. id, 'raise_micro') == 1
+  local state = state_of(id)
+  if state ~= 'pending' or not asks then return {'no', state or ''} end
+  redis.call('HSET', prefix .. id, 'state', 'used', 'used_at', stamp(at), 'why', 'it fits by now')
+  redis.call('ZREM', open, id)
+  redis.call('ZADD', wake, stamp(at), goal_id)
+  tell(id, 'used', '', 'it fits by now')
+  return {'ok'}
 end
 
 if op == 'consume' then
