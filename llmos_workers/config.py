@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 
+from llmos_workers.config_execution import ExecutionLayerConfig
 from llmos_workers.config_learning import JudgeConfig, LearningConfig, MemoryConfig
 from llmos_workers.contracts.base import Contract, usd_to_micro
 from llmos_workers.contracts.errors import ConfigError, InvalidOption
@@ -124,26 +125,6 @@ class DispatcherConfig(Contract):
     (shadow audit); 0.01 in production."""
     audit_usd_per_day: float = Field(default=0.50, gt=0)
     """Most that shadow audits may cost a day, all projects together."""
-
-
-class ExecutionLayerConfig(Contract):
-    """Replay and tool use."""
-
-    enable_ptc: bool = True
-    """False: nothing is replayed; known traces only help a model."""
-    enable_tool_search: bool = True
-    enable_tool_examples: bool = True
-    crystallization_threshold: int = Field(default=5, ge=1)
-    crystallization_success_rate: float = Field(default=0.95, ge=0, le=1)
-    ptc_timeout_secs: float = Field(default=120.0, gt=0)
-    """Of a whole replay; past it the rest goes to a model."""
-    on_doubt: Literal["ask", "fail", "retry"] = "ask"
-    """What becomes of a call with effects outside of the project that was begun and whose end
-    nobody knows, as its worker died: a person is asked whether to run it again; the goal fails;
-    it is run again."""
-    top_k: int = Field(default=5, ge=1)
-    max_examples_per_tool: int = Field(default=3, ge=0)
-    defer_tools_by_default: bool = True
 
 
 class SentienceConfig(Contract):

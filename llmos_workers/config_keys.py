@@ -46,13 +46,8 @@ NOT_YET: dict[str, str] = {
     "memory.enable_cross_project_learning": "learning across projects",
     "sdk.permission_mode": "approvals",
     "dispatcher.auto_crystallization": "crystallization",
-    "execution.enable_tool_search": "tool search",
-    "execution.enable_tool_examples": "tool examples",
     "execution.crystallization_threshold": "crystallization",
     "execution.crystallization_success_rate": "crystallization",
-    "execution.top_k": "tool search",
-    "execution.max_examples_per_tool": "tool examples",
-    "execution.defer_tools_by_default": "tool search",
     "security.allowed_hosts": "tools that use the network",
 }
 """Settings that are accepted and kept, and change nothing before that part of llmos is there."""

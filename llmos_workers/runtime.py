@@ -45,6 +45,7 @@ from llmos_workers.kernel.workspace import Workspace
 from llmos_workers.learning.outbox import IndexOutbox, ensure_indexed
 from llmos_workers.learning.traces import TraceManager
 from llmos_workers.learning.verdicts import Verdicts
+from llmos_workers.runtime_tools import ExampleShelf, embed_with, tool_use_of
 from llmos_workers.sentience.cognitive_kernel import CognitiveKernel
 from llmos_workers.sentience.manager import SentienceManager
 from llmos_workers.sentience.valence import energy_setpoint
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from llmos_workers.execution.judge_call import Judge
     from llmos_workers.execution.llm import ModelGateway
     from llmos_workers.execution.sandbox import Sandbox
+    from llmos_workers.execution.tools.shelf import ToolUse
     from llmos_workers.flow.run import Run
     from llmos_workers.learning.index_contract import TraceIndex
     from llmos_workers.learning.matching.embedder import Embedder
@@ -231,7 +233,18 @@ class Runtime:
         """Model and tools taking turns."""
         from llmos_workers.execution.agent import AgentLoop
 
-        return AgentLoop(self.gateway, self.gate, self.tools)
+        return AgentLoop(self.gateway, self.gate, self.tools, self.tool_use)
+
+    @cached_property
+    def tool_use(self) -> ToolUse:
+        """How tools are offered to the model."""
+        return tool_use_of(self.config, embed=lambda: embed_with(self.embedder))
+
+    @cached_property
+    def examples(self) -> ExampleShelf:
+        """Inputs of tools that worked before."""
+        most = self.config.execution.max_examples_per_tool
+        return ExampleShelf(self.traces, self.tools, self.clock, max_per_tool=most)
 
     @cached_property
     def judge(self) -> Judge | None:

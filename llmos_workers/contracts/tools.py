@@ -24,8 +24,15 @@ class Effect(StrEnum):
     """May have effects outside the project, or other effects when repeated."""
 
 
-CONFINED_TOOLS = frozenset({"Bash", "Edit"})
+CONFINED_TOOLS = frozenset({"Bash", "Edit", "Python"})
 """EXTERNAL tools whose effects stay inside the project: sandboxed, or one file of it."""
+
+
+SEARCH_TOOLS = "search_tools"
+RUN_SEQUENCE = "run_sequence"
+RUN_TOOLS = frozenset({SEARCH_TOOLS, RUN_SEQUENCE})
+"""Tools of the agent loop itself: they reach nothing, what they lead to passes the gate, and no
+trace holds them."""
 
 
 class ToolSpec(Contract):
@@ -40,6 +47,9 @@ class ToolSpec(Contract):
     Write: no). What a model writes after an informative result depends on that result."""
     destructive: bool = False
     timeout_s: float = Field(default=120.0, gt=0)
+    defer_loading: bool | None = None
+    """With many tools: True keeps it out of the prompt until it is searched for, False keeps it in,
+    None leaves it to execution.defer_tools_by_default."""
     implementation: str = "1"
     """Raised by the tool's author when the same call may do something else than before."""
 

@@ -13,7 +13,6 @@ from typing import Any
 from llmos_workers.contracts.agents import AgentDefinition
 from llmos_workers.contracts.errors import (
     BudgetExceeded,
-    CallInDoubt,
     Cancelled,
     DeadlineExceeded,
     LLMOSError,
@@ -21,13 +20,13 @@ from llmos_workers.contracts.errors import (
     RateLimited,
     Refused,
     ToolDenied,
-    WorkspaceUnwritable,
 )
 from llmos_workers.contracts.outcome import ErrorInfo, Usage
 from llmos_workers.contracts.rehearsal import is_rehearsal_failure
-from llmos_workers.contracts.tools import ToolCall, ToolResult
+from llmos_workers.contracts.tools import ToolResult
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.conversation import Conversation, text_block, tool_result_block
+from llmos_workers.execution.endings import describe, turn_limit
 from llmos_workers.execution.gate import GateContext, ToolGate
 from llmos_workers.execution.journal import RunJournal
 from llmos_workers.execution.llm import CallContext, ModelGateway, ModelRequest, ModelResponse
@@ -35,11 +34,11 @@ from llmos_workers.execution.once import Doubt, OnceOnly, never_again
 from llmos_workers.execution.prompts import (
     first_message,
     system_blocks,
-    tool_blocks,
     with_cache_breakpoint,
 )
-from llmos_workers.execution.recording import record_step, summarize
+from llmos_workers.execution.tool_user import RunParts, ToolUser
 from llmos_workers.execution.tools.registry import ToolRegistry
+from llmos_workers.execution.tools.shelf import Examples, ToolShelf, ToolUse
 
 ENDINGS = (ModelError, Refused, ToolDenied, Cancelled, DeadlineExceeded)
 """What ends a run with a result instead of a crash."""
@@ -67,6 +66,8 @@ class AgentTask:
     experience: ExecutionTrace | None = None
     done: tuple[TraceStep, ...] = ()
     purpose: str = "learn"
+    examples: Examples = field(default_factory=dict)
+    """Inputs of tools that worked before."""
 
 
 @dataclass
@@ -84,10 +85,17 @@ class AgentResult:
 class AgentLoop:
     """Runs an AgentTask with a gateway to the model and a gate to the tools."""
 
-    def __init__(self, gateway: ModelGateway, gate: ToolGate, registry: ToolRegistry) -> None:
+    def __init__(
+        self,
+        gateway: ModelGateway,
+        gate: ToolGate,
+        registry: ToolRegistry,
+        use: ToolUse | None = None,
+    ) -> None:
         self._gateway = gateway
         self._gate = gate
         self._registry = registry
+        self._use = use or ToolUse()
 
     def run(
         self,
@@ -117,14 +125,22 @@ class AgentLoop:
         conversation = Conversation(
             first_message(task.goal, experience=task.experience, done=task.done)
         )
-        request_parts = self._fixed_parts(task, gate_context)
+        request_parts = _fixed_parts(task)
         once = OnceOnly(self._gate, journal or RunJournal(), doubt, _notices(call_context))
-        contexts = _Contexts(gate_context, call_context, once, before_step)
+        parts = RunParts(gate_context, call_context, once, before_step)
+        shelf = ToolShelf(
+            self._registry.specs(sorted(gate_context.grants)),
+            self._use,
+            examples=task.examples,
+            needed=_used_before(task),
+        )
+        user = ToolUser(parts, shelf, result.steps, max_sequence_calls=self._use.max_sequence_calls)
         for turn in range(task.max_turns):
             try:
                 before_step()
                 conversation.tell(self._gate.prompt(task.goal, gate_context))
-                response = self._ask(conversation, request_parts, turn, contexts)
+                request = request_parts | {"tools": shelf.blocks()}
+                response = self._ask(conversation, request, turn, parts)
             except RateLimited:
                 # The queue waits, not a worker: what was done is journaled.
                 raise
@@ -137,42 +153,49 @@ class AgentLoop:
             self._account(result, response, turn, call_context)
             if response.tool_uses and response.stop_reason in WHOLE:
                 conversation.assistant(response)
-                self._use_tools(response, conversation, result, turn, contexts)
+                conversation.partial = ""
+                blocks, result.error = user.answer(response.tool_uses, turn)
                 if result.error is not None:
                     return result
+                conversation.user(blocks)
+                self._make_room(response, conversation, call_context)
             elif self._ended(response, conversation, result):
                 return result
-        result.error = ErrorInfo(
-            kind="TurnLimit",
-            message=f"the goal was not finished within {task.max_turns} turns.",
-            fix="Raise sdk.max_turns or the agent's max_turns, or split the goal.",
-        )
+        result.error = turn_limit(task.max_turns)
         return result
 
     def _ask(
         self,
         conversation: Conversation,
-        parts: dict[str, Any],
+        request: dict[str, Any],
         turn: int,
-        contexts: _Contexts,
+        parts: RunParts,
     ) -> ModelResponse:
-        kept = contexts.once.journal.response(turn)
+        kept = parts.once.journal.response(turn)
         if kept is not None:
             return kept
         messages = with_cache_breakpoint(conversation.messages)
-        contexts.call.on_event("model_call", {"turn": turn, "model": parts["model"]})
-        request = ModelRequest(messages=messages, turn=turn, **parts)
-        return self._gateway.complete(request, contexts.call)
+        parts.call.on_event("model_call", {"turn": turn, "model": request["model"]})
+        return self._gateway.complete(
+            ModelRequest(messages=messages, turn=turn, **request), parts.call
+        )
 
-    def _fixed_parts(self, task: AgentTask, gate_context: GateContext) -> dict[str, Any]:
-        specs = self._registry.specs(sorted(gate_context.grants))
-        return {
-            "model": task.model,
-            "system": system_blocks(task.agent, task.context),
-            "tools": tool_blocks(specs),
-            "max_tokens": task.max_tokens,
-            "purpose": task.purpose,
-        }
+    def _make_room(
+        self, response: ModelResponse, conversation: Conversation, context: CallContext
+    ) -> None:
+        """Take old results out of a prompt that has grown long.
+
+        Decided by what the endpoint counted, which is journaled: a resumed run does the same. It
+        costs the prompt cache once, so it waits until about a quarter can go (four characters
+        are about a token).
+        """
+        usage = response.usage
+        if usage.total_tokens - usage.output_tokens <= self._use.compact_tokens:
+            return
+        if gone := conversation.compact(least=self._use.compact_tokens):
+            context.on_event(
+                "notice", {"message": f"{gone:,} characters of old results left the prompt."}
+            )
 
     @staticmethod
     def _account(
@@ -260,69 +283,20 @@ class AgentLoop:
             )
         return False
 
-    def _use_tools(
-        self,
-        response: ModelResponse,
-        conversation: Conversation,
-        result: AgentResult,
-        turn: int,
-        contexts: _Contexts,
-    ) -> None:
-        """Run the calls of one response in order; their results are one user message."""
-        blocks = []
-        conversation.partial = ""
-        for call in response.tool_uses:
-            try:
-                outcome = self._use_tool(call, turn, result, contexts)
-            except (CallInDoubt, Cancelled, DeadlineExceeded) as error:
-                result.error = describe(error)
-                return
-            blocks.append(tool_result_block(call, outcome))
-            if outcome.error_kind == WorkspaceUnwritable.__name__:
-                # No other call can help where nothing can be written.
-                result.error = ErrorInfo(
-                    kind=outcome.error_kind,
-                    message=outcome.error or "the workspace cannot be written.",
-                    fix="Make the workspace writable and give it room, then submit again.",
-                )
-                return
-        blocks += [text_block(told) for told in contexts.gate.injected]
-        contexts.gate.injected.clear()
-        conversation.user(blocks)
 
-    def _use_tool(
-        self,
-        call: ToolCall,
-        turn: int,
-        result: AgentResult,
-        contexts: _Contexts,
-    ) -> ToolResult:
-        contexts.call.on_event("tool_call", {"name": call.name, "summary": summarize(call)})
-        spec = tool.spec if (tool := self._registry.find(call.name)) else None
-        if contexts.once.journal.result(turn, call) is None:
-            contexts.before_step()
-        outcome = contexts.once.call(turn, call, contexts.gate)
-        result.steps.append(record_step(spec, call, outcome, turn))
-        contexts.call.on_event(
-            "tool_result",
-            {
-                "name": call.name,
-                "ok": outcome.ok,
-                "exit_code": outcome.exit_code,
-                "duration_ms": round(outcome.duration_ms, 1),
-            },
-        )
-        return outcome
+def _fixed_parts(task: AgentTask) -> dict[str, Any]:
+    return {
+        "model": task.model,
+        "system": system_blocks(task.agent, task.context),
+        "max_tokens": task.max_tokens,
+        "purpose": task.purpose,
+    }
 
 
-@dataclass(frozen=True)
-class _Contexts:
-    """What every turn of a run works with."""
-
-    gate: GateContext
-    call: CallContext
-    once: OnceOnly
-    before_step: Callable[[], None]
+def _used_before(task: AgentTask) -> set[str]:
+    """Tools that the task itself speaks of: they are not worth a search."""
+    steps = (*task.done, *(task.experience.steps if task.experience else ()))
+    return {step.call.name for step in steps}
 
 
 def _notices(context: CallContext) -> Callable[[str], None]:
@@ -335,8 +309,3 @@ def _no_skill(text: str) -> ErrorInfo | None:
         return None
     _, _, words = text.partition(":")
     return ErrorInfo(kind="RehearsalFailure", message=words.strip())
-
-
-def describe(error: LLMOSError) -> ErrorInfo:
-    """An error as an outcome tells it."""
-    return ErrorInfo(kind=type(error).__name__, message=error.message, fix=error.fix)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from llmos_workers.contracts.tools import ToolCall, ToolResult
@@ -9,6 +10,10 @@ from llmos_workers.execution.llm_contracts import ModelResponse
 
 SPOKEN = frozenset({"text", "thinking", "redacted_thinking"})
 """Blocks of the model's own; all others come from tools."""
+
+
+KEEP_RESULTS = 4
+LONG_RESULT_CHARS = 600
 
 
 class Conversation:
@@ -44,6 +49,31 @@ class Conversation:
                 "content": [*blocks, *(text_block(said) for said in context)]
             }
 
+    def compact(self, least: int, *, keep: int = KEEP_RESULTS) -> int:
+        """Replace the long results of tools by a note, but for the newest ``keep``, if that saves
+        ``least`` characters; returns how many it saved. What the assistant said stays as it is,
+        as the API demands.
+        """
+        gone, changed = 0, list(self.messages)
+        places = [
+            (at, number)
+            for at, message in enumerate(self.messages)
+            for number, block in enumerate(message["content"])
+            if message["role"] == "user" and block.get("type") == "tool_result"
+        ]
+        for at, number in places[: max(0, len(places) - keep)]:
+            blocks = list(changed[at]["content"])
+            said = blocks[number]["content"]
+            if isinstance(said, str) and len(said) > LONG_RESULT_CHARS:
+                gone += len(said)
+                note = f"[removed to save room: {len(said):,} characters; call again if needed]"
+                blocks[number] = blocks[number] | {"content": f"{said[:200]}\n{note}"}
+                changed[at] = changed[at] | {"content": blocks}
+        if gone < least:
+            return 0
+        self.messages = changed
+        return gone
+
     def finish(self, text: str) -> str:
         """The whole of an answer that came in pieces."""
         return (self.partial + text).strip()
@@ -63,3 +93,9 @@ def tool_result_block(call: ToolCall, result: ToolResult) -> dict[str, Any]:
         "content": text or "(no output)",
         "is_error": not result.ok,
     }
+
+
+def references_block(call: ToolCall, names: Sequence[str]) -> dict[str, Any]:
+    """The answer to a search for tools, for endpoints that look the tools up themselves."""
+    references = [{"type": "tool_reference", "tool_name": name} for name in names]
+    return {"type": "tool_result", "tool_use_id": call.call_id, "content": references}

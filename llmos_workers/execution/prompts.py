@@ -8,7 +8,6 @@ import json
 from typing import Any
 
 from llmos_workers.contracts.agents import AgentDefinition
-from llmos_workers.contracts.tools import ToolSpec
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 
 HOUSE_RULES = """\
@@ -34,14 +33,6 @@ def system_blocks(agent: AgentDefinition, context: str = "") -> list[dict[str, A
     if context:
         blocks.append({"type": "text", "text": context})
     return blocks
-
-
-def tool_blocks(specs: list[ToolSpec]) -> list[dict[str, Any]]:
-    """Tools as the Messages API takes them, in a stable order."""
-    return [
-        {"name": s.name, "description": s.description, "input_schema": s.input_schema}
-        for s in sorted(specs, key=lambda spec: spec.name)
-    ]
 
 
 def first_message(

@@ -15,8 +15,10 @@ from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
-from llmos_workers.execution.agent import AgentResult, AgentTask, describe
+from llmos_workers.execution.agent import AgentResult, AgentTask
+from llmos_workers.execution.endings import describe
 from llmos_workers.execution.llm import CallContext
+from llmos_workers.execution.tools.shelf import Examples
 from llmos_workers.flow.approval import asker, budget_asker, doubter
 from llmos_workers.flow.learn import learn
 from llmos_workers.flow.outcomes import make_outcome
@@ -139,8 +141,15 @@ def _task(run: Run, experience: ExecutionTrace | None, done: tuple[TraceStep, ..
         context=runtime.state_for_prompt(run.project),
         experience=experience,
         done=done,
+        examples=_examples(run),
         purpose="mixed" if run.decision.mode is Mode.MIXED else "learn",
     )
+
+
+def _examples(run: Run) -> Examples:
+    if not run.runtime.config.execution.enable_tool_examples:
+        return {}
+    return run.runtime.examples.of(run.project)
 
 
 def call_context(run: Run, progress: Progress) -> CallContext:

@@ -131,11 +131,44 @@ def _check_messages(messages: Any) -> None:
 
 
 def _check_tools(body: dict[str, Any]) -> None:
-    for index, tool in enumerate(body.get("tools") or []):
+    tools = body.get("tools") or []
+    for index, tool in enumerate(tools):
         if not isinstance(tool, dict) or not tool.get("name"):
             raise ApiFault(400, f"tools.{index}.name: Field required")
         if "type" not in tool and not isinstance(tool.get("input_schema"), dict):
             raise ApiFault(400, f"tools.{index}.input_schema: Field required")
+        if tool.get("defer_loading") and tool.get("cache_control"):
+            raise ApiFault(400, f"tools.{index}: a deferred tool carries no cache_control")
+        for example in tool.get("input_examples") or []:
+            if not isinstance(example, dict) or _lacking(tool["input_schema"], example):
+                raise ApiFault(400, f"tools.{index}.input_examples: does not match input_schema")
+    if tools and all(tool.get("defer_loading") for tool in tools):
+        raise ApiFault(400, "tools: at least one tool must not be deferred")
+    if unknown := set(_referenced(body)) - {tool["name"] for tool in tools}:
+        raise ApiFault(400, f"tool_reference: no such tool: {', '.join(sorted(unknown))}")
+
+
+def _lacking(schema: dict[str, Any], example: dict[str, Any]) -> bool:
+    unknown = set(example) - set(schema.get("properties", {}))
+    return not set(schema.get("required", ())) <= set(example) or (
+        schema.get("additionalProperties") is False and bool(unknown)
+    )
+
+
+def _references(block: dict[str, Any]) -> list[str]:
+    """Names of the tools that a tool result refers to."""
+    content = block.get("content")
+    parts = content if block.get("type") == "tool_result" and isinstance(content, list) else []
+    return [str(p.get("tool_name")) for p in parts if p.get("type") == "tool_reference"]
+
+
+def _referenced(body: dict[str, Any]) -> list[str]:
+    return [
+        name
+        for message in body["messages"]
+        for block in blocks_of(message)
+        for name in _references(block)
+    ]
 
 
 def _check_model_rules(body: dict[str, Any]) -> None:
@@ -171,11 +204,17 @@ class Segment:
 
 
 def segments(body: dict[str, Any]) -> list[Segment]:
-    """The prompt in the order of the cache: tools, system, messages."""
+    """The prompt in the order of the cache: tools, system, messages.
+
+    A deferred tool is no part of it, until a result refers to it: there it is then read.
+    """
     system = body.get("system") or []
     if isinstance(system, str):
         system = [{"type": "text", "text": system}]
-    parts: list[tuple[str, dict[str, Any]]] = [("tool", tool) for tool in body.get("tools") or []]
+    tools = {tool["name"]: tool for tool in body.get("tools") or []}
+    parts: list[tuple[str, dict[str, Any]]] = [
+        ("tool", tool) for tool in tools.values() if not tool.get("defer_loading")
+    ]
     parts += [("system", block) for block in system]
     for message in body["messages"]:
         parts += [(message["role"], block) for block in blocks_of(message)]
@@ -183,6 +222,8 @@ def segments(body: dict[str, Any]) -> list[Segment]:
     for where, block in parts:
         control = block.get("cache_control")
         plain = {key: value for key, value in block.items() if key != "cache_control"}
+        if found_tools := [tools[name] for name in _references(block) if name in tools]:
+            plain["content"] = found_tools
         ttl = (control or {}).get("ttl", "5m") if control else None
         found.append(Segment(canonical([where, plain]), ttl))
     if body.get("cache_control") and found:

@@ -25,6 +25,7 @@ class BashTool:
 
     spec = ToolSpec(
         name="Bash",
+        defer_loading=False,
         description="Run a bash command in the project's folder. It may write there only and "
         "has no network. Returns stdout and stderr together. `timeout` is in seconds.",
         input_schema={

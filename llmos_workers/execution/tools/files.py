@@ -34,6 +34,7 @@ class ReadTool:
 
     spec = ToolSpec(
         name="Read",
+        defer_loading=False,
         description="Read a text file of the project. Returns its text exactly; long files are "
         "cut, then ask for a part with offset (first line, from 1) and limit (lines).",
         input_schema={
@@ -113,6 +114,7 @@ class WriteTool:
 
     spec = ToolSpec(
         name="Write",
+        defer_loading=False,
         description="Create a file of the project with exactly this content, or replace the "
         "content it has. Missing folders are made.",
         input_schema={
@@ -146,6 +148,7 @@ class EditTool:
 
     spec = ToolSpec(
         name="Edit",
+        defer_loading=False,
         description="Replace the text `old` by `new` in a file of the project. `old` must occur "
         "exactly once, unless all is true.",
         input_schema={

@@ -92,6 +92,7 @@ class GlobTool:
 
     spec = ToolSpec(
         name="Glob",
+        defer_loading=False,
         description="List the project's files whose path matches a glob pattern, such as "
         "`**/*.py` or `data/*.{csv,tsv}`; one path a line, sorted.",
         input_schema={
@@ -128,6 +129,7 @@ class GrepTool:
 
     spec = ToolSpec(
         name="Grep",
+        defer_loading=False,
         description="Search the project's text files for a Python regular expression. Returns "
         "`path:line:text` for each matching line, sorted. `path` limits it to a file or folder, "
         "`glob` to matching paths.",
