@@ -28,7 +28,8 @@ OURS = {
     "llmos_workers.client_connect", "llmos_workers.client_feedback", "llmos_workers.client_handle",
     "llmos_workers.client_submit",
     "llmos_workers.client_wait", "llmos_workers.config", "llmos_workers.config_builder",
-    "llmos_workers.config_env", "llmos_workers.config_keys", "llmos_workers.config_learning",
+    "llmos_workers.config_env", "llmos_workers.config_keys", "llmos_workers.config_execution",
+    "llmos_workers.config_learning",
     "llmos_workers.config_sources",
     "llmos_workers.embedded", "llmos_workers.embedded.discovery",
 }  # fmt: skip

@@ -20,6 +20,9 @@ from llmos_workers.execution.tools.base import ToolContext
 from llmos_workers.execution.tools.registry import ToolRegistry
 from llmos_workers.kernel.clock import SystemClock
 from llmos_workers.kernel.workspace import Workspace
+from tests.execution.agent_bench import bench, http, served, tools
+
+__all__ = ["bench", "http", "served", "tools"]
 
 ALL_TOOLS = frozenset({"Read", "Write", "Edit", "Glob", "Grep", "Bash"})
 

@@ -6,15 +6,11 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-import anthropic
 import pytest
-import redis
 
-from llmos_workers.config import SDKConfig
-from llmos_workers.contracts.agents import AgentDefinition
 from llmos_workers.contracts.errors import (
     BudgetExceeded,
     Cancelled,
@@ -24,108 +20,18 @@ from llmos_workers.contracts.errors import (
     WorkspaceUnwritable,
 )
 from llmos_workers.contracts.tools import Effect, ToolSpec
-from llmos_workers.execution.agent import MAX_CONTINUATIONS, AgentLoop, AgentResult, AgentTask
+from llmos_workers.execution.agent import MAX_CONTINUATIONS
 from llmos_workers.execution.hooks.base import ALLOW, Hook, HookAction, HookDecision, deny
 from llmos_workers.execution.journal import RunJournal
-from llmos_workers.execution.llm import CallContext, ModelGateway
 from llmos_workers.execution.llm_contracts import ModelResponse, journal_entry
-from llmos_workers.kernel.clock import SystemClock
-from llmos_workers.kernel.economy import TokenEconomy
-from llmos_workers.kernel.prices import Prices
 from llmos_workers.kernel.redact import shared
 from llmos_workers.rehearsal.brain import Brain, Reply
-from llmos_workers.rehearsal.protocol import PromptCache
-from llmos_workers.rehearsal.server import RehearsalServer
+from tests.execution.agent_bench import plain
 from tests.rehearsal.conftest import MODEL
-from tests.support.script import Script, calls, says, text, use
-
-CLOCK = SystemClock()
-AGENT = AgentDefinition(
-    name="tester", description="d", prompt="You are a tester.", tools=("Write",)
-)
-
+from tests.support.script import calls, says, text, use
 
 WRITE = calls(text("I write."), use("Write", path="a.txt", content="one\n"))
 DONE = says(text("Done."))
-
-
-@pytest.fixture(scope="module")
-def served() -> Iterator[RehearsalServer]:
-    with RehearsalServer() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def http() -> Iterator[Any]:
-    # No certificates to load: they would be most of the time of a test.
-    with anthropic.DefaultHttpxClient(verify=False) as client:
-        yield client
-
-
-class Bench:
-    """One loop with all that surrounds it."""
-
-    def __init__(self, server, economy, http, tools) -> None:
-        server.log.clear()
-        server.faults.clear()
-        server.cache = PromptCache()
-        self.server, self.economy = server, economy
-        self.script = server.brain = Script()
-        self.make_gate, self.make_context, self.registry = tools
-        self._http = http
-        self.events: list[tuple[str, dict[str, Any]]] = []
-        self.on_event: Callable[[str, dict[str, Any]], None] = lambda _kind, _data: None
-
-    def run(self, *replies: Reply, **options: Any) -> AgentResult:
-        """Run a goal whose model gives these replies, the last one as often as it is asked."""
-        self.script.replies = list(replies)
-        sdk = SDKConfig(base_url=self.server.url, enable_streaming=options.pop("stream", True))
-        gateway = ModelGateway(sdk, self.economy, CLOCK, http_client=self._http)
-        hooks, grants = options.pop("hooks", ()), options.pop("grants", None)
-        changes = {} if grants is None else {"grants": frozenset(grants)}
-        self.context = self.make_context(**changes)
-        before_step = options.pop("before_step", lambda: None)
-        journal = options.pop("journal", None)
-        call = {k: options.pop(k) for k in ("goal_budget_micro", "cancelled") if k in options}
-        task = {"goal": "do it", "agent": AGENT, "model": MODEL, "max_turns": 6, "max_tokens": 500}
-        return AgentLoop(gateway, self.make_gate(*hooks), self.registry).run(
-            AgentTask(**(task | options)),
-            self.context,
-            CallContext(goal_id="g1", project="demo", on_event=self._event, **call),
-            journal=journal,
-            before_step=before_step,
-        )
-
-    def _event(self, kind: str, data: dict[str, Any]) -> None:
-        self.events.append((kind, data))
-        self.on_event(kind, data)
-
-    def last_message(self, request: int = -1) -> list[dict[str, Any]]:
-        """Blocks of the newest message of a request, without cache marks."""
-        return [plain(block) for block in self.script.requests[request]["messages"][-1]["content"]]
-
-    @property
-    def spent(self) -> int:
-        return self.economy.scope("global")["spent"] or 0
-
-
-def plain(block: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in block.items() if key != "cache_control"}
-
-
-@pytest.fixture
-def tools(make_gate, gate_context, registry) -> tuple[Any, Any, Any]:
-    return make_gate, gate_context, registry
-
-
-@pytest.fixture
-def bench(served, http, state: redis.Redis, tools) -> Iterator[Bench]:
-    economy = TokenEconomy(state, CLOCK, Prices.load(), limit_micro=50_000_000)
-    real = served.brain
-    made = Bench(served, economy, http, tools)
-    yield made
-    served.brain = real
-    assert economy.scope("global")["reserved"] == 0
 
 
 # --- every stop reason has its end -----------------------------------------------------------
@@ -249,9 +155,9 @@ def test_calls_beside_an_end_of_turn_are_run_and_not_taken_as_done(bench, area):
 
 
 def test_the_turn_limit_ends_the_run(bench):
-    result = bench.run(WRITE, max_turns=3)
+    result = bench.run(WRITE, max_turns=2)
     assert result.error is not None
-    assert (result.error.kind, result.llm_calls, len(result.steps)) == ("TurnLimit", 3, 3)
+    assert (result.error.kind, result.llm_calls, len(result.steps)) == ("TurnLimit", 2, 2)
 
 
 def test_a_budget_spent_in_mid_run_keeps_cost_and_steps(bench):
@@ -345,7 +251,11 @@ def test_a_call_that_fails_is_shown_to_the_model(bench, area, call, grants, word
 
 def test_only_granted_tools_are_offered(bench):
     bench.run(DONE, grants={"Write", "Read", "NoSuch"})
-    assert [tool["name"] for tool in bench.script.requests[0]["tools"]] == ["Read", "Write"]
+    assert [tool["name"] for tool in bench.script.requests[0]["tools"]] == [
+        "Read",
+        "Write",
+        "run_sequence",
+    ]
 
 
 class Full:

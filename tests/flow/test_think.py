@@ -128,7 +128,7 @@ def test_the_agent_s_prompt_and_grants_are_the_run_s(flow):
     assert (outcome.status, outcome.error.kind) == ("FAILED", "TurnLimit")
     (asked,) = script.requests
     assert asked["system"][0]["text"].startswith("You write.")
-    assert [tool["name"] for tool in asked["tools"]] == ["Write"]
+    assert [tool["name"] for tool in asked["tools"]] == ["Write", "run_sequence"]
 
 
 def test_the_internal_state_learns_how_it_went(flow):

@@ -72,6 +72,10 @@ class ToolSearchEngine:
         scores = self._by_words(query)
         if self._embed is not None and self._specs:
             scores = self._joined(scores, query)
+        named = query.strip().lower()
+        for at, spec in enumerate(self._specs):
+            if spec.name.lower() == named:
+                scores[at] = max(scores) + 1.0
         order = sorted(range(len(scores)), key=lambda at: (-scores[at], self._specs[at].name))
         return [Found(self._specs[at], scores[at]) for at in order[:top_k] if scores[at] > 0]
 
