@@ -168,10 +168,15 @@ def _done_steps(
 
 
 def _count(run: Run, trace: ExecutionTrace, *, success: bool, latency_ms: float) -> None:
-    """Statistics, savings and the internal state learn how the replay went: once a goal, also
-    when its run was broken off and is repeated. Raises LeaseLost.
+    """Savings, statistics and the internal state learn how the replay went: once a goal, also
+    when its run was broken off and is repeated, and each under the lease. Raises LeaseLost.
     """
-    runtime, saved = run.runtime, trace.learn_cost_micro if success else 0
+    runtime, lease = run.runtime, run.guards.keeper.lease
+    saved = trace.learn_cost_micro if success else 0
+    if saved:
+        runtime.economy.record_saved(
+            goal_id=lease.goal_id, project=run.project, mode="FOLLOWER", micro=saved, lease=lease
+        )
     counted = runtime.traces.update_trace_stats(
         run.project,
         trace.trace_id,
@@ -180,15 +185,9 @@ def _count(run: Run, trace: ExecutionTrace, *, success: bool, latency_ms: float)
         saved_micro=saved,
         latency_ms=latency_ms,
         outcome_id=run.record.goal_id,
-        lease=run.guards.keeper.lease,
+        lease=lease,
     )
-    if not counted:
-        return
-    if saved:
-        runtime.economy.record_saved(
-            goal_id=run.record.goal_id, project=run.project, mode="FOLLOWER", micro=saved
-        )
-    if success:
+    if counted and success:
         known = TriggerFacts(repeats=trace.usage_count + 1)
         runtime.sentience.trigger_all(
             [
@@ -196,4 +195,5 @@ def _count(run: Run, trace: ExecutionTrace, *, success: bool, latency_ms: float)
                 Felt(TriggerType.TASK_SUCCESS, "replayed", TriggerFacts(cost_usd=0.0)),
             ],
             project=run.project,
+            lease=lease,
         )

@@ -27,6 +27,8 @@ from llmos_workers.flow.prove import keep_before
 from llmos_workers.flow.publish import publish
 from llmos_workers.flow.run import Run, journal_of
 from llmos_workers.learning.trace_seal import objection
+from llmos_workers.sentience.manager import Felt
+from llmos_workers.sentience.valence import TriggerFacts
 
 DEFAULT_AGENT = "system-agent"
 HIGH_COST_MICRO = 500_000
@@ -170,24 +172,28 @@ def _saved(run: Run, experience: ExecutionTrace | None, result: AgentResult) -> 
     if experience is None or experience.learn_cost_micro <= result.cost_micro:
         return 0
     saved = experience.learn_cost_micro - result.cost_micro
+    lease = run.guards.keeper.lease
     run.runtime.economy.record_saved(
-        goal_id=run.record.goal_id, project=run.project, mode="MIXED", micro=saved
+        goal_id=lease.goal_id, project=run.project, mode="MIXED", micro=saved, lease=lease
     )
     return saved
 
 
 def _feel(run: Run, result: AgentResult) -> None:
     """Tell the internal state how it went."""
-    feel, project, cost_usd = run.runtime.feel, run.project, result.cost_micro / 1e6
+    cost = TriggerFacts(cost_usd=result.cost_micro / 1e6)
+    events = []
     if run.decision.mode is Mode.LEARNER:
-        feel(TriggerType.NOVEL_TASK, "a new kind of goal", project=project)
+        events.append(Felt(TriggerType.NOVEL_TASK, "a new kind of goal"))
     if result.error is None:
-        feel(TriggerType.TASK_SUCCESS, "solved by the model", project=project, cost_usd=cost_usd)
+        events.append(Felt(TriggerType.TASK_SUCCESS, "solved by the model", cost))
     elif result.error.kind == Cancelled.__name__:
-        feel(TriggerType.EXTERNAL_INTERRUPTION, "cancelled", project=project)
+        events.append(Felt(TriggerType.EXTERNAL_INTERRUPTION, "cancelled"))
     elif result.error.kind == DeadlineExceeded.__name__:
-        feel(TriggerType.TIMEOUT, "past its deadline", project=project)
+        events.append(Felt(TriggerType.TIMEOUT, "past its deadline"))
     else:
-        feel(TriggerType.TASK_FAILURE, result.error.kind, project=project)
+        events.append(Felt(TriggerType.TASK_FAILURE, result.error.kind))
     if result.cost_micro >= HIGH_COST_MICRO:
-        feel(TriggerType.HIGH_COST, "an expensive run", project=project, cost_usd=cost_usd)
+        events.append(Felt(TriggerType.HIGH_COST, "an expensive run", cost))
+    lease = run.guards.keeper.lease
+    run.runtime.sentience.trigger_all(events, project=run.project, lease=lease)

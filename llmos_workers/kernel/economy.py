@@ -213,10 +213,20 @@ class TokenEconomy(EconomyReads):
 
     # -- other entries ---------------------------------------------------------------------------
 
-    def record_saved(self, *, goal_id: str, project: str, mode: str, micro: int) -> None:
-        """Note what a replay saved against learning; changes no limit."""
-        reservation_id = make_id(uuid.uuid4().hex, project, goal_id)
-        self._run("saved", reservation_id, (check_amount(micro, "saving"), mode), goal_scope=False)
+    def record_saved(
+        self, *, goal_id: str, project: str, mode: str, micro: int, lease: Lease | None = None
+    ) -> None:
+        """Note what a replay saved against learning; changes no limit.
+
+        With its run's ``lease`` once for each goal, also when the run is repeated within an
+        hour. Raises LeaseLost.
+        """
+        nonce = uuid.uuid4().hex if lease is None else "saved"
+        holder = ("", "") if lease is None else (str(lease.fence), lease.owner)
+        args = (check_amount(micro, "saving"), mode, *holder)
+        reply = self._run("saved", make_id(nonce, project, goal_id), args, goal_scope=False)
+        if reply[0] == b"lost":
+            raise LeaseLost(f"the run of goal {goal_id} lost its lease: its saving is not noted.")
 
     def deduct(self, usd: object, description: str, *, project: str = "default") -> None:
         """Charge dollars directly. Raises BudgetExceeded, InvalidOption for what is no amount."""

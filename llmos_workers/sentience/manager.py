@@ -17,13 +17,14 @@ from redis import Redis
 from redis.client import Pipeline
 
 from llmos_workers.config import SentienceConfig
-from llmos_workers.contracts.errors import InvalidOption
+from llmos_workers.contracts.errors import InvalidOption, LeaseLost
 from llmos_workers.contracts.events import Topic
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.state import SentienceState, TriggerType, ValenceVector
 from llmos_workers.kernel import keys, scripts
 from llmos_workers.kernel.clock import Clock, iso
 from llmos_workers.kernel.events import EventBus
+from llmos_workers.kernel.lease import Lease
 from llmos_workers.sentience import valence as model
 from llmos_workers.sentience.cognitive_kernel import internal_state_block
 from llmos_workers.sentience.snapshot import Snapshot, read_snapshot, write_snapshot
@@ -95,22 +96,31 @@ class SentienceManager:
         facts = model.TriggerFacts(repeats=repeats, cost_usd=cost_usd, mode=mode)
         return self.trigger_all([Felt(trigger, reason, facts)], project=project)
 
-    def trigger_all(self, events: Sequence[Felt], *, project: str = "default") -> SentienceState:
-        """Let events move the state, one after the other, in one round trip; the last state."""
+    def trigger_all(
+        self, events: Sequence[Felt], *, project: str = "default", lease: Lease | None = None
+    ) -> SentienceState:
+        """Let events move the state, one after the other, in one round trip; the last state.
+
+        What a run felt is written under its ``lease``. Raises LeaseLost: nothing moved then.
+        """
         if not self._config.enable_sentience:
             return self._neutral()
         events = [event.tidied() for event in events]
-        reply = scripts.load("valence").run(
+        goal = keys.goal(lease.goal_id) if lease else ""
+        reply = scripts.load("valence", include=("fence",)).run(
             self._redis,
-            [keys.sentience(project), keys.sentience_history(project)],
+            [keys.sentience(project), keys.sentience_history(project), goal],
             [
                 HISTORY_LENGTH,
                 json.dumps(model.THRESHOLDS),
                 model.MOVE_LIMIT,
                 model.MOVE_WINDOW_S,
+                *((str(lease.fence), lease.owner) if lease else ("", "")),
                 *(text for event in events for text in self._event(event, project)),
             ],
         )
+        if reply == b"fence":
+            raise LeaseLost("the run lost its lease; what it felt is not noted.")
         state = self._neutral()
         for event, parts in zip(events, reply, strict=True):
             *values, now_mode, before, cost, count, at = (part.decode() for part in parts)

@@ -217,3 +217,4 @@ def test_a_run_that_lost_its_lease_counts_nothing(flow, state):
         flow.replay(record, decision, after_start=steal)
     assert flow.runtime.goals.state(record.goal_id) is GoalState.RUNNING
     assert flow.trace(CALCULATOR).usage_count == 0
+    assert flow.runtime.economy.scope("global")["saved"] == 0

@@ -327,6 +327,23 @@ def test_a_call_sent_twice_by_the_client_library_counts_once(state, redis_server
     store.finish(an_outcome(goal.goal_id, GoalState.FAILED), fence=lease.fence)
 
 
+def test_no_late_writes_what_a_run_saved_is_noted_once_and_under_its_lease(
+    economy, store, lease, state
+):
+    saved = {"project": "p", "mode": "FOLLOWER", "micro": 70}
+    for _ in range(2):
+        economy.record_saved(goal_id=lease.goal_id, **saved, lease=lease)
+    expire_lease(state, lease.goal_id)
+    later, _ = store.acquire(lease.goal_id, owner="x")
+    economy.record_saved(goal_id=lease.goal_id, **saved, lease=later)
+    other = store.create(a_goal(project="p"))[0].goal_id
+    late, _ = store.acquire(other, owner="w")
+    expire_lease(state, other)
+    with pytest.raises(LeaseLost):
+        economy.record_saved(goal_id=other, **saved, lease=late)
+    assert economy.scope("global")["saved"] == 70
+
+
 def _spend(url: str, folder: str, count: int) -> int:
     """Reserve a dollar ``count`` times from eight threads; how often it was granted."""
     local = threading.local()

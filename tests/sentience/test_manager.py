@@ -11,14 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from llmos_workers.config import SentienceConfig
-from llmos_workers.contracts.errors import InvalidOption
+from llmos_workers.contracts.errors import InvalidOption, LeaseLost
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.state import LatentMode, SentienceState, TriggerType, ValenceVector
 from llmos_workers.kernel import keys
 from llmos_workers.kernel.clock import SystemClock
 from llmos_workers.kernel.events import EventBus
+from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.sentience import valence as model
 from llmos_workers.sentience.manager import HISTORY_LENGTH, Felt, SentienceManager
+from tests.kernel.goal_support import a_goal, expire_lease
 
 CONFIG = SentienceConfig()
 
@@ -181,6 +183,20 @@ def test_the_budget_is_asked_once_a_second_at_most(state: redis.Redis) -> None:
     clock.at += 1.0
     manager.get_state("a")
     assert asked == ["a", "b", "a"]
+
+
+def test_no_late_writes_a_run_without_its_lease_moves_nothing(
+    manager: SentienceManager, state: redis.Redis
+) -> None:
+    goals = GoalStore(state, SystemClock())
+    goal_id = goals.create(a_goal())[0].goal_id
+    lease, _ = goals.acquire(goal_id, owner="w")
+    felt = [Felt(TriggerType.TASK_SUCCESS)]
+    assert manager.trigger_all(felt, lease=lease).update_count == 1
+    expire_lease(state, goal_id)
+    with pytest.raises(LeaseLost):
+        manager.trigger_all(felt, lease=lease)
+    assert manager.get_state().update_count == len(manager.history()) == 1
 
 
 def test_projects_do_not_feel_each_other(manager: SentienceManager) -> None:

@@ -30,7 +30,7 @@
 --       doubt    -
 --       reclaim  seconds after which a reservation without a fence counts as dead
 --       deduct   amount, purpose, limits of global as in reserve
---       saved    amount, mode
+--       saved    amount, mode, fence or '', owner
 --       limit    amount or 'none', window ('', day or month), name of the scope
 --
 -- Returns {'ok', alerts, ...}  settle: cost, journal (yes, no, lost), '1' when above the bound
@@ -227,6 +227,7 @@ end
 
 if op == 'saved' then
   if state then return {'ok', {}} end
+  if ARGV[7] ~= '' and not holds(goal, ARGV[7], ARGV[8], at) then return {'lost'} end
   add('saved', tonumber(ARGV[5]), '')
   note('saved', '0', 'saved', ARGV[5], 'mode', ARGV[6])
   remember()

@@ -1,6 +1,6 @@
 -- Changes of a project's internal state, atomic, each in turn: decay for the time that passed,
 -- add the trigger's deltas as far as its source has not moved the state too much already, clamp,
--- derive the latent mode, append to the history, bump the version.
+-- derive the latent mode, append to the history, bump the version. Includes fence.lua.
 --
 -- The tables (initial values, set points, half-lives, deltas, thresholds, bounds) come as
 -- arguments: sentience/valence.py has the only copy, and the same arithmetic as a pure function.
@@ -10,19 +10,22 @@
 --                  homeostatic_cost; and for each source (kind of trigger) moved:<trigger>, the
 --                  time and how far it has moved each field: five numbers
 -- KEYS[2]  list    the history, newest first: JSON objects with the same fields
+-- KEYS[3]  hash    the goal of the run that writes (any key without a fence)
 --
 -- ARGV[1]  length of the history
 -- ARGV[2]  JSON {"recovery_energy", "recovery_safety", "cautious_safety", "creative_curiosity",
 --          "creative_confidence", "contained_curiosity", "contained_confidence"}
 -- ARGV[3]  how far one source may move a field, at once and again in each
 -- ARGV[4]  so many seconds
--- ARGV[5..] for each trigger its name, its reason, and five numbers for each of safety,
+-- ARGV[5]  fence of the run, '' = not checked
+-- ARGV[6]  owner of its lease
+-- ARGV[7..] for each trigger its name, its reason, and five numbers for each of safety,
 --          curiosity, energy, self_confidence: initial, set point, half-life (s), delta, floor
 --          (a negative delta does not push the value below it; -1 is the clamp)
 --
 -- Returns  for each trigger {safety, curiosity, energy, self_confidence, latent mode, latent
 --          mode before, homeostatic cost, update count, time (s)}; numbers as text with all
---          their digits.
+--          their digits. 'fence' when the run's lease is gone: nothing moved.
 --
 -- Run twice (answer lost with the connection) it counts the triggers twice: the deltas are
 -- small and decay, an update that is lost would be worse.
@@ -46,8 +49,8 @@ local function latent_mode(v, t)
   return 'balanced'
 end
 
-local time = redis.call('TIME')
-local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+local at = now()
+if ARGV[5] ~= '' and not holds(KEYS[3], ARGV[5], ARGV[6], at) then return 'fence' end
 local kept, thresholds = tonumber(ARGV[1]), cjson.decode(ARGV[2])
 local limit, window = tonumber(ARGV[3]), tonumber(ARGV[4])
 
@@ -56,28 +59,28 @@ local function moved_by(source)
   local moved = {}
   local stored = redis.call('HGET', KEYS[1], 'moved:' .. source) or ''
   for number in string.gmatch(stored, '%S+') do moved[#moved + 1] = tonumber(number) end
-  local forgotten = limit * math.max(0, now - (moved[1] or now)) / window
+  local forgotten = limit * math.max(0, at - (moved[1] or at)) / window
   for i = 1, #FIELDS do moved[i + 1] = math.max(0, (moved[i + 1] or 0) - forgotten) end
-  moved[1] = now
+  moved[1] = at
   return moved
 end
 
 local function feel(first)
   local trigger, reason = ARGV[first], ARGV[first + 1]
   local stored = redis.call('HMGET', KEYS[1], 'updated_at', 'latent_mode', unpack(FIELDS))
-  local elapsed = math.max(0, now - (tonumber(stored[1] or '') or now))
+  local elapsed = math.max(0, at - (tonumber(stored[1] or '') or at))
   local before = stored[2] or 'balanced'
   local moved = moved_by(trigger)
 
   local values, cost = {}, 0
   for i, field in ipairs(FIELDS) do
-    local at = first + 2 + (i - 1) * 5
-    local setpoint, half_life = tonumber(ARGV[at + 1]), tonumber(ARGV[at + 2])
-    local delta, floor = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
+    local n = first + 2 + (i - 1) * 5
+    local setpoint, half_life = tonumber(ARGV[n + 1]), tonumber(ARGV[n + 2])
+    local delta, floor = tonumber(ARGV[n + 3]), tonumber(ARGV[n + 4])
     local room = math.max(0, limit - moved[i + 1])
     delta = math.min(room, math.max(-room, delta))
     moved[i + 1] = moved[i + 1] + math.abs(delta)
-    local value = tonumber(stored[i + 2] or '') or tonumber(ARGV[at])
+    local value = tonumber(stored[i + 2] or '') or tonumber(ARGV[n])
     value = setpoint + (value - setpoint) * 2 ^ (-elapsed / half_life)
     value = math.max(value + delta, math.min(value, floor))
     value = math.min(1, math.max(-1, value))
@@ -91,7 +94,7 @@ local function feel(first)
     latent_mode = mode,
     last_trigger = trigger,
     last_trigger_reason = reason,
-    updated_at = string.format('%.6f', now),
+    updated_at = string.format('%.6f', at),
     homeostatic_cost = digits(cost),
   }
   for _, field in ipairs(FIELDS) do
@@ -114,6 +117,6 @@ local function feel(first)
 end
 
 local felt = {}
-for first = 5, #ARGV, WIDTH do felt[#felt + 1] = feel(first) end
+for first = 7, #ARGV, WIDTH do felt[#felt + 1] = feel(first) end
 redis.call('LTRIM', KEYS[2], 0, kept - 1)
 return felt
