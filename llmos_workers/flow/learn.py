@@ -17,10 +17,12 @@ from llmos_workers.flow.run import Run
 from llmos_workers.flow.verdict_label import label
 from llmos_workers.kernel.clock import iso
 from llmos_workers.kernel.redact import named_secrets, redact
+from llmos_workers.learning.answers import answers_alike
 from llmos_workers.learning.distill import RunFacts, distill
 from llmos_workers.learning.notes import Notes
 from llmos_workers.learning.perturbation import forms_of
 from llmos_workers.learning.secrets import without_secrets
+from llmos_workers.learning.trace_store import same_calls
 
 log = logging.getLogger(__name__)
 
@@ -146,13 +148,13 @@ def _prove_known(run: Run, known: ExecutionTrace, seen: ExecutionTrace) -> None:
 
 
 def _same_calls(run: Run, trace: ExecutionTrace) -> ExecutionTrace | None:
-    """The trace that helped a MIXED run, when the run made exactly its calls: then its goal is
-    another wording of that trace's goal.
+    """The trace that helped a MIXED run, when the run made exactly its calls and, where the
+    answer is all that came of them, gave its answer: then its goal is another wording of that
+    trace's goal.
     """
     if run.decision.mode is not Mode.MIXED or not trace.steps:
         return None
     known = run.runtime.traces.get(run.project, run.decision.trace_id or "")
     if known is None or known.goal_signature == trace.goal_signature:
         return None
-    same = [s.call.digest() for s in known.steps] == [s.call.digest() for s in trace.steps]
-    return known if same else None
+    return known if same_calls(known, trace) and answers_alike(known, trace) else None

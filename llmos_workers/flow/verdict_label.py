@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.flow.run import Run
+from llmos_workers.learning.answers import answers_alike
 from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.trace_store import same_calls
 
@@ -18,5 +19,8 @@ def label(run: Run, done: ExecutionTrace) -> None:
     known = run.runtime.traces.get(run.project, judged.trace_id)
     if known is None:
         return
-    same = same_calls(known, done) or bool(known.outputs and known.outputs == done.outputs)
+    same = same_calls(known, done)
+    if same and not answers_alike(known, done):
+        return  # the same reading, told otherwise: it may be taste, or another question
+    same = same or bool(known.outputs and known.outputs == done.outputs)
     run.runtime.verdicts.label(known, goal_signature(run.record.text), right=same)

@@ -45,6 +45,20 @@ def replay_answer(
     return answer or _described(trace, slots, results)
 
 
+def same_words(one: str, other: str) -> bool:
+    """Whether two answers say the same, case and spacing aside."""
+    return without_date(one).casefold().split() == without_date(other).casefold().split()
+
+
+def answers_alike(known: ExecutionTrace, done: ExecutionTrace) -> bool:
+    """Whether two runs that made the same calls did the same job.
+
+    Where no file came of the calls the answer is the job, and one reading serves many questions:
+    ``wc -l notes.txt`` tells how many lines there are, and whether they are more than ten.
+    """
+    return bool(known.outputs) or same_words(known.answer, done.answer)
+
+
 def needs_model(
     trace: ExecutionTrace, slots: Mapping[str, str], results: Sequence[ToolResult]
 ) -> str:

@@ -63,6 +63,19 @@ def test_a_run_whose_last_step_failed_is_not_learned(flow):
     assert "not learned" in notice["message"]
 
 
+def test_the_same_reading_for_another_question_is_no_other_wording(flow):
+    """One call serves both; the answers are the jobs, and they differ."""
+    (flow.area / "notes.txt").write_text("a\nb\n")
+    count = calls(use("Bash", 1, command="wc -l < notes.txt"))
+    flow.model(count, says(text("notes.txt has 2 lines.")))
+    known, other = "Count the lines of notes.txt", "Has notes.txt fewer lines than 3?"
+    assert flow.run(known).ok
+    flow.model(count, says(text("Yes, fewer than 3.")))
+    asked = flow.run(other, mode="MIXED")
+    assert (asked.mode, flow.trace(known).aliases) == (Mode.MIXED, ())
+    assert flow.run(other).text.startswith("Yes, fewer than 3.")
+
+
 def test_a_run_that_made_the_same_calls_is_another_wording(flow):
     flow.model(WRITE, DONE)
     assert flow.run(GOAL).ok
