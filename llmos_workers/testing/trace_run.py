@@ -78,7 +78,11 @@ class TraceTester:
     def __init__(self, config: LLMOSConfig, embedder: Embedder) -> None:
         sentience = config.sentience.model_copy(update={"enable_sentience": False})
         dispatcher = config.dispatcher.model_copy(update={"llm_allowed": True})
-        self._config = config.model_copy(update={"sentience": sentience, "dispatcher": dispatcher})
+        # No judge is asked and no verdict of one is known here: there is no server.
+        memory = config.memory.model_copy(update={"enable_llm_matching": False})
+        self._config = config.model_copy(
+            update={"sentience": sentience, "dispatcher": dispatcher, "memory": memory}
+        )
         self._embedder = embedder
         has_agents = any((config.workspace / "agents").glob("*.md"))
         self._agents = AgentLoader(config.workspace) if has_agents else None
