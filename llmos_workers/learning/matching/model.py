@@ -40,7 +40,7 @@ GREY = (
 )
 """What the probability of a pair that is not clean depends on."""
 
-STRANGER = 1.5
+STRANGER = 1.6
 """How much more a rewording counts than a look-alike when the grey zone is fitted. The word
 tables grew beside the files that the weights are fitted on, so these files leave fewer of their
 rewordings unexplained than an author's nobody has read: measured on such an author, 1.3 to 1.6

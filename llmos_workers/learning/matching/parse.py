@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from llmos_workers.learning.matching.lexicon import Lexicon, Phrase, lexicon
 from llmos_workers.learning.matching.roles import mark_roles
-from llmos_workers.learning.matching.tokens import Kind, Token, plain_typography, scan
+from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Token, plain_typography, scan
 from llmos_workers.learning.matching.typos import stem
 from llmos_workers.learning.matching.words import classify
 
@@ -207,7 +207,9 @@ class _Reader:
             self._add(Kind.STOP, self._meant[at], start, end)
             return 1
         if group == "word":
-            return self._number_words(at) or self._phrase(at) or self._word(at)
+            return (
+                self._half_hour(at) or self._number_words(at) or self._phrase(at) or self._word(at)
+            )
         self._typed(at)
         return 1
 
@@ -216,6 +218,16 @@ class _Reader:
         if phrase:
             self._classify(" ".join(phrase), self._raw[at][2], self._raw[at + len(phrase) - 1][3])
         return len(phrase)
+
+    def _half_hour(self, at: int) -> int:
+        """Read "half an hour" as 30 minutes."""
+        for phrase in (("half", "an", "hour"), ("half", "hour")):
+            if tuple(self._meant[at : at + len(phrase)]) == phrase:
+                last = at + len(phrase) - 1
+                self._add(Kind.NUMBER, "30", self._raw[at][2], self._raw[last - 1][3])
+                self._add(Kind.UNIT, "minute", self._raw[last][2], self._raw[last][3])
+                return len(phrase)
+        return 0
 
     def _number_words(self, at: int) -> int:
         """Read "two hundred" as one number; a lone "one" is none."""
@@ -279,6 +291,8 @@ class _Reader:
             self._add(Kind.QUOTE, " ".join(text[1:-1].split()), start + 1, end - 1)
         elif group == "arrow":
             self._add(Kind.STOP, "->", start, end)
+        elif text == "+" and self._out and self._out[-1].kind in ANCHORS:
+            self._add(Kind.STOP, "and", start, end)
         elif group == "symbol":
             self._add(Kind.WORD, text, start, end, {f"s:{text}"})
         else:

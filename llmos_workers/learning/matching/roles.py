@@ -15,6 +15,7 @@ _ENDING_WORDS = frozenset(
     ("for", "with", "on", "in", "of", "by", "about", "and", "called", "named")
 )
 _BEFORE_NOUN_ACTION = frozenset({"into", "onto", "from", "off", "->"})
+_WRITTEN = frozenset({"is", "are", "written", "currently", "was"})
 _RECIPIENTS = frozenset({"me", "us"})
 
 
@@ -39,6 +40,22 @@ def _may_have_role(tokens: Sequence[Token], at: int, owners: set[int]) -> bool:
     return token.start not in owners
 
 
+def _role_of_language(tokens: Sequence[Token], at: int) -> Role | None:
+    """The role of a language: "a French version" and "in French" say into which, "this English
+    text" says from which.
+    """
+    before = tokens[at - 1].value if at else ""
+    after = tokens[at + 1] if at + 1 < len(tokens) else None
+    written = at > 1 and tokens[at - 2].word in _WRITTEN
+    if after is not None and after.word in ("version", "translation"):
+        return Role.DESTINATION
+    if before == "in":
+        return Role.SOURCE if written else Role.DESTINATION
+    if after is not None and after.kind in (Kind.WORD, Kind.FILE, Kind.PATH):
+        return Role.SOURCE
+    return Role.SOURCE if after is not None and after.value == "->" else None
+
+
 def _role(tokens: Sequence[Token], at: int, lex: Lexicon) -> Role | None:
     if tokens[at].kind is Kind.NUMBER and at and tokens[at - 1].value == "by":
         return Role.BY
@@ -49,5 +66,7 @@ def _role(tokens: Sequence[Token], at: int, lex: Lexicon) -> Role | None:
             return Role.DESTINATION
         if before.kind in _ENDS_REACH or before.value in _ENDING_WORDS:
             break
+    if tokens[at].kind is Kind.SPEECH:
+        return _role_of_language(tokens, at)
     follows_arrow = at + 1 < len(tokens) and tokens[at + 1].value == "->"
     return Role.SOURCE if follows_arrow else None

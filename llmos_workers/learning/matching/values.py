@@ -30,6 +30,8 @@ _SPLICEABLE = re.compile(r"(?![-:+=])[\w@%+=:,./^ -]+")
 """Characters that mean nothing to a shell, to SQL or to a regular expression's edges."""
 _FILE_LIKE = re.compile(r"\.[A-Za-z]\w{0,7}$")
 _NAMES = frozenset({Kind.WORD, Kind.IDENTIFIER, Kind.LANGUAGE, Kind.FORMAT, Kind.SPEECH})
+_ONE_WAY = frozenset({Kind.EMAIL, Kind.CHANNEL, Kind.SIZE})
+"""What only goes one way, said or not: "mail bob@x.org", "mail to bob@x.org"."""
 _FILES = {Kind.FILE, Kind.PATH}
 _UP = re.compile(r"(?:^|/)\.\.(?:/|$)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -77,7 +79,10 @@ def may_name(token: Token) -> bool:
 
 def same_kind(old: Token, new: Token, actions: Iterable[str], lex: Lexicon) -> bool:
     """Whether ``new`` may take the place of ``old``: kind, file extension, kind of date."""
-    if old.role is not new.role or (old.kind is not new.kind and {old.kind, new.kind} != _FILES):
+    if old.kind is not new.kind and {old.kind, new.kind} != _FILES:
+        return False
+    unsaid = None in (old.role, new.role) and old.kind in _ONE_WAY
+    if old.role is not new.role and not unsaid:
         return False
     if old.kind is Kind.DATE:
         kinds = lex.date_kind.get(old.value), lex.date_kind.get(new.value)

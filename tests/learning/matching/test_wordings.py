@@ -40,6 +40,12 @@ def confidence(one: str, other: str) -> float:
         ("List the users without admins", "list the users excluding admins"),
         # order
         ("List the builds, newest first", "list the builds from newest to oldest"),
+        # into which language
+        (
+            "Translate notes.txt from German to French",
+            "make a French translation of the German notes.txt",
+        ),
+        ("Book a 30-minute call", "schedule a half-hour call"),
         # finding what is then dealt with
         ("Stop the container using port 99", "find the container using port 99 and stop it"),
     ],
@@ -76,6 +82,8 @@ def test_what_only_words_it_differently_follows(one: str, other: str) -> None:
         ("Print an enumerated list of users", "print a list of users"),
         ("Lock files that have all bits set", "lock files that have any bits set"),
         ("Count the lines of each file", "count the lines of all files"),
+        ("Translate it from German to French", "a German translation of the French text"),
+        ("Render it in German, it is in French", "render it in French, it is in German"),
         ('Put "x" on the wall', 'search the wall for "x"'),
     ],
 )
