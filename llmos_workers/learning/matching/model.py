@@ -43,8 +43,8 @@ GREY = (
 STRANGER = 1.6
 """How much more a rewording counts than a look-alike when the grey zone is fitted. The word
 tables grew beside the files that the weights are fitted on, so these files leave fewer of their
-rewordings unexplained than an author's nobody has read: measured on such an author, 1.3 to 1.6
-times as many are grey.
+rewordings unexplained than an author's nobody has read. No derived constant: chosen between 1 and
+2 by the calibration error on a second author's file, which therefore is no independent check.
 """
 
 DOUBT_CAP = 0.9
