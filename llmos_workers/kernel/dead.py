@@ -13,6 +13,7 @@ from typing import cast
 
 from llmos_workers.contracts.errors import InvalidOption
 from llmos_workers.contracts.goal import GoalRecord, GoalState
+from llmos_workers.contracts.outcome import ErrorInfo
 from llmos_workers.kernel import keys, wire
 from llmos_workers.kernel.clock import Clock
 from llmos_workers.kernel.goal_submit import new_record
@@ -23,6 +24,16 @@ RETRY_OF = "retry_of"
 """Metadata of a retry: the id of the goal that died."""
 
 Records = list[GoalRecord]
+
+
+def poisoned(goal_id: str, starts: int) -> ErrorInfo:
+    """Why a goal is DEAD, and what to do about it."""
+    return ErrorInfo(
+        kind="PoisonGoal",
+        message=f"given up after {starts} starts that never came to an end.",
+        fix="Look for what kills its worker (memory, a crashing tool); then: "
+        f"llmos dead retry {goal_id}",
+    )
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,13 @@ from llmos_workers.config import KernelConfig
 from llmos_workers.contracts.errors import GoalNotFound, GoalStateError
 from llmos_workers.contracts.events import Topic
 from llmos_workers.contracts.goal import GoalRecord, GoalState
-from llmos_workers.contracts.outcome import ErrorInfo, Outcome
+from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.kernel import broker as broker_view
 from llmos_workers.kernel import keys, scripts, wire
 from llmos_workers.kernel.admission import Admission
 from llmos_workers.kernel.approvals import Approvals
 from llmos_workers.kernel.clock import Clock, SystemClock
+from llmos_workers.kernel.dead import poisoned
 from llmos_workers.kernel.delayed import DelayedGoals, change, change_many
 from llmos_workers.kernel.events import EventBus
 from llmos_workers.kernel.flight import Flights
@@ -236,10 +237,5 @@ def _dead_outcome(record: GoalRecord, now: float, cost_micro: int) -> Outcome:
         reason=decision.reason if decision else "",
         duration_s=max(0.0, now - record.created_at),
         cost_micro=cost_micro,
-        error=ErrorInfo(
-            kind="PoisonGoal",
-            message=f"given up after {record.deliveries} starts that never came to an end.",
-            fix="Look for what kills its worker (memory, a crashing tool); then: "
-            f"llmos dead retry {record.goal_id}",
-        ),
+        error=poisoned(record.goal_id, record.deliveries),
     )

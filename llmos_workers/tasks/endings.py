@@ -12,6 +12,7 @@ from llmos_workers.contracts.events import Topic
 from llmos_workers.contracts.goal import GoalRecord, GoalState
 from llmos_workers.contracts.outcome import ErrorInfo, Outcome
 from llmos_workers.flow.outcomes import error_info, failed_state, make_outcome
+from llmos_workers.kernel.dead import poisoned
 from llmos_workers.runtime import Runtime
 
 log = logging.getLogger(__name__)
@@ -108,16 +109,11 @@ def end_by_fault(
 
 def dead(runtime: Runtime, record: GoalRecord, fence: int | None, *, starts: int) -> Outcome:
     """The goal took a worker with it too often."""
-    info = ErrorInfo(
-        kind="PoisonGoal",
-        message=f"given up after {starts} starts that never came to an end.",
-        fix="Look for what kills its worker (memory, a crashing tool), then submit it again.",
-    )
     outcome = make_outcome(
         record,
         GoalState.DEAD,
         now=runtime.clock.now(),
         cost_micro=runtime.spent_on(record.goal_id),
-        error=info,
+        error=poisoned(record.goal_id, starts),
     )
     return end(runtime, outcome, fence, lane=record.lane)
