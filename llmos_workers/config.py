@@ -149,6 +149,8 @@ class SecurityConfig(Contract):
     allow_unconfined: bool = False
     """With sandbox = "prefer" on a host that cannot confine: run shell tools all the same."""
     allowed_hosts: tuple[str, ...] = ()
+    """Hosts, with the names below them, that WebFetch reads without asking a person; commands
+    have no network in any case."""
     protected_paths: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
     """User hooks: ``package.module:Class`` or the path of an executable."""

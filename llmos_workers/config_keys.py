@@ -48,7 +48,6 @@ NOT_YET: dict[str, str] = {
     "dispatcher.auto_crystallization": "crystallization",
     "execution.crystallization_threshold": "crystallization",
     "execution.crystallization_success_rate": "crystallization",
-    "security.allowed_hosts": "tools that use the network",
 }
 """Settings that are accepted and kept, and change nothing before that part of llmos is there."""
 

@@ -201,7 +201,7 @@ class Runtime:
     @cached_property
     def tools(self) -> ToolRegistry:
         """All tools of this process."""
-        return ToolRegistry.builtin()
+        return ToolRegistry.builtin(allowed_hosts=self.config.security.allowed_hosts)
 
     @cached_property
     def sandbox(self) -> Sandbox:

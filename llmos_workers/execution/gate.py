@@ -145,7 +145,7 @@ class ToolGate:
         return tool, changed
 
     def _run(self, tool: Tool, call: ToolCall, ctx: GateContext) -> ToolResult:
-        """Run the tool; whatever it raises becomes a failed result."""
+        """Run the tool; whatever it raises becomes a failed result, but ToolDenied."""
         if ctx.tool.cancelled():
             return ToolResult(ok=False, error="the goal was cancelled")
         if ctx.tool.time_left(1.0) <= 0:
@@ -155,6 +155,8 @@ class ToolGate:
         except InfrastructureError as error:
             logger.warning("%s of goal %s: %s", call.name, ctx.goal_id, redact(str(error)))
             return _failed(error)
+        except ToolDenied:
+            raise  # a rule that a tool holds to itself, such as where a name resolves to
         except LLMOSError as error:
             return _failed(error)
         # A fault in a tool ends the call, not the goal; its text may hold anything: not shown.

@@ -18,6 +18,7 @@ from llmos_workers.execution.hooks.base import (
 )
 from llmos_workers.execution.hooks.external import load_hook
 from llmos_workers.execution.hooks.security import SecurityHook
+from llmos_workers.execution.hooks.web import WebHook
 
 logger = logging.getLogger(__name__)
 
@@ -66,14 +67,16 @@ class HookChain:
 
     @classmethod
     def from_config(cls, config: LLMOSConfig, *more: Hook) -> HookChain:
-        """SecurityHook, then ``more``, then the user's hooks.
+        """SecurityHook, WebHook, then ``more``, then the user's hooks.
 
         A user hook that cannot be loaded is replaced by one that denies every call. With
         ``sdk.enable_hooks`` off the user's hooks are left out; ours always stay.
         """
         wanted = config.security.hooks if config.sdk.enable_hooks else ()
         user = [load_hook(where) for where in wanted]
-        return cls.of([SecurityHook(config.security.protected_paths), *more, *user])
+        ours = [SecurityHook(config.security.protected_paths)]
+        web = WebHook(config.security.allowed_hosts)
+        return cls.of([*ours, web, *more, *user])
 
     def ask(self, event: HookEvent) -> Verdict:
         """Ask all hooks of the event's kind; the first no ends it.

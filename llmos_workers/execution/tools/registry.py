@@ -11,6 +11,7 @@ from llmos_workers.execution.tools.bash import BashTool
 from llmos_workers.execution.tools.files import EditTool, ReadTool, WriteTool
 from llmos_workers.execution.tools.schema import check_schema
 from llmos_workers.execution.tools.search import GlobTool, GrepTool
+from llmos_workers.execution.tools.web import WebFetchTool
 
 
 class ToolRegistry:
@@ -23,9 +24,10 @@ class ToolRegistry:
             self.register(tool)
 
     @classmethod
-    def builtin(cls) -> ToolRegistry:
-        """Read, Write, Edit, Glob, Grep, Bash."""
-        return cls([ReadTool(), WriteTool(), EditTool(), GlobTool(), GrepTool(), BashTool()])
+    def builtin(cls, *, allowed_hosts: tuple[str, ...] = ()) -> ToolRegistry:
+        """Read, Write, Edit, Glob, Grep, Bash, WebFetch."""
+        web = WebFetchTool(allowed_hosts)
+        return cls([ReadTool(), WriteTool(), EditTool(), GlobTool(), GrepTool(), BashTool(), web])
 
     def register(self, tool: Tool) -> None:
         """Add a tool. Raises ConfigError for a second of the same name or an unusable schema."""
