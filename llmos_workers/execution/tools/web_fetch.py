@@ -26,7 +26,7 @@ from llmos_workers.kernel.clock import Clock
 
 logger = logging.getLogger(__name__)
 
-USER_AGENT = "llmos (WebFetch tool; +https://pypi.org/project/llmos-workers/)"
+USER_AGENT = "llmos (WebFetch)"
 ACCEPT = "text/html, application/xhtml+xml, text/*;q=0.9, application/json;q=0.9, */*;q=0.1"
 MAX_BYTES = 5_000_000
 """Longest body that is read, unpacked; what is beyond is cut off."""
