@@ -38,6 +38,7 @@ COMMANDS = {
     "traces": "llmos_cli.traces:traces",
     "reindex": "llmos_cli.traces_change:reindex",
     "test": "llmos_cli.test:test",
+    "tools": "llmos_cli.tools:tools",
     "keys": "llmos_cli.keys:keys",
     "interactive": "llmos_cli.interactive:interactive",
     "demo": "llmos_cli.demo:demo",

@@ -10,12 +10,14 @@ if TYPE_CHECKING:
     from llmos_workers.client_handle import GoalHandle as GoalHandle
     from llmos_workers.config import LLMOSConfig as LLMOSConfig
     from llmos_workers.config_sources import ConfigBuilder as ConfigBuilder
+    from llmos_workers.execution.tools.plugin import llm_tool as llm_tool
 
 _LAZY = {
     "LLMOS": "llmos_workers.client",
     "GoalHandle": "llmos_workers.client_handle",
     "LLMOSConfig": "llmos_workers.config",
     "ConfigBuilder": "llmos_workers.config_sources",
+    "llm_tool": "llmos_workers.execution.tools.plugin",
     "celery": "llmos_workers.app",
 }
 """Public name -> module, imported when first asked for: who submits pays only for submitting.

@@ -154,6 +154,9 @@ class SecurityConfig(Contract):
     protected_paths: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
     """User hooks: ``package.module:Class`` or the path of an executable."""
+    workspace_tools: Literal["off", "signed", "on"] = "signed"
+    """Whether workers load Python files of workspace/tools: never; those that a trusted key signed
+    as they stand (`llmos tools sign`); all."""
     approval_ttl_secs: int = Field(default=86_400, ge=1)
     """How long a request for approval waits for an answer, and a yes for its use."""
     signing_key_file: Path | None = None

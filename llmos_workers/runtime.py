@@ -45,7 +45,7 @@ from llmos_workers.kernel.workspace import Workspace
 from llmos_workers.learning.outbox import IndexOutbox, ensure_indexed
 from llmos_workers.learning.traces import TraceManager
 from llmos_workers.learning.verdicts import Verdicts
-from llmos_workers.runtime_tools import ExampleShelf, embed_with, tool_use_of
+from llmos_workers.runtime_tools import ExampleShelf, embed_with, make_registry, tool_use_of
 from llmos_workers.sentience.cognitive_kernel import CognitiveKernel
 from llmos_workers.sentience.manager import SentienceManager
 from llmos_workers.sentience.valence import energy_setpoint
@@ -201,7 +201,7 @@ class Runtime:
     @cached_property
     def tools(self) -> ToolRegistry:
         """All tools of this process."""
-        return ToolRegistry.builtin(allowed_hosts=self.config.security.allowed_hosts)
+        return make_registry(self.config, self.workspace.root, self.keys)
 
     @cached_property
     def sandbox(self) -> Sandbox:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.execution.tools.examples import ToolExampleGenerator
+from llmos_workers.execution.tools.plugins import add_plugins
 from llmos_workers.execution.tools.registry import ToolRegistry
 from llmos_workers.execution.tools.search_engine import Embed, Vectors
 from llmos_workers.execution.tools.shelf import Examples, ToolUse
 from llmos_workers.kernel.clock import Clock
+from llmos_workers.kernel.signing import KeyRing
 from llmos_workers.learning.trace_seal import objection
 
 if TYPE_CHECKING:
@@ -24,6 +27,14 @@ REFRESH_S = 600.0
 
 MAX_TRACES = 200
 """So many traces of a project, the newest, are looked at for examples."""
+
+
+def make_registry(config: LLMOSConfig, workspace: Path, keys: KeyRing) -> ToolRegistry:
+    """Built-in tools, those of installed packages, and those of the workspace."""
+    registry = ToolRegistry.builtin(allowed_hosts=config.security.allowed_hosts)
+    allowed = config.security.workspace_tools
+    add_plugins(registry, workspace / "tools", keys, workspace_tools=allowed)
+    return registry
 
 
 def tool_use_of(config: LLMOSConfig, embed: Callable[[], Embed]) -> ToolUse:

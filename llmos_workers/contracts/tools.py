@@ -24,6 +24,9 @@ class Effect(StrEnum):
     """May have effects outside the project, or other effects when repeated."""
 
 
+COMMAND_TOOLS = frozenset({"Bash", "Python"})
+"""Tools that run programs: what these read and write is seen from outside only."""
+
 CONFINED_TOOLS = frozenset({"Bash", "Edit", "Python"})
 """EXTERNAL tools whose effects stay inside the project: sandboxed, or one file of it."""
 

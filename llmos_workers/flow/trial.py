@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from llmos_workers.contracts.agents import AgentDefinition
 from llmos_workers.contracts.commits import FileKind, FileState
 from llmos_workers.contracts.errors import ToolError
-from llmos_workers.contracts.tools import ToolResult
+from llmos_workers.contracts.tools import COMMAND_TOOLS, ToolResult
 from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.execution.gate import GateContext
 from llmos_workers.execution.ptc import PTCExecutor, SequenceResult, ToolSequence
@@ -69,7 +69,7 @@ class Trials:
 
             def note(_index: int, step: TraceStep, result: ToolResult) -> None:
                 trial.results.append(result)
-                trial.reads.append(watch.read if step.call.name == "Bash" else None)
+                trial.reads.append(watch.read if step.call.name in COMMAND_TOOLS else None)
 
             executor = PTCExecutor(self.run.runtime.gate, self.run.runtime.clock)
             sequence = ToolSequence(steps, recorded=steps)
@@ -97,7 +97,7 @@ class Trials:
                 trial.results.append(
                     self.run.runtime.gate.call(resolved(step, trial.results).call, ctx)
                 )
-                trial.reads.append(watch.read if step.call.name == "Bash" else None)
+                trial.reads.append(watch.read if step.call.name in COMMAND_TOOLS else None)
             self._look(scratch, trial)
             return trial
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from llmos_workers.contracts.outcome import FileDigest
+from llmos_workers.contracts.tools import COMMAND_TOOLS
 from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.kernel.paths import TEMPORARY_SUFFIX
 
@@ -18,7 +19,7 @@ READING_TOOLS = frozenset({"Read"})
 """Tools whose output is the content of the files they read, and nothing else."""
 
 
-OPAQUE_TOOLS = frozenset({"Bash"})
+OPAQUE_TOOLS = COMMAND_TOOLS
 """Tools that may read files which their arguments do not name."""
 
 VOLATILE_FOLDERS = frozenset(
@@ -103,7 +104,7 @@ def inputs_of(steps: Sequence[TraceStep]) -> tuple[FileDigest, ...]:
             missed.add(posixpath.normpath(path))
         written.update(file.path for file in step.writes)
         if step.call.name in OPAQUE_TOOLS and not succeeded(step):
-            missed.update(_files_in_words(str(step.call.arguments.get("command", ""))))
+            missed.update(_files_in_words(_program_of(step)))
     there = {file.path for step in steps for file in (*step.reads, *step.writes)}
     for path in missed - written - there - set(inputs):
         inputs[path] = FileDigest(path=path, digest=None)
@@ -114,6 +115,11 @@ def outputs_of(steps: Sequence[TraceStep]) -> tuple[FileDigest, ...]:
     """Files the run left changed, as they were after it."""
     outputs = {file.path: file for step in steps for file in step.writes}
     return tuple(outputs[path] for path in sorted(outputs))
+
+
+def _program_of(step: TraceStep) -> str:
+    arguments = step.call.arguments
+    return str(arguments.get("command") or arguments.get("code") or "")
 
 
 def _files_in_words(command: str) -> set[str]:

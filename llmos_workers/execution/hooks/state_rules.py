@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from llmos_workers.contracts.state import CognitivePolicy
-from llmos_workers.contracts.tools import Effect, ToolCall, ToolSpec
+from llmos_workers.contracts.tools import COMMAND_TOOLS, Effect, ToolCall, ToolSpec
 from llmos_workers.execution.hooks.base import ALLOW, Hook, HookDecision, HookEvent, ask, deny
 from llmos_workers.execution.hooks.security import is_destructive
 
@@ -15,7 +15,7 @@ def state_decision(call: ToolCall, spec: ToolSpec, policy: CognitivePolicy) -> H
             "state:destructive",
             "the system's safety is too low for destructive operations now",
         )
-    shell = "command" in call.arguments
+    shell = "command" in call.arguments or call.name in COMMAND_TOOLS
     if policy.require_confirmation_for_shell and shell:
         return ask("state:shell", "the system is cautious now: shell commands need confirmation")
     if policy.require_confirmation_for_writes and spec.effect is not Effect.READ and not shell:

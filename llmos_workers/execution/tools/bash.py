@@ -45,34 +45,44 @@ class BashTool:
     def run(self, arguments: dict[str, Any], ctx: ToolContext) -> ToolResult:
         """Exit code 0 is success. Raises SandboxUnavailable where the host cannot confine it."""
         command = arguments["command"]
-        if "\0" in command:
-            raise ToolError("the command holds a NUL character.")
-        timeout = ctx.time_left(float(arguments.get("timeout", DEFAULT_TIMEOUT_S)))
-        if timeout <= 0:
-            raise ToolError("the goal's deadline has passed.")
-        ctx.sandbox.prepare(ctx.area)
-        before = Snapshot(ctx.area)
-        reads = before.named_in(command)
-        ended = ctx.sandbox.run(
-            [SHELL, "-c", command],
-            cwd=ctx.area,
-            timeout_s=timeout,
-            cancelled=ctx.cancelled,
-        )
-        after = Snapshot(ctx.area)
-        if not after.complete:
-            logger.warning("%s has too many files: changes may be missed", ctx.area)
-        output, cut = cap(_without_place(ended.output, ctx.area))
-        error = _error(ended, timeout)
-        return ToolResult(
-            ok=error is None,
-            output=output,
-            exit_code=ended.exit_code,
-            error=error,
-            reads=reads,
-            writes=after.changes_since(before),
-            truncated=ended.truncated or cut,
-        )
+        return run_confined([SHELL, "-c", command], command, arguments, ctx)
+
+
+def run_confined(
+    argv: list[str], words: str, arguments: dict[str, Any], ctx: ToolContext
+) -> ToolResult:
+    """Run a program in the sandbox, and find what it read and wrote.
+
+    ``words`` are searched for names of files. Raises ToolError, SandboxUnavailable.
+    """
+    if "\0" in words:
+        raise ToolError("the command holds a NUL character.")
+    timeout = ctx.time_left(float(arguments.get("timeout", DEFAULT_TIMEOUT_S)))
+    if timeout <= 0:
+        raise ToolError("the goal's deadline has passed.")
+    ctx.sandbox.prepare(ctx.area)
+    before = Snapshot(ctx.area)
+    reads = before.named_in(words)
+    ended = ctx.sandbox.run(
+        argv,
+        cwd=ctx.area,
+        timeout_s=timeout,
+        cancelled=ctx.cancelled,
+    )
+    after = Snapshot(ctx.area)
+    if not after.complete:
+        logger.warning("%s has too many files: changes may be missed", ctx.area)
+    output, cut = cap(_without_place(ended.output, ctx.area))
+    error = _error(ended, timeout)
+    return ToolResult(
+        ok=error is None,
+        output=output,
+        exit_code=ended.exit_code,
+        error=error,
+        reads=reads,
+        writes=after.changes_since(before),
+        truncated=ended.truncated or cut,
+    )
 
 
 def _without_place(output: str, area: Path) -> str:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from llmos_workers.contracts.errors import ConfigError, ToolError
-from llmos_workers.contracts.tools import ToolSpec
+from llmos_workers.contracts.tools import RUN_TOOLS, ToolSpec
 from llmos_workers.execution.tools.base import Tool
 from llmos_workers.execution.tools.bash import BashTool
 from llmos_workers.execution.tools.files import EditTool, ReadTool, WriteTool
+from llmos_workers.execution.tools.python import PythonTool
 from llmos_workers.execution.tools.schema import check_schema
 from llmos_workers.execution.tools.search import GlobTool, GrepTool
 from llmos_workers.execution.tools.web import WebFetchTool
+
+TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+"""As the Messages API takes them."""
 
 
 class ToolRegistry:
@@ -25,13 +30,15 @@ class ToolRegistry:
 
     @classmethod
     def builtin(cls, *, allowed_hosts: tuple[str, ...] = ()) -> ToolRegistry:
-        """Read, Write, Edit, Glob, Grep, Bash, WebFetch."""
-        web = WebFetchTool(allowed_hosts)
-        return cls([ReadTool(), WriteTool(), EditTool(), GlobTool(), GrepTool(), BashTool(), web])
+        """Read, Write, Edit, Glob, Grep, Bash, Python, WebFetch."""
+        files: list[Tool] = [ReadTool(), WriteTool(), EditTool(), GlobTool(), GrepTool()]
+        return cls([*files, BashTool(), PythonTool(), WebFetchTool(allowed_hosts)])
 
     def register(self, tool: Tool) -> None:
         """Add a tool. Raises ConfigError for a second of the same name or an unusable schema."""
         spec = tool.spec
+        if not TOOL_NAME.fullmatch(spec.name) or spec.name in RUN_TOOLS:
+            raise ConfigError(f"{spec.name[:80]!r} cannot be the name of a tool.")
         if spec.name in self._tools:
             raise ConfigError(f"there is already a tool {spec.name!r}.")
         faults = check_schema(spec.input_schema)
