@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from bench.report import finish, table
 from bench.tools_parts.catalog import catalog, queries
@@ -45,21 +44,31 @@ def main() -> None:
 
 def _ranking() -> dict[str, float]:
     embed = embed_with(bundled_embedder())
-    rows: list[tuple[Any, ...]] = []
-    figures: dict[str, float] = {}
-    for name, suffix, engine in (
-        ("words (BM25)", "_words", ToolSearchEngine(catalog())),
-        ("words and meanings", "", ToolSearchEngine(catalog(), embed=embed)),
-    ):
-        asked = queries()
-        found = [[f.spec.name for f in engine.search_tools(query, 5)] for query, _ in asked]
-        pairs = list(zip(found, asked, strict=True))
-        top1 = sum(bool(right & set(names[:1])) for names, (_, right) in pairs) / len(asked)
-        top5 = sum(bool(right & set(names)) for names, (_, right) in pairs) / len(asked)
-        rows.append((name, len(asked), f"{top1:.3f}", f"{top5:.3f}"))
-        figures |= {f"top1_rate{suffix}": top1, f"top5_rate{suffix}": top5}
-    table("200 tools: the right one first, among the first five", ("by", "n", "1", "5"), rows)
-    return figures
+    words, both = (
+        _rates(ToolSearchEngine(catalog())),
+        _rates(ToolSearchEngine(catalog(), embed=embed)),
+    )
+    rows = [("words (BM25)", *words), ("words and meanings", *both)]
+    table(
+        f"200 tools, {len(queries())} queries: a right one first, among the first five",
+        ("by", "1", "5"),
+        [(name, f"{first:.3f}", f"{five:.3f}") for name, first, five in rows],
+    )
+    return {
+        "top1_rate_words": words[0],
+        "top5_rate_words": words[1],
+        "top1_rate": both[0],
+        "top5_rate": both[1],
+    }
+
+
+def _rates(engine: ToolSearchEngine) -> tuple[float, float]:
+    first = five = 0
+    for query, right in queries():
+        names = [found.spec.name for found in engine.search_tools(query, 5)]
+        first += bool(right & set(names[:1]))
+        five += bool(right & set(names))
+    return first / len(queries()), five / len(queries())
 
 
 def _prompts(loop: Loop) -> dict[str, float]:
