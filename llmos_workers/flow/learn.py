@@ -72,7 +72,8 @@ def learn(
     label(run, trace)
     try:
         if healed is None and (known := _same_calls(run, trace)) is not None:
-            runtime.traces.add_alias(run.project, known.trace_id, run.record.text)
+            lease = run.guards.keeper.lease
+            runtime.traces.add_alias(run.project, known.trace_id, run.record.text, lease=lease)
             seen = supervised(trace, known)
             if seen.proved and not known.proved:
                 _prove_known(run, known, seen)

@@ -269,11 +269,13 @@ def _record(run: Run, audited: _Audited, found: Comparison) -> None:
         confidence=verdict.confidence,
         right=found.agreement is Agreement.AGREED,
         outcome_id=run.record.goal_id,
+        lease=run.guards.keeper.lease,
     )
     trace = run.runtime.traces.get(run.project, verdict.trace_id)
     if trace is not None:  # where a judge had vouched for it, this is how its word came out
         signature = goal_signature(run.record.text)
-        run.runtime.verdicts.label(trace, signature, right=found.agreement is Agreement.AGREED)
+        agreed, lease = found.agreement is Agreement.AGREED, run.guards.keeper.lease
+        run.runtime.verdicts.label(trace, signature, right=agreed, lease=lease)
     if found.agreement is Agreement.DISAGREED:
         log.warning(
             "audit: goal %s was replayed otherwise than a model does it: %s",

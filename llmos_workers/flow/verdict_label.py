@@ -23,4 +23,5 @@ def label(run: Run, done: ExecutionTrace) -> None:
     if same and not answers_alike(known, done):
         return  # the same reading, told otherwise: it may be taste, or another question
     same = same or bool(known.outputs and known.outputs == done.outputs)
-    run.runtime.verdicts.label(known, goal_signature(run.record.text), right=same)
+    signature, lease = goal_signature(run.record.text), run.guards.keeper.lease
+    run.runtime.verdicts.label(known, signature, right=same, lease=lease)

@@ -206,14 +206,22 @@ class TraceStore:
             raise LeaseLost("the run lost its lease before its replay was counted.")
         return bool(counted == b"ok")
 
-    def label(self, project: str, trace_id: str, field: str, *, once: str) -> bool:
-        """Add one labelled outcome. False: no such trace, or ``once`` was counted before."""
+    def label(
+        self, project: str, trace_id: str, field: str, *, once: str, lease: Lease | None = None
+    ) -> bool:
+        """Add one labelled outcome. False: no such trace, or ``once`` was counted before. Raises
+        LeaseLost.
+        """
         counted = scripts.load("traces", include=("fence",)).run(
             self._redis,
-            [keys.trace(project, trace_id), *_shared_keys(project), "",
+            [keys.trace(project, trace_id), *_shared_keys(project),
+             keys.goal(lease.goal_id) if lease else "",
              keys.trace_counted(project, trace_id, once)],
-            ["label", project, trace_id, EVIDENCE + field, COUNTED_SECS],
+            ["label", project, trace_id, EVIDENCE + field, COUNTED_SECS,
+             lease.fence if lease else "", lease.owner if lease else ""],
         )  # fmt: skip
+        if lease and counted == b"fence":
+            raise LeaseLost(f"the run of goal {lease.goal_id} lost its lease.")
         return bool(counted == b"ok")
 
     def _run(

@@ -246,9 +246,11 @@ class TraceSync:
         *,
         index: bool = True,
         approve: bool = False,
+        lease: Lease | None = None,
     ) -> bool:
         """Change a trace in place: no new version, and edited prose in its file stays. Signed
-        stays signed; ``approve`` signs it whatever it was.
+        stays signed; ``approve`` signs it whatever it was. Raises LeaseLost for a run that lost
+        its ``lease``.
         """
         for _ in range(ATTEMPTS):
             record = self._store.get(project, trace_id)
@@ -260,7 +262,7 @@ class TraceSync:
                 return False
             seal = approve or before.trace.standing is Standing.SIGNED
             try:
-                self.write(after, before, index=index, fresh_file=False, seal=seal)
+                self.write(after, before, lease=lease, index=index, fresh_file=False, seal=seal)
             except Conflict:
                 continue
             return True

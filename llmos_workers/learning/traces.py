@@ -168,8 +168,12 @@ class TraceManager:
             trace.model_copy(update={"signature": "", "approved_by": "", "standing": standing})
         )
 
-    def add_alias(self, project: str, trace_id: str, text: str) -> bool:
-        """Remember another wording of the trace's goal. False: no such trace, or known."""
+    def add_alias(
+        self, project: str, trace_id: str, text: str, *, lease: Lease | None = None
+    ) -> bool:
+        """Remember another wording of the trace's goal. False: no such trace, or known. Raises
+        LeaseLost for a run that lost its ``lease``.
+        """
 
         def change(trace: ExecutionTrace) -> ExecutionTrace | None:
             known = {goal_signature(t) for t in (trace.goal_text, *trace.aliases)}
@@ -178,7 +182,7 @@ class TraceManager:
                 return None
             return trace.model_copy(update={"aliases": (*trace.aliases, text)})
 
-        return self._sync.change(project, trace_id, change)
+        return self._sync.change(project, trace_id, change, lease=lease)
 
     def add_veto(self, project: str, trace_id: str, goal: str) -> bool:
         """Never again let this goal follow the trace. False: no such trace, or known."""
@@ -285,14 +289,15 @@ class TraceManager:
         confidence: float,
         right: bool,
         outcome_id: str,
+        lease: Lease | None = None,
     ) -> bool:
         """Count one labelled outcome: a goal that followed the trace, found at ``stage`` with
         ``confidence``, was right or wrong to do so. Once for each ``outcome_id`` and verdict.
-        False: no such trace, or counted before.
+        False: no such trace, or counted before. Raises LeaseLost for a run that lost its lease.
         """
         field = evidence_field(stage, confidence, right=right)
         once = f"{outcome_id}:{'right' if right else 'wrong'}"
-        return self._store.label(project, trace_id, field, once=once)
+        return self._store.label(project, trace_id, field, once=once, lease=lease)
 
     def flush_counters(self) -> int:
         """Write counters that changed into the files' front matter; returns how many files.

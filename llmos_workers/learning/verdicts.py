@@ -116,9 +116,12 @@ class Verdicts:
                 break
         return verdict
 
-    def label(self, trace: ExecutionTrace, signature: str, *, right: bool) -> bool:
+    def label(
+        self, trace: ExecutionTrace, signature: str, *, right: bool, lease: Lease | None = None
+    ) -> bool:
         """Say how a verdict came out; a later word replaces an earlier one. False: there is no
-        verdict on this wording, or it said no and that was right.
+        verdict on this wording, or it said no and that was right. Raises LeaseLost for a run
+        that lost its ``lease``.
         """
         for _ in range(ATTEMPTS):
             before, known = self._read(trace, signature)
@@ -131,10 +134,13 @@ class Verdicts:
                 return True
             new = known.model_copy(update={"label": label})
             code = self._run(
-                trace, known.judge, None,
+                trace, known.judge, lease,
                 "label", _field(trace, signature), new.model_dump_json(), before,
                 label, known.label,
+                "" if lease is None else lease.fence, "" if lease is None else lease.owner,
             )  # fmt: skip
+            if code == b"fence":
+                raise LeaseLost("the run lost its lease before its verdict was labelled.")
             if code == b"ok":
                 return True
         return False

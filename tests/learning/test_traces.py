@@ -509,6 +509,14 @@ def test_no_late_writes_a_run_that_lost_its_lease_is_not_counted(manager, state)
         manager.update_trace_stats("default", SIG, **told, lease=old)
     assert manager.get("default", SIG).usage_count == 0
     assert manager.update_trace_stats("default", SIG, **told, lease=new)
+    right = {"stage": "exact", "confidence": 1.0, "right": True, "outcome_id": goal_id}
+    with pytest.raises(LeaseLost):
+        manager.add_evidence("default", SIG, **right, lease=old)
+    with pytest.raises(LeaseLost):
+        manager.add_alias("default", SIG, "In other words", lease=old)
+    assert (manager.get("default", SIG).evidence, manager.get("default", SIG).aliases) == ({}, ())
+    assert manager.add_evidence("default", SIG, **right, lease=new)
+    assert manager.add_alias("default", SIG, "In other words", lease=new)
 
 
 def test_a_success_ends_the_streak_of_failures(manager: TraceManager) -> None:

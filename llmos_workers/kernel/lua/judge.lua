@@ -9,8 +9,8 @@
 --          fence ('' = not checked), owner
 --          -> {'ok' | 'other' | 'fence', what stands there now}. What is there already is 'ok'.
 --   label: field, JSON with the new label, JSON that stands there now, new label, old label
---          ('' = none)
---          -> 'ok' | 'other'
+--          ('' = none), fence ('' = not checked), owner
+--          -> 'ok' | 'other' | 'fence'
 
 local verdicts, judge, judges, goal = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local op, field, new, before = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -30,6 +30,7 @@ end
 
 if op == 'label' then
   if stands == new then return 'ok' end
+  if ARGV[7] ~= '' and not holds(goal, ARGV[7], ARGV[8], now()) then return 'fence' end
   if stands ~= before then return 'other' end
   redis.call('HSET', verdicts, field, new)
   if ARGV[6] ~= '' then redis.call('HINCRBY', judge, ARGV[6], -1) end

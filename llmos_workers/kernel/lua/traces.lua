@@ -19,8 +19,8 @@
 --   count:  success (1/0), cost micro, saved micro, latency in microseconds, time, seconds to
 --           remember the outcome, fence ('' = not checked), owner
 --           -> 'ok' | 'counted' | 'gone' | 'fence'
---   label:  field to add one to, seconds to remember the outcome
---           -> 'ok' | 'counted' | 'gone'
+--   label:  field to add one to, seconds to remember the outcome, fence ('' = not checked), owner
+--           -> 'ok' | 'counted' | 'gone' | 'fence'
 -- The goal's own wording takes the signature from an alias of another trace; an alias never
 -- takes a signature that is in use. Counters are not touched by commit unless given as fields.
 
@@ -94,6 +94,7 @@ if op == 'count' then
 end
 
 if op == 'label' then
+  if ARGV[6] ~= '' and not holds(goal, ARGV[6], ARGV[7], now()) then return 'fence' end
   if redis.call('HEXISTS', trace, 'content') == 0 then return 'gone' end
   if not redis.call('SET', counted, '1', 'NX', 'EX', ARGV[5]) then return 'counted' end
   redis.call('HINCRBY', trace, ARGV[4], 1)
