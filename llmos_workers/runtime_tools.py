@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from llmos_workers.config import LLMOSConfig
+from llmos_workers.contracts.errors import ConfigError
 from llmos_workers.execution.tools.examples import ToolExampleGenerator
+from llmos_workers.execution.tools.mcp_servers import PREFIX, McpConnection, read_servers
 from llmos_workers.execution.tools.plugins import add_plugins
 from llmos_workers.execution.tools.registry import ToolRegistry
 from llmos_workers.execution.tools.search_engine import Embed, Vectors
@@ -17,6 +20,8 @@ from llmos_workers.execution.tools.shelf import Examples, ToolUse
 from llmos_workers.kernel.clock import Clock
 from llmos_workers.kernel.signing import KeyRing
 from llmos_workers.learning.trace_seal import objection
+
+logger = logging.getLogger(__name__)
 
 if TYPE_CHECKING:
     from llmos_workers.learning.matching.embedder import Embedder
@@ -34,6 +39,13 @@ def make_registry(config: LLMOSConfig, workspace: Path, keys: KeyRing) -> ToolRe
     registry = ToolRegistry.builtin(allowed_hosts=config.security.allowed_hosts)
     allowed = config.security.workspace_tools
     add_plugins(registry, workspace / "tools", keys, workspace_tools=allowed)
+    try:
+        servers = read_servers(workspace / "mcp.json")
+    except ConfigError as error:
+        logger.error("no MCP servers: %s", error)  # noqa: TRY400 - the message says it all
+        servers = {}
+    for name, server in servers.items():
+        registry.add_source(f"{PREFIX}{name}__", McpConnection(name, server).tools)
     return registry
 
 

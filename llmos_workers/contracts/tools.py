@@ -53,6 +53,8 @@ class ToolSpec(Contract):
     defer_loading: bool | None = None
     """With many tools: True keeps it out of the prompt until it is searched for, False keeps it in,
     None leaves it to execution.defer_tools_by_default."""
+    from_outside: bool = False
+    """Its results are the words of others (a web page, an MCP server)."""
     implementation: str = "1"
     """Raised by the tool's author when the same call may do something else than before."""
 

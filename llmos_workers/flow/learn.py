@@ -57,6 +57,7 @@ def learn(
         cost_micro=result.cost_micro,
         usage=result.usage,
         duration_s=duration_s,
+        tainted=_tainted(run, result),
     )
     goal = healed.goal_text if healed else run.record.text
     made = partial(
@@ -97,6 +98,12 @@ def learn(
         log.warning("goal %s: its trace could not be saved: %s", goal_id, error)
         runtime.notice(goal_id, f"done, but not learned: {error}")
         return None
+
+
+def _tainted(run: Run, result: AgentResult) -> bool:
+    """Whether the model read the words of others, so that they may have led it."""
+    specs = run.runtime.tools.all_specs()
+    return any(s.call.name in specs and specs[s.call.name].from_outside for s in result.steps)
 
 
 def _notes(

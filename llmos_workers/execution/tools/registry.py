@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 
-from llmos_workers.contracts.errors import ConfigError, ToolError
+from llmos_workers.contracts.errors import ConfigError, LLMOSError, ToolError
 from llmos_workers.contracts.tools import RUN_TOOLS, ToolSpec
 from llmos_workers.execution.tools.base import Tool
 from llmos_workers.execution.tools.bash import BashTool
@@ -14,6 +16,8 @@ from llmos_workers.execution.tools.python import PythonTool
 from llmos_workers.execution.tools.schema import check_schema
 from llmos_workers.execution.tools.search import GlobTool, GrepTool
 from llmos_workers.execution.tools.web import WebFetchTool
+
+logger = logging.getLogger(__name__)
 
 TOOL_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 """As the Messages API takes them."""
@@ -25,6 +29,8 @@ class ToolRegistry:
     def __init__(self, tools: Iterable[Tool] = ()) -> None:
         self._tools: dict[str, Tool] = {}
         self._versions: dict[str, str] = {}
+        self._sources: dict[str, Callable[[], Iterable[Tool]]] = {}
+        self._loading = threading.Lock()
         for tool in tools:
             self.register(tool)
 
@@ -50,9 +56,31 @@ class ToolRegistry:
         # Hashed once: every dispatch and replay asks for all of them.
         self._versions[spec.name] = spec.version
 
+    def add_source(self, prefix: str, load: Callable[[], Iterable[Tool]]) -> None:
+        """Tools whose names begin with ``prefix`` are loaded when the first of them is asked for.
+
+        A source that fails (LLMOSError) is asked again the next time.
+        """
+        self._sources[prefix] = load
+
     def find(self, name: str) -> Tool | None:
         """The tool of exactly that name, or None."""
+        if name not in self._tools and self._sources:
+            self._load(name)
         return self._tools.get(name)
+
+    def _load(self, name: str) -> None:
+        with self._loading:
+            for prefix in [prefix for prefix in self._sources if name.startswith(prefix)]:
+                try:
+                    for tool in self._sources[prefix]():
+                        try:
+                            self.register(tool)
+                        except ConfigError as error:
+                            logger.warning("a tool is left out: %s", error)
+                    del self._sources[prefix]
+                except LLMOSError as error:
+                    logger.warning("tools %s* cannot be had: %s", prefix, error)
 
     def get(self, name: str) -> Tool:
         """The tool of exactly that name. Raises ToolError naming those that exist."""
@@ -68,6 +96,8 @@ class ToolRegistry:
     def specs(self, names: Iterable[str] | None = None) -> list[ToolSpec]:
         """Specs of the named tools (unknown names are left out), or of all, in stable order."""
         wanted = None if names is None else set(names)
+        for name in sorted(wanted or ()):
+            self.find(name)
         return [tool.spec for name, tool in self._tools.items() if wanted is None or name in wanted]
 
     def all_specs(self) -> dict[str, ToolSpec]:
