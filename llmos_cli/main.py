@@ -33,6 +33,7 @@ COMMANDS = {
     "projects": "llmos_cli.projects:projects",
     "budget": "llmos_cli.budget:budget",
     "audit": "llmos_cli.audit:audit",
+    "gate": "llmos_cli.gate:gate",
     "undo": "llmos_cli.files:undo",
     "why": "llmos_cli.files:why",
     "traces": "llmos_cli.traces:traces",

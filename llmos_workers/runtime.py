@@ -33,6 +33,7 @@ from llmos_workers.kernel.economy import TokenEconomy
 from llmos_workers.kernel.events import EventBus
 from llmos_workers.kernel.feedback import FeedbackBox
 from llmos_workers.kernel.flight import Flights
+from llmos_workers.kernel.gate_log import GateLog
 from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.prices import Prices
 from llmos_workers.kernel.publish import Publisher
@@ -214,7 +215,13 @@ class Runtime:
     def gate(self) -> ToolGate:
         """The one gate."""
         budget = BudgetControlHook(self.economy.remaining_share)
-        return ToolGate(self.tools, HookChain.from_config(self.config, budget), self.clock)
+        hooks = HookChain.from_config(self.config, budget)
+        return ToolGate(self.tools, hooks, self.clock, record=self.gate_log.append)
+
+    @cached_property
+    def gate_log(self) -> GateLog:
+        """Every decision of the gate."""
+        return GateLog(self.redis)
 
     @cached_property
     def gateway(self) -> ModelGateway:

@@ -19,6 +19,7 @@ from llmos_workers.contracts.state import CognitivePolicy
 from llmos_workers.embedded.server import EmbeddedServer
 from llmos_workers.execution.agent import AgentLoop, AgentTask
 from llmos_workers.execution.gate import GateContext, ToolGate
+from llmos_workers.execution.gate_record import unrecorded
 from llmos_workers.execution.hooks.chain import HookChain
 from llmos_workers.execution.hooks.security import SecurityHook
 from llmos_workers.execution.llm import CallContext, ModelGateway
@@ -122,7 +123,7 @@ class Loop:
         clock = SystemClock()
         economy = TokenEconomy(self._client(), clock, Prices.load(), limit_micro=10**9)
         gateway = ModelGateway(SDKConfig(base_url=self._model.url), economy, clock)
-        gate = ToolGate(self._registry, HookChain.of([SecurityHook()]), clock)
+        gate = ToolGate(self._registry, HookChain.of([SecurityHook()]), clock, record=unrecorded)
         task = AgentTask(
             goal="do it", agent=AGENT, model=MODEL, max_turns=len(answers), max_tokens=8_000
         )

@@ -1,9 +1,10 @@
 """The one gate: every tool call of every mode passes here, in this order:
 
-    known tool, schema -> grant -> PreToolUse hooks -> state rules -> run -> scrub -> PostToolUse
+    known tool, schema -> grant -> PreToolUse hooks -> state rules -> record -> run -> scrub
+    -> PostToolUse hooks -> scrub
 
-Whatever cannot be decided is denied. A refused or failed call is a result, never an exception,
-and OnError hooks see it.
+Whatever cannot be decided is denied, and each decision is in the audit log before anything
+runs. A refused or failed call is a result, never an exception, and OnError hooks see it.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Literal
 
 from llmos_workers.contracts.errors import (
     ApprovalNeeded,
+    BrokerUnavailable,
     InfrastructureError,
     LeaseLost,
     LLMOSError,
@@ -23,6 +25,7 @@ from llmos_workers.contracts.errors import (
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.state import CognitivePolicy
 from llmos_workers.contracts.tools import Effect, ToolCall, ToolResult, ToolSpec
+from llmos_workers.execution.gate_record import Record, record_allowed, record_refused
 from llmos_workers.execution.hooks.base import HookAction, HookDecision, HookEvent, HookKind
 from llmos_workers.execution.hooks.chain import HookChain
 from llmos_workers.execution.hooks.state_rules import state_decision
@@ -63,34 +66,37 @@ class GateContext:
 class ToolGate:
     """Decides about calls, runs those that may run, and cleans what comes out."""
 
-    def __init__(self, registry: ToolRegistry, hooks: HookChain, clock: Clock) -> None:
+    def __init__(
+        self, registry: ToolRegistry, hooks: HookChain, clock: Clock, *, record: Record
+    ) -> None:
+        """``record`` writes each decision to the audit log; what it refuses does not run."""
         self.registry = registry
+        self._record = record
         self._hooks = hooks
         self._clock = clock
 
     def call(self, call: ToolCall, ctx: GateContext) -> ToolResult:
         """The result of the call. A refused or failed call is a result, not an exception.
 
-        Raises ApprovalNeeded when a person has to be waited for, and LeaseLost when asking
-        showed that another run has taken over.
+        Raises ApprovalNeeded when a person has to be waited for, LeaseLost when asking
+        showed that another run has taken over, BrokerUnavailable while no decision can be
+        written because Redis is away.
         """
         started = self._clock.steady()
         spec: ToolSpec | None = None
         try:
-            tool, call = self._admit(call, ctx)
+            tool, call = self._decide(call, ctx)
             spec = tool.spec
             result = self._run(tool, call, ctx)
             result = self._after(tool.spec, call, result, ctx)
         except ToolDenied as denied:
             logger.warning("%s of goal %s denied: %s", call.name, ctx.goal_id, redact(str(denied)))
             result = refused(denied)
-        except (ApprovalNeeded, LeaseLost):
+        except (ApprovalNeeded, LeaseLost, BrokerUnavailable):
             raise
-        # Anything unforeseen in the gate itself means that the call was not checked to its end.
         except Exception as error:
             logger.exception("the gate failed on %s of goal %s", call.name, ctx.goal_id)
-            reason = f"the gate failed ({type(error).__name__}), so the call is denied"
-            result = refused(ToolDenied(reason, rule="gate"))
+            result = refused(_fault(error))
         if not result.ok:
             self._tell_error(spec, call, result, ctx)
         elapsed = (self._clock.steady() - started) * 1000
@@ -106,8 +112,41 @@ class ToolGate:
             raise _denial(verdict.refusal)
         return verdict.context
 
-    def _admit(self, call: ToolCall, ctx: GateContext) -> tuple[Tool, ToolCall]:
-        """Everything before the call runs; gives the call as hooks changed it."""
+    def _decide(self, call: ToolCall, ctx: GateContext) -> tuple[Tool, ToolCall]:
+        """Admit the call and put on record what came of it: one record a call, whatever it is."""
+        try:
+            tool, changed, asked = self._admit(call, ctx)
+            if asked is not None:
+                # Last, and bound to the call as it will run: nothing may change it after the yes.
+                self._confirm(changed, asked, ctx)
+        except ToolDenied as denied:
+            record_refused(self._record, call, ctx, denied)
+            raise
+        except (ApprovalNeeded, LeaseLost, BrokerUnavailable):
+            raise
+        # Anything unforeseen in the gate itself means that the call was not checked to its end.
+        except Exception as error:
+            record_refused(self._record, call, ctx, _fault(error))
+            raise
+        rule, reason = (asked.rule, f"confirmed: {asked.reason}") if asked else ("", "")
+        record_allowed(self._record, call, changed, ctx, rule=rule, reason=reason)
+        return tool, changed
+
+    def _confirm(self, call: ToolCall, asked: HookDecision, ctx: GateContext) -> None:
+        """Return after a person's yes."""
+        if ctx.ask is None:
+            raise _denial(asked)
+        try:
+            ctx.ask(call, asked)
+        except ApprovalNeeded:
+            waits = ToolDenied(asked.reason, rule=asked.rule)
+            record_refused(self._record, call, ctx, waits, asked=True)
+            raise
+
+    def _admit(
+        self, call: ToolCall, ctx: GateContext
+    ) -> tuple[Tool, ToolCall, HookDecision | None]:
+        """Every check; gives the call as hooks changed it, and what a person has to say yes to."""
         tool = self.registry.find(call.name)
         if tool is None:
             known = ", ".join(sorted(ctx.grants & set(self.registry.names()))) or "none"
@@ -137,12 +176,7 @@ class ToolGate:
             raise _denial(decision)
         if ctx.tool.dry_run and tool.spec.effect is not Effect.READ:
             raise ToolDenied("this is a dry run: nothing is changed", rule="dry_run")
-        if asked is not None:
-            # Last, and bound to the call as it will run: nothing may change it after the yes.
-            if ctx.ask is None:
-                raise _denial(asked)
-            ctx.ask(changed, asked)
-        return tool, changed
+        return tool, changed, asked
 
     def _run(self, tool: Tool, call: ToolCall, ctx: GateContext) -> ToolResult:
         """Run the tool; whatever it raises becomes a failed result, but ToolDenied."""
@@ -188,6 +222,11 @@ class ToolGate:
             _event(HookKind.ON_ERROR, ctx, call=call, spec=spec, result=result)
         )
         ctx.injected.extend(verdict.context)
+
+
+def _fault(error: Exception) -> ToolDenied:
+    reason = f"the gate failed ({type(error).__name__}), so the call is denied"
+    return ToolDenied(reason, rule="gate")
 
 
 def _check_arguments(spec: ToolSpec, call: ToolCall) -> None:

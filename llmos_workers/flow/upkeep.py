@@ -7,6 +7,7 @@ from collections.abc import Callable
 from llmos_workers.contracts.errors import GoalNotFound
 from llmos_workers.flow.approval import end_funded
 from llmos_workers.flow.feedback import drain_feedback
+from llmos_workers.kernel.gate_files import GateFiles
 from llmos_workers.kernel.projects import ProjectManager
 from llmos_workers.runtime import Runtime
 
@@ -78,6 +79,11 @@ def sweep_stages(runtime: Runtime) -> str:
     return f"{runtime.stages.sweep(ended)} removed"
 
 
+def file_gate_log(runtime: Runtime) -> str:
+    """Move the gate's decisions from Redis to the audit files."""
+    return f"{GateFiles(runtime.workspace.audit).file_away(runtime.gate_log)} filed"
+
+
 DUTIES: dict[str, Callable[[Runtime], str]] = {
     "scan_traces": scan_traces,
     "flush_counters": flush_counters,
@@ -88,4 +94,5 @@ DUTIES: dict[str, Callable[[Runtime], str]] = {
     "expire_approvals": expire_approvals,
     "send_webhooks": send_webhooks,
     "take_up_feedback": drain_feedback,
+    "file_gate_log": file_gate_log,
 }

@@ -43,6 +43,18 @@ APPROVALS_WAKE = f"{ROOT}:approvals:wake"
 APPROVALS_AUDIT = f"{ROOT}:approvals:audit"
 """stream: every request, answer, use and expiry."""
 
+GATE_LOG = f"{ROOT}:gate:log"
+"""stream: the gate's decisions that are not only in the audit files yet, hash-chained."""
+
+GATE_HEAD = f"{ROOT}:gate:head"
+"""hash: name, length, last hash and time of the chain; how far it is in the audit files."""
+
+
+def gate_mark(record_id: str) -> str:
+    """string with expiry: number of a decision in the log, so that it is not written twice."""
+    return f"{ROOT}:gate:mark:{record_id}"
+
+
 RECOVERY_LOCK = f"{ROOT}:recovery:lock"
 """string with expiry: who runs the recovery clock's tick now."""
 

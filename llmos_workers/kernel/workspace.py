@@ -97,6 +97,11 @@ class Workspace:
         """The signing key and the trusted keys; made by kernel/signing when needed."""
         return self.state / "keys"
 
+    @property
+    def audit(self) -> Path:
+        """The gate's decisions; made by kernel/gate_files when needed."""
+        return self.state / "audit"
+
     def ensure(self) -> Workspace:
         """Make the folders that are missing. Raises WorkspaceUnwritable."""
         for name in FOLDERS:

@@ -21,6 +21,7 @@ from llmos_workers.contracts.state import CognitivePolicy
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.evolution.agents import AgentLoader
 from llmos_workers.execution.gate import GateContext, ToolGate
+from llmos_workers.execution.gate_record import unrecorded
 from llmos_workers.execution.hooks.chain import HookChain
 from llmos_workers.execution.ptc import PTCExecutor, ToolSequence
 from llmos_workers.execution.sandbox.identity import UNUSED_IDS, can_change_user
@@ -138,7 +139,9 @@ class TraceTester:
             matcher = GoalMatcher(shelf, index, self._embedder, config.dispatcher)
             runtime.__dict__["matcher"] = matcher
             hooks = HookChain.from_config(config)
-            runtime.__dict__["gate"] = ToolGate(runtime.tools, hooks, runtime.clock)
+            runtime.__dict__["gate"] = ToolGate(
+                runtime.tools, hooks, runtime.clock, record=unrecorded
+            )
             yield runtime, area
 
 

@@ -13,6 +13,7 @@ from llmos_workers.config import SecurityConfig
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.state import CognitivePolicy
 from llmos_workers.execution.gate import GateContext, ToolGate
+from llmos_workers.execution.gate_record import unrecorded
 from llmos_workers.execution.hooks.chain import HookChain
 from llmos_workers.execution.hooks.security import SecurityHook
 from llmos_workers.execution.sandbox import Sandbox, make_sandbox, probe
@@ -52,7 +53,8 @@ def registry() -> ToolRegistry:
 @pytest.fixture
 def make_gate(registry: ToolRegistry) -> Callable[..., ToolGate]:
     def make(*hooks: Any) -> ToolGate:
-        return ToolGate(registry, HookChain.of([SecurityHook(), *hooks]), SystemClock())
+        chain = HookChain.of([SecurityHook(), *hooks])
+        return ToolGate(registry, chain, SystemClock(), record=unrecorded)
 
     return make
 

@@ -15,6 +15,7 @@ from llmos_workers.contracts.errors import ApprovalNeeded
 from llmos_workers.contracts.state import CognitivePolicy
 from llmos_workers.contracts.tools import ToolCall
 from llmos_workers.execution.gate import GateContext, ToolGate
+from llmos_workers.execution.gate_record import unrecorded
 from llmos_workers.execution.hooks.base import (
     ALLOW,
     Hook,
@@ -196,7 +197,8 @@ def test_a_hook_that_cannot_be_loaded_denies_everything(gate_context: Ctx, regis
 
     for where in ("no.such:Hook", "/no/such/file", "os:getcwd"):
         config = LLMOSConfig(security=SecurityConfig(hooks=(where,)))
-        gate = ToolGate(registry, HookChain.from_config(config), SystemClock())
+        hooks = HookChain.from_config(config)
+        gate = ToolGate(registry, hooks, SystemClock(), record=unrecorded)
         assert (gate.call(WRITE, gate_context()).denied_by or "").startswith("hook:"), where
 
 

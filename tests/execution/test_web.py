@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from llmos_workers.contracts.errors import ToolDenied, ToolError
 from llmos_workers.contracts.tools import ToolCall, ToolResult
 from llmos_workers.execution.gate import GateContext, ToolGate
+from llmos_workers.execution.gate_record import unrecorded
 from llmos_workers.execution.hooks.chain import HookChain
 from llmos_workers.execution.hooks.web import WebHook
 from llmos_workers.execution.tools.base import ToolContext
@@ -58,7 +59,8 @@ def fetch(web: LocalWeb, gate_context: Ctx) -> Callable[..., ToolResult]:
 
     def call(url: str, **arguments: object) -> ToolResult:
         tools = ToolRegistry([WebFetchTool(("example.com",), web.edge)])
-        gate = ToolGate(tools, HookChain.of([WebHook(["example.com"])]), SystemClock())
+        hooks = HookChain.of([WebHook(["example.com"])])
+        gate = ToolGate(tools, hooks, SystemClock(), record=unrecorded)
         context = gate_context(grants=frozenset({"WebFetch"}))
         return gate.call(ToolCall(name="WebFetch", arguments={"url": url, **arguments}), context)
 
