@@ -9,15 +9,9 @@ from llmos_workers.kernel.gate_files import GateFiles
 from llmos_workers.kernel.gate_log import GateLog
 from llmos_workers.kernel.gate_verify import verify
 from llmos_workers.kernel.redis import connect
+from tests.spine.test_waiting import open_approval, worried
 
 TIMEOUT = 60
-READER = """---
-name: reader
-description: Reads.
-tools: [Read]
----
-You only read.
-"""
 
 
 def decisions(state: redis.Redis, goal_id: str) -> Counter[str]:
@@ -35,16 +29,16 @@ def test_as_many_decisions_are_logged_as_calls_were_made(llmos, project, output,
     learned = llmos.submit(goal, project=project).result(TIMEOUT)
     (output / "calculator.py").unlink()
     replayed = llmos.submit(goal, project=project).result(TIMEOUT)
-    (system.config.workspace / "agents" / "reader.md").write_text(READER)
-    poet = llmos.submit("Write a haiku about rain", project=project, agent="reader")
-    tried = poet.result(TIMEOUT)
+    worried(llmos, project)
+    asking = llmos.submit("Write a haiku about rain", project=project)
+    llmos.deny(open_approval(llmos, asking).approval_id, why="not here")
+    refused = asking.result(TIMEOUT)
     assert replayed.mode is Mode.FOLLOWER
     with connect(system.config.redis) as state:
         for outcome in (learned, replayed):
             assert decisions(state, outcome.goal_id) == {"allow": len(outcome.tool_calls)}
-        logged = decisions(state, tried.goal_id)
-        assert logged["deny"] > 0
-        assert logged.total() == len(tried.tool_calls)
+        logged = decisions(state, refused.goal_id)
+        assert logged == {"ask": 1, "deny": len(refused.tool_calls)}
         found = verify(GateLog(state), GateFiles(system.config.workspace / "state" / "audit"))
     assert found.whole, found.faults
     assert found.records >= found.head.n > 0
