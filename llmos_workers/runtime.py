@@ -216,12 +216,7 @@ class Runtime:
         """The one gate."""
         budget = BudgetControlHook(self.economy.remaining_share)
         hooks = HookChain.from_config(self.config, budget)
-        return ToolGate(self.tools, hooks, self.clock, record=self.gate_log.append)
-
-    @cached_property
-    def gate_log(self) -> GateLog:
-        """Every decision of the gate."""
-        return GateLog(self.redis)
+        return ToolGate(self.tools, hooks, self.clock, record=GateLog(self.redis).append)
 
     @cached_property
     def gateway(self) -> ModelGateway:

@@ -8,6 +8,7 @@ from llmos_workers.contracts.errors import GoalNotFound
 from llmos_workers.flow.approval import end_funded
 from llmos_workers.flow.feedback import drain_feedback
 from llmos_workers.kernel.gate_files import GateFiles
+from llmos_workers.kernel.gate_log import GateLog
 from llmos_workers.kernel.projects import ProjectManager
 from llmos_workers.runtime import Runtime
 
@@ -81,7 +82,7 @@ def sweep_stages(runtime: Runtime) -> str:
 
 def file_gate_log(runtime: Runtime) -> str:
     """Move the gate's decisions from Redis to the audit files."""
-    return f"{GateFiles(runtime.workspace.audit).file_away(runtime.gate_log)} filed"
+    return f"{GateFiles(runtime.workspace.audit).file_away(GateLog(runtime.redis))} filed"
 
 
 DUTIES: dict[str, Callable[[Runtime], str]] = {
