@@ -15,7 +15,7 @@ from llmos_cli.traces_find import find, projects_of
 from llmos_workers.client_connect import talking
 from llmos_workers.contracts.errors import NotThere, UsageError
 from llmos_workers.contracts.trace import ExecutionTrace
-from llmos_workers.learning.trace_seal import objection
+from llmos_workers.learning.trace_seal import objection, taint_objection
 
 project_option = click.option("--project", metavar="NAME", help="Project of the trace.")
 by_option = click.option("--by", metavar="NAME", help="Who does it (default: user@host).")
@@ -92,6 +92,11 @@ def restore(session: Session, trace_id: str, version: int, project: str, as_json
     return _said(found, f"restored as version {found.version}", as_json=as_json)
 
 
+def _waits(trace: ExecutionTrace) -> bool:
+    """Whether a trace waits for a person."""
+    return bool(objection(trace) or taint_objection(trace))
+
+
 @click.command()
 @click.argument("trace_ids", metavar="[ID]...", nargs=-1)
 @project_option
@@ -104,9 +109,10 @@ def approve(
     session: Session, /, *, trace_ids: tuple[str, ...], project: str | None, everything: bool,
     yes: bool, by: str | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Vouch for traces that were edited by hand or imported, as they stand: sign them.
+    """Vouch for traces that were edited by hand, imported, or learned by a run that read content
+    from outside, as they stand: sign them.
 
-    Before that they are neither followed nor shown to a model.
+    Before that they are not followed, and edited and imported ones not shown to a model.
     """
     from llmos_workers.kernel.approvals import who
 
@@ -117,11 +123,11 @@ def approve(
         if everything:
             manager.scan()
             names = projects_of(session, project)
-            found = [trace for name in names for trace in manager.list(name) if objection(trace)]
+            found = [trace for name in names for trace in manager.list(name) if _waits(trace)]
         else:
             found = [find(session, trace_id, project) for trace_id in trace_ids]
         for trace in found:
-            if objection(trace) and not yes:
+            if _waits(trace) and not yes:
                 click.echo("\n".join(render.shown(trace, ())), err=True)
                 click.confirm("Approve it as it stands?", abort=True, err=True)
             done = manager.approve(trace.project, trace.trace_id, by=by)

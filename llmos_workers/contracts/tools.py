@@ -49,12 +49,16 @@ class ToolSpec(Contract):
     """Whether the output tells the caller something the call did not say (Read, Bash: yes;
     Write: no). What a model writes after an informative result depends on that result."""
     destructive: bool = False
+    egress: bool = False
+    """Arguments leave this machine."""
+    control: bool = False
+    """Changes what agents are and may do: agents, grants, hooks, tools."""
     timeout_s: float = Field(default=120.0, gt=0)
     defer_loading: bool | None = None
     """With many tools: True keeps it out of the prompt until it is searched for, False keeps it in,
     None leaves it to execution.defer_tools_by_default."""
     from_outside: bool = False
-    """Its results are the words of others (a web page, an MCP server)."""
+    """Its results are the words of others (a web page, an MCP server): they taint the run."""
     implementation: str = "1"
     """Raised by the tool's author when the same call may do something else than before."""
 
@@ -102,3 +106,5 @@ class ToolResult(Contract):
     """Project files the call changed, as they are after it."""
     duration_ms: float = 0.0
     truncated: bool = False
+    tainted: bool = False
+    """Holds content from outside; the gate sets it for tools that are ``from_outside``."""

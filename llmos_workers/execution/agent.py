@@ -126,6 +126,9 @@ class AgentLoop:
             first_message(task.goal, experience=task.experience, done=task.done)
         )
         request_parts = _fixed_parts(task)
+        for step in task.done:
+            tool = self._registry.find(step.call.name)
+            gate_context.taint.learn_step(tool.spec if tool else None, step)
         once = OnceOnly(self._gate, journal or RunJournal(), doubt, _notices(call_context))
         parts = RunParts(gate_context, call_context, once, before_step)
         shelf = ToolShelf(

@@ -1,7 +1,7 @@
 """The one gate: every tool call of every mode passes here, in this order:
 
-    known tool, schema -> grant -> PreToolUse hooks -> state rules -> record -> run -> scrub
-    -> PostToolUse hooks -> scrub
+    known tool, schema -> grant -> PreToolUse hooks -> state rules -> taint -> record
+    -> run -> scrub -> PostToolUse hooks -> scrub
 
 Whatever cannot be decided is denied, and each decision is in the audit log before anything
 runs. A refused or failed call is a result, never an exception, and OnError hooks see it.
@@ -29,6 +29,7 @@ from llmos_workers.execution.gate_record import Record, record_allowed, record_r
 from llmos_workers.execution.hooks.base import HookAction, HookDecision, HookEvent, HookKind
 from llmos_workers.execution.hooks.chain import HookChain
 from llmos_workers.execution.hooks.state_rules import state_decision
+from llmos_workers.execution.taint import RunTaint
 from llmos_workers.execution.tools.base import Tool, ToolContext
 from llmos_workers.execution.tools.registry import ToolRegistry
 from llmos_workers.execution.tools.schema import validate
@@ -61,6 +62,8 @@ class GateContext:
     """What hooks want the model to be told; whoever talks to the model takes it from here."""
     ask: Ask | None = None
     """None: nobody can be asked, and what needs a yes is denied."""
+    taint: RunTaint = field(default_factory=RunTaint)
+    """What the run has taken in from outside."""
 
 
 class ToolGate:
@@ -87,8 +90,12 @@ class ToolGate:
         try:
             tool, call = self._decide(call, ctx)
             spec = tool.spec
+            if spec.from_outside:
+                # Before it runs: even how it fails may be somebody's words.
+                ctx.taint.mark(call.name)
             result = self._run(tool, call, ctx)
             result = self._after(tool.spec, call, result, ctx)
+            ctx.taint.learn(spec, call, result)
         except ToolDenied as denied:
             logger.warning("%s of goal %s denied: %s", call.name, ctx.goal_id, redact(str(denied)))
             result = refused(denied)
@@ -100,7 +107,8 @@ class ToolGate:
         if not result.ok:
             self._tell_error(spec, call, result, ctx)
         elapsed = (self._clock.steady() - started) * 1000
-        return result.model_copy(update={"duration_ms": elapsed})
+        tainted = result.tainted or (spec is not None and spec.from_outside)
+        return result.model_copy(update={"duration_ms": elapsed, "tainted": tainted})
 
     def prompt(self, text: str, ctx: GateContext) -> tuple[str, ...]:
         """Ask UserPromptSubmit hooks before a model call; returns what they inject.
@@ -174,6 +182,9 @@ class ToolGate:
             asked = asked or decision
         elif decision.action is not HookAction.ALLOW:
             raise _denial(decision)
+        tainted = ctx.taint.decision(changed, tool.spec, ctx.tool.area)
+        if tainted.action is not HookAction.ALLOW:
+            raise _denial(tainted)
         if ctx.tool.dry_run and tool.spec.effect is not Effect.READ:
             raise ToolDenied("this is a dry run: nothing is changed", rule="dry_run")
         return tool, changed, asked
@@ -204,13 +215,15 @@ class ToolGate:
     ) -> ToolResult:
         """Scrub secrets, ask PostToolUse hooks, scrub what they put in."""
         result = scrub(result)
+        kept = {"reads": result.reads, "writes": result.writes, "exit_code": result.exit_code}
+        withheld = ctx.taint.withheld(result)
+        if withheld.action is not HookAction.ALLOW:
+            return refused(_denial(withheld)).model_copy(update=kept)
         event = _event(HookKind.POST_TOOL_USE, ctx, call=call, spec=spec, result=result)
         verdict = self._hooks.ask(event)
         if verdict.refusal is not None:
             # The call ran: its effects stay known, its output is withheld.
-            denial = refused(_denial(verdict.refusal))
-            kept = {"reads": result.reads, "writes": result.writes, "exit_code": result.exit_code}
-            return denial.model_copy(update=kept)
+            return refused(_denial(verdict.refusal)).model_copy(update=kept)
         ctx.injected.extend(verdict.context)
         changed = verdict.event.result
         return result if changed is None or changed is result else scrub(changed)

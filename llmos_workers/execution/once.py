@@ -53,9 +53,10 @@ class OnceOnly:
         Raises as the gate does and as ``doubt`` does, but ToolDenied; LeaseLost, GoalFinished.
         """
         kept = self.journal.result(turn, call)
-        if kept is not None:
-            return kept
         tool = self.gate.registry.find(call.name)
+        if kept is not None:
+            ctx.taint.learn(tool.spec if tool else None, call, kept)
+            return kept
         external = tool is not None and tool.spec.effect is Effect.EXTERNAL
         outside = self.outside(call)
         if external and self.journal.in_doubt(turn, call):

@@ -35,6 +35,7 @@ def learn(
     context: CallContext,
     *,
     duration_s: float,
+    tainted: bool = False,
 ) -> ExecutionTrace | None:
     """Distil, prove and save the run; returns the trace, or None when there is nothing to keep.
 
@@ -57,7 +58,7 @@ def learn(
         cost_micro=result.cost_micro,
         usage=result.usage,
         duration_s=duration_s,
-        tainted=_tainted(run, result),
+        tainted=tainted,
     )
     goal = healed.goal_text if healed else run.record.text
     made = partial(
@@ -98,12 +99,6 @@ def learn(
         log.warning("goal %s: its trace could not be saved: %s", goal_id, error)
         runtime.notice(goal_id, f"done, but not learned: {error}")
         return None
-
-
-def _tainted(run: Run, result: AgentResult) -> bool:
-    """Whether the model read the words of others, so that they may have led it."""
-    specs = run.runtime.tools.all_specs()
-    return any(s.call.name in specs and specs[s.call.name].from_outside for s in result.steps)
 
 
 def _notes(
@@ -165,4 +160,6 @@ def _same_calls(run: Run, trace: ExecutionTrace) -> ExecutionTrace | None:
     known = run.runtime.traces.get(run.project, run.decision.trace_id or "")
     if known is None or known.goal_signature == trace.goal_signature:
         return None
+    if trace.tainted and not known.tainted:
+        return None  # what a page talked a run into is no word on a trace without pages
     return known if same_calls(known, trace) and answers_alike(known, trace) else None

@@ -48,11 +48,14 @@ def think(run: Run) -> Outcome:
     fence = run.guards.keeper.lease.fence
     progress = Progress(runtime.goals, run.record.goal_id, fence=fence)
     context = call_context(run, progress)
+    gate = runtime.gate_context(
+        run, source="model", agent=task.agent, ask=asker(runtime.approvals, run)
+    )
+    if experience is not None and experience.tainted:
+        gate.taint.mark(f"trace {experience.trace_id}")
     result = runtime.agent_loop.run(
         task,
-        runtime.gate_context(
-            run, source="model", agent=task.agent, ask=asker(runtime.approvals, run)
-        ),
+        gate,
         context,
         journal=journal,
         doubt=doubter(runtime.approvals, run, runtime.config.execution.on_doubt),
@@ -71,7 +74,15 @@ def think(run: Run) -> Outcome:
             _publish(run, result)
             if result.error is None:
                 saved_micro = _saved(run, experience, result)
-                learned = learn(run, task, result, before, context, duration_s=duration_s)
+                learned = learn(
+                    run,
+                    task,
+                    result,
+                    before,
+                    context,
+                    duration_s=duration_s,
+                    tainted=bool(gate.taint.outside),
+                )
         finally:
             before.discard()
     return make_outcome(

@@ -21,7 +21,7 @@ from llmos_workers.learning.dependence import (
     written_after_seeing,
 )
 from llmos_workers.learning.matching.slots import fill
-from llmos_workers.learning.trace_seal import objection
+from llmos_workers.learning.trace_seal import objection, taint_objection
 
 DEMOTED_AFTER = 2
 """Failures in a row after which a version is not followed until it heals."""
@@ -64,8 +64,8 @@ def _of_the_trace(trace: ExecutionTrace) -> list[str]:
     if not trace.proved:
         why = f": {trace.error_notes}" if trace.error_notes else ""
         blockers.append(f"the trace is not proved{why}")
-    if trace.tainted:
-        blockers.append("the learning run read untrusted content")
+    if why := taint_objection(trace):
+        blockers.append(why)
     if trace.failure_streak >= DEMOTED_AFTER:
         blockers.append(f"version {trace.version} failed {trace.failure_streak} times in a row")
     if not all(succeeded(step) for step in trace.steps):

@@ -54,7 +54,18 @@ def objection(trace: ExecutionTrace) -> str:
     """Why the trace may neither be followed nor help; "" when nothing is against it."""
     if trace.standing is Standing.SIGNED:
         return ""
+    return f"{_WORDS[trace.standing]}; approve it with {_approval(trace)}"
+
+
+def taint_objection(trace: ExecutionTrace) -> str:
+    """Why a trace learned from content from outside may not be followed yet; "" when it may.
+    It may help a model meanwhile, whose run is then tainted, too.
+    """
+    if not trace.tainted or trace.approved_by:
+        return ""
+    return f"the learning run read untrusted content; approve it with {_approval(trace)}"
+
+
+def _approval(trace: ExecutionTrace) -> str:
     project = "" if trace.project == "default" else f" --project {trace.project}"
-    return (
-        f"{_WORDS[trace.standing]}; approve it with llmos traces approve {trace.trace_id}{project}"
-    )
+    return f"llmos traces approve {trace.trace_id}{project}"

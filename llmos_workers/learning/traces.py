@@ -22,7 +22,7 @@ from llmos_workers.learning.posterior import evidence_field
 from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.trace_folder import TRACE_ID, TraceFolder
 from llmos_workers.learning.trace_history import TraceHistory
-from llmos_workers.learning.trace_seal import judged, objection
+from llmos_workers.learning.trace_seal import judged, objection, taint_objection
 from llmos_workers.learning.trace_store import Conflict, TraceStore, same_calls
 from llmos_workers.learning.trace_sync import ATTEMPTS, ScanReport, TraceSync
 
@@ -199,14 +199,15 @@ class TraceManager:
         return self._sync.change(project, trace_id, change)
 
     def approve(self, project: str, trace_id: str, *, by: str) -> bool:
-        """Sign a trace as it stands, edited or imported: from now on it is followed as others
-        are. False: there is none, or it is signed already. Raises InvalidOption without a name.
+        """Sign a trace as it stands, edited, imported or learned from content from outside: from
+        now on it is followed as others are. False: there is none, or it does not wait for it.
+        Raises InvalidOption without a name.
         """
         if not by.strip():
             raise InvalidOption("an approval needs the name of who gives it.")
 
         def change(trace: ExecutionTrace) -> ExecutionTrace | None:
-            if trace.standing is Standing.SIGNED:
+            if trace.standing is Standing.SIGNED and not taint_objection(trace):
                 return None
             return trace.model_copy(update={"approved_by": by})
 

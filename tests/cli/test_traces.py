@@ -125,6 +125,15 @@ def test_pins(run, manager, trace):
     assert not manager.get("default", trace.trace_id).pinned
 
 
+def test_a_tainted_trace_waits_for_approval(run, manager, trace):
+    manager.save_trace(trace.model_copy(update={"tainted": True}))
+    assert "tainted" in run("traces", "list").out
+    told = run("traces", "approve", "--all", "--yes", "--by", "ann", "--json").lines
+    assert [line["what"] for line in told] == ["approved"]
+    assert manager.get("default", trace.trace_id).approved_by == "ann"
+    assert "nothing waits" in run("traces", "approve", "--all").out
+
+
 def test_an_edit_is_shown_and_approved(run, manager, trace, workspace):
     assert "nothing waits" in run("traces", "approve", "--all").out
     edit(workspace, "answer: Second.", "answer: Mine.")

@@ -82,6 +82,12 @@ def test_a_trace_that_lost_its_trust_is_not_followed(
     assert words in blockers(trace, tmp_path)[0]
 
 
+def test_a_tainted_trace_is_followed_once_a_person_approved_it(tmp_path: Path) -> None:
+    trace = learn(write("a", "1")).model_copy(update={"tainted": True})
+    assert f"llmos traces approve {trace.trace_id}" in blockers(trace, tmp_path)[0]
+    assert blockers(trace.model_copy(update={"approved_by": "ann"}), tmp_path) == ()
+
+
 def test_one_failure_does_not_demote(tmp_path: Path) -> None:
     trace = learn(write("a", "1")).model_copy(update={"failure_streak": 1})
     assert blockers(trace, tmp_path) == ()

@@ -211,6 +211,7 @@ def _spec(server: str, tool: Any) -> ToolSpec:
         effect=Effect.EXTERNAL,
         informative=True,
         from_outside=True,
+        egress=True,
         timeout_s=CALL_SECONDS,
         implementation=hashlib.sha256(said.encode()).hexdigest()[:12],
     )

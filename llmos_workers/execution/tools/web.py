@@ -42,6 +42,7 @@ class WebFetchTool:
         },
         effect=Effect.READ,
         informative=True,
+        egress=True,
         timeout_s=TIMEOUT_S,
     )
 
