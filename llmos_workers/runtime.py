@@ -21,7 +21,6 @@ from llmos_workers.execution.gate import Ask, GateContext, ToolGate
 from llmos_workers.execution.hooks.budget import BudgetControlHook
 from llmos_workers.execution.hooks.chain import HookChain
 from llmos_workers.execution.sandbox.staged import StagedSandbox
-from llmos_workers.execution.taint import RunTaint
 from llmos_workers.execution.tools.base import ToolContext
 from llmos_workers.execution.tools.registry import ToolRegistry
 from llmos_workers.kernel.admission import Admission
@@ -340,9 +339,6 @@ class Runtime:
     ) -> GateContext:
         """What the gate has to know about a run under ``agent``'s grants."""
         record = run.record
-        taint = RunTaint()
-        if source == "model":
-            taint.notice = lambda words: self.notice(record.goal_id, words)
         return GateContext(
             grants=frozenset(agent.tools),
             mode=run.decision.mode,
@@ -352,7 +348,6 @@ class Runtime:
             policy=self.policy(record.project),
             source=source,
             ask=ask,
-            taint=taint,
             tool=ToolContext(
                 project=record.project,
                 area=run.stage.area,

@@ -51,6 +51,7 @@ def think(run: Run) -> Outcome:
     gate = runtime.gate_context(
         run, source="model", agent=task.agent, ask=asker(runtime.approvals, run)
     )
+    gate.taint.notice = lambda words: runtime.notice(run.record.goal_id, words)
     if experience is not None and experience.tainted:
         gate.taint.mark(f"trace {experience.trace_id}")
     result = runtime.agent_loop.run(
