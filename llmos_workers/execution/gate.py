@@ -22,6 +22,7 @@ from llmos_workers.contracts.errors import (
     LLMOSError,
     ToolDenied,
 )
+from llmos_workers.contracts.gate import GateRecord
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.state import CognitivePolicy
 from llmos_workers.contracts.tools import Effect, ToolCall, ToolResult, ToolSpec
@@ -60,6 +61,8 @@ class GateContext:
     source: Literal["model", "trace"] = "model"
     injected: list[str] = field(default_factory=list)
     """What hooks want the model to be told; whoever talks to the model takes it from here."""
+    noted: list[GateRecord] = field(default_factory=list)
+    """What was refused, and what ran after a person's yes."""
     ask: Ask | None = None
     """None: nobody can be asked, and what needs a yes is denied."""
     taint: RunTaint = field(default_factory=RunTaint)

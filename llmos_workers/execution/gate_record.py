@@ -66,8 +66,11 @@ def record_allowed(
     Redis is away, BrokerUnavailable goes to whoever waits for it to come back.
     """
     decision = GateDecision.ALLOW if ran.arguments == call.arguments else GateDecision.MODIFY
+    made = decided(decision, call, ctx, ran=ran, rule=rule, reason=reason)
+    if made.rule:
+        ctx.noted.append(made)
     try:
-        record(decided(decision, call, ctx, ran=ran, rule=rule, reason=reason))
+        record(made)
     except BrokerUnavailable:
         raise
     except InfrastructureError as error:
@@ -81,8 +84,10 @@ def record_refused(
 ) -> None:
     """Write that a call did not run. It stays refused when that cannot be written."""
     decision = GateDecision.ASK if asked else GateDecision.DENY
+    made = decided(decision, call, ctx, rule=why.rule, reason=why.message)
+    ctx.noted.append(made)
     try:
-        record(decided(decision, call, ctx, rule=why.rule, reason=why.message))
+        record(made)
     except BrokerUnavailable:
         raise
     except InfrastructureError:

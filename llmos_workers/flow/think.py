@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from llmos_workers.contracts.errors import (
     Cancelled,
@@ -10,6 +10,7 @@ from llmos_workers.contracts.errors import (
     PublishConflict,
     WorkspaceUnwritable,
 )
+from llmos_workers.contracts.gate import GateRecord
 from llmos_workers.contracts.goal import GoalState
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
@@ -19,6 +20,7 @@ from llmos_workers.execution.agent import AgentResult, AgentTask
 from llmos_workers.execution.endings import describe
 from llmos_workers.execution.llm import CallContext
 from llmos_workers.execution.tools.shelf import Examples
+from llmos_workers.flow import safety
 from llmos_workers.flow.approval import asker, budget_asker, doubter
 from llmos_workers.flow.learn import learn
 from llmos_workers.flow.outcomes import make_outcome
@@ -67,7 +69,7 @@ def think(run: Run) -> Outcome:
     )
     progress.flush()
     run.guards.keeper.check()
-    _feel(run, result)
+    _feel(run, result, gate.noted)
     saved_micro, learned = 0, None
     if result.error is None:
         before, duration_s = keep_before(run), runtime.clock.steady() - started
@@ -191,10 +193,10 @@ def _saved(run: Run, experience: ExecutionTrace | None, result: AgentResult) -> 
     return saved
 
 
-def _feel(run: Run, result: AgentResult) -> None:
+def _feel(run: Run, result: AgentResult, noted: Sequence[GateRecord]) -> None:
     """Tell the internal state how it went."""
     cost = TriggerFacts(cost_usd=result.cost_micro / 1e6)
-    events = []
+    events = safety.felt(noted)
     if run.decision.mode is Mode.LEARNER:
         events.append(Felt(TriggerType.NOVEL_TASK, "a new kind of goal"))
     if result.error is None:
