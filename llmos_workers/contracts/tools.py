@@ -59,6 +59,9 @@ class ToolSpec(Contract):
     None leaves it to execution.defer_tools_by_default."""
     from_outside: bool = False
     """Its results are the words of others (a web page, an MCP server): they taint the run."""
+    bounds: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """Limits of numbers among the arguments: dotted name -> (least, greatest); the gate refuses
+    what is outside. Such as ``{"position.z": (0, 400)}`` for a robot's arm, in the tool's units."""
     implementation: str = "1"
     """Raised by the tool's author when the same call may do something else than before."""
 

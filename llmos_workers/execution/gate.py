@@ -272,6 +272,7 @@ def _event(
         spec=spec,
         result=result,
         prompt=prompt,
+        area=str(ctx.tool.area),
     )
 
 

@@ -158,7 +158,7 @@ def test_state_rules_hold(
 def test_no_state_turns_a_denial_into_an_allow(make_gate: Make, gate_context: Ctx) -> None:
     call = ToolCall(name="Bash", arguments={"command": "rm -rf /"})
     result = make_gate().call(call, gate_context(policy=CognitivePolicy()))
-    assert result.denied_by == "security:rm-outside"
+    assert result.denied_by == "security:path"
 
 
 def test_secrets_do_not_come_out(make_gate: Make, gate_context: Ctx, area: Path) -> None:

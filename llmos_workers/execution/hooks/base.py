@@ -49,6 +49,8 @@ class HookEvent:
     spec: ToolSpec | None = None
     result: ToolResult | None = None
     prompt: str = ""
+    area: str = ""
+    """The folder that the call works in; empty where there is none."""
 
 
 @dataclass(frozen=True)

@@ -74,9 +74,10 @@ class HookChain:
         """
         wanted = config.security.hooks if config.sdk.enable_hooks else ()
         user = [load_hook(where) for where in wanted]
-        ours = [SecurityHook(config.security.protected_paths)]
-        web = WebHook(config.security.allowed_hosts)
-        return cls.of([*ours, web, *more, *user])
+        security = config.security
+        ours = SecurityHook(security.protected_paths, security.allowed_hosts)
+        web = WebHook(security.allowed_hosts)
+        return cls.of([ours, web, *more, *user])
 
     def ask(self, event: HookEvent) -> Verdict:
         """Ask all hooks of the event's kind; the first no ends it.

@@ -2,105 +2,93 @@
 
 from __future__ import annotations
 
-import posixpath
-import re
+import os
 from collections.abc import Iterable
 
 from llmos_workers.contracts.errors import ToolError
 from llmos_workers.contracts.tools import Effect, ToolCall, ToolSpec
-from llmos_workers.execution.hooks import rules
+from llmos_workers.execution.guard.bounds import check_bounds
+from llmos_workers.execution.guard.calls import PATH_ARGUMENTS, judge_arguments
+from llmos_workers.execution.guard.check import check_command, check_python
+from llmos_workers.execution.guard.paths import HIDDEN, Use, check_path
+from llmos_workers.execution.guard.policy import ALWAYS_PROTECTED, GuardPolicy
+from llmos_workers.execution.guard.verdict import Finding, Verdict, worst
 from llmos_workers.execution.hooks.base import ALLOW, Hook, HookDecision, HookEvent, ask, deny
-from llmos_workers.execution.hooks.shellwords import Simple, UnreadableCommand, everything
-from llmos_workers.execution.tools.search import glob_pattern
 from llmos_workers.kernel import paths
 
-Protected = tuple[str, re.Pattern[str]]
-_PATH_ARGUMENTS = ("path", "file", "folder")
-_DIRECTION_CHARS = frozenset("\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2069")
+NOWHERE = "/project"
+"""Stands for the project's folder where no call says which it is; nothing is looked up there."""
 
 
 class SecurityHook(Hook):
-    """Paths stay in the project, arguments are what they seem, obvious harm is refused.
+    """Paths stay in the project, arguments are what they seem, what they would do is judged.
 
-    ``protected`` are globs of project paths that no tool may write.
+    ``protected`` are globs of project paths that no tool may write, besides those that make other
+    programs run something; ``hosts`` may be reached without asking, with their subdomains.
     """
 
     name = "SecurityHook"
 
-    def __init__(self, protected: Iterable[str] = ()) -> None:
-        self._protected = [(text, glob_pattern(text)) for text in protected]
+    def __init__(self, protected: Iterable[str] = (), hosts: Iterable[str] = ()) -> None:
+        self._protected = (*ALWAYS_PROTECTED, *protected)
+        self._hosts = tuple(host.lower() for host in hosts)
+
+    def policy(self, area: str) -> GuardPolicy:
+        """What is protected around a project's folder; empty: no folder is known."""
+        return GuardPolicy(
+            os.path.realpath(area) if area else NOWHERE,
+            protected=self._protected,
+            hosts=self._hosts,
+            follow_links=bool(area),
+        )
 
     def pre_tool(self, event: HookEvent) -> HookDecision:
-        """See check_call."""
+        """See the class."""
         if event.call is None or event.spec is None:
             return deny("security:event", "there is no call to check")
-        return self._check(event.call, event.spec)
+        return self._check(event.call, event.spec, self.policy(event.area))
 
-    def _check(self, call: ToolCall, spec: ToolSpec) -> HookDecision:
+    def _check(self, call: ToolCall, spec: ToolSpec, policy: GuardPolicy) -> HookDecision:
         for name, value in call.arguments.items():
             if isinstance(value, str) and "\0" in value:
                 return deny("security:argument", f"{name} holds a NUL character")
-        for name in _PATH_ARGUMENTS:
+        writes = spec.effect is not Effect.READ
+        for name in PATH_ARGUMENTS:
             value = call.arguments.get(name)
             if isinstance(value, str):
-                decision = self._check_path(value, writes=spec.effect is not Effect.READ)
+                decision = _check_path(value, policy, writes=writes)
                 if decision is not ALLOW:
                     return decision
-        command = call.arguments.get("command")
-        return check_command(command, self._protected) if isinstance(command, str) else ALLOW
-
-    def _check_path(self, path: str, *, writes: bool) -> HookDecision:
-        if _DIRECTION_CHARS & set(path):
-            return deny("security:argument", "the path holds characters that cannot be seen")
-        try:
-            plain = paths.plain(path)
-        except ToolError as error:
-            return deny("security:path", str(error))
-        if plain == ".." or plain.startswith("../"):
-            return deny("security:path", f"{path!r} leads out of the project's folder")
-        if writes:
-            for text, pattern in self._protected:
-                if pattern.fullmatch(plain):
-                    return deny("security:protected", f"{path!r} is protected ({text})")
-        return ALLOW
+        # Addresses of WebFetch are WebHook's.
+        left = (*PATH_ARGUMENTS, "url") if call.name == "WebFetch" else PATH_ARGUMENTS
+        other = {k: v for k, v in call.arguments.items() if k not in left}
+        judged = judge_arguments(other, policy, writes=writes)
+        return decision_of(worst([check_bounds(spec.bounds, call.arguments), judged.finding]))
 
 
-def check_command(command: str, protected: Iterable[Protected] = ()) -> HookDecision:
-    """What the rules say about a command line. ``protected``: paths it must not write."""
-    if rules.is_bomb(command):
-        return deny("security:fork-bomb", "it starts copies of itself without end")
+def decision_of(finding: Finding) -> HookDecision:
+    """What the guard found, as a hook says it."""
+    if finding.verdict is Verdict.DENY:
+        return deny(f"security:{finding.rule}", f"refused: {finding.reason}")
+    if finding.verdict is Verdict.CONFIRM:
+        return ask(f"security:{finding.rule}", f"needs confirmation: {finding.reason}")
+    return ALLOW
+
+
+def _check_path(path: str, policy: GuardPolicy, *, writes: bool) -> HookDecision:
+    """A path that a file tool gets: relative, and inside by its text; the tool walks it safely."""
+    if HIDDEN.search(path.replace("\0", "")):
+        return deny("security:argument", "the path holds characters that cannot be seen")
     try:
-        simple = everything(command)
-    except UnreadableCommand as error:
-        if rules.OBVIOUS.search(command):
-            return deny("security:unreadable", f"the command cannot be read: {error}")
-        return ALLOW
-    return _judge(simple) or _protected(simple, protected) or _confirm(simple) or ALLOW
-
-
-def _judge(simple: list[Simple]) -> HookDecision | None:
-    for name, rule in rules.DENIED:
-        for part in simple:
-            if reason := rule(part):
-                return deny(f"security:{name}", f"refused: {reason}")
-    return None
-
-
-def _protected(simple: list[Simple], protected: Iterable[Protected]) -> HookDecision | None:
-    for text, pattern in protected:
-        for part in simple:
-            for path in rules.written_paths(part):
-                if pattern.fullmatch(posixpath.normpath(path)):
-                    return deny("security:protected", f"{path!r} is protected ({text})")
-    return None
-
-
-def _confirm(simple: list[Simple]) -> HookDecision | None:
-    for name, rule in rules.CONFIRMED:
-        for part in simple:
-            if reason := rule(part):
-                return ask(f"security:{name}", f"needs confirmation: {reason}")
-    return None
+        plain = paths.plain(path)
+    except ToolError as error:
+        return deny("security:path", str(error))
+    if plain == ".." or plain.startswith("../"):
+        return deny("security:path", f"{path!r} leads out of the project's folder")
+    use = Use.WRITE if writes else Use.READ
+    finding = check_path(plain, use, policy, policy.workspace)
+    # Links that lead out are the tool's to refuse, at the moment of use.
+    return ALLOW if finding.rule == "path" else decision_of(finding)
 
 
 def is_destructive(call: ToolCall, spec: ToolSpec) -> bool:
@@ -108,10 +96,10 @@ def is_destructive(call: ToolCall, spec: ToolSpec) -> bool:
 
     A command line that cannot be read counts as destructive.
     """
-    command = call.arguments.get("command")
-    if not isinstance(command, str):
-        return spec.destructive
-    try:
-        return any(rules.destructive(part) for part in everything(command))
-    except UnreadableCommand:
-        return True
+    command, code = call.arguments.get("command"), call.arguments.get("code")
+    policy = GuardPolicy(NOWHERE, follow_links=False)
+    if isinstance(command, str):
+        return check_command(command, policy).destructive
+    if isinstance(code, str):
+        return check_python(code, policy).destructive
+    return spec.destructive

@@ -1,0 +1,1 @@
+"""Programs whose arguments say more than a table can: languages, wrappers, clients."""
