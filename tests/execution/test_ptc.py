@@ -149,7 +149,7 @@ def test_a_replayed_step_passes_the_same_gate(replay: Any, gate_context: Ctx, ar
     wipe = TraceStep(call=ToolCall(name="Bash", arguments={"command": "rm -rf /"}))
     result = replay([wipe])
     assert result.diverged_at == 0
-    assert result.results[0].denied_by == "security:rm-outside"
+    assert result.results[0].denied_by == "security:path"
     write = TraceStep(call=ToolCall(name="Write", arguments={"path": "f", "content": ""}))
     ungranted = replay([write], gate_context(grants=frozenset({"Read"}), source="trace"))
     assert ungranted.results[0].denied_by == "grant"
