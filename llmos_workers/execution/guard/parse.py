@@ -149,6 +149,8 @@ def second_opinion(text: str) -> set[int] | None:
         one = todo.pop()
         todo.extend(one.children)
         if one.type == "command_name":
+            if one.text == b"let":
+                continue  # a clause of its own for shfmt
             after = one.next_named_sibling
             timed = one.text == b"time" and after is not None  # a keyword for shfmt
             starts.add(after.start_byte if timed and after else one.start_byte)

@@ -105,7 +105,7 @@ def _half_known(path: str, use: Use, policy: GuardPolicy, cwd: str) -> Finding:
         return _unset(start, use, policy, cwd)
     folder = start.rsplit("/", 1)[0] + "/" if "/" in start else ""
     if start.startswith("/") or ".." in start:
-        finding = _known(_join(cwd, folder or start), shown(path), use, policy)
+        finding = _known(_join(cwd, f"{folder or start}_"), shown(path), use, policy)
         if finding.rule != "wipe":
             return finding
     return _may_match(plain, use, policy, cwd)

