@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,17 @@ def shfmt(text: str) -> Node:
 @cache
 def _shfmt_path() -> str | None:
     beside = Path(sys.executable).with_name("shfmt")
-    return str(beside) if beside.exists() else shutil.which("shfmt")
+    if beside.exists():
+        return str(beside)
+    # Packages may come from another place than the interpreter (--user, --target, a .pth file).
+    try:
+        files = distribution("shfmt-py").files or []
+    except PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name == "shfmt" and (place := Path(str(file.locate()))).exists():
+            return str(place.resolve())
+    return shutil.which("shfmt")
 
 
 def _difference(text: str, tree: Node) -> str:
