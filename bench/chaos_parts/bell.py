@@ -52,8 +52,8 @@ class RingTool:
 
 
 def _with_bell(builtin: Any) -> Any:
-    def make(_cls: type[ToolRegistry]) -> ToolRegistry:
-        registry: ToolRegistry = builtin()
+    def make(_cls: type[ToolRegistry], **given: Any) -> ToolRegistry:
+        registry: ToolRegistry = builtin(**given)
         registry.register(RingTool())
         return registry
 
