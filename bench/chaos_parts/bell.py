@@ -52,7 +52,7 @@ class RingTool:
 
 
 def _with_bell(builtin: Any) -> Any:
-    def make(_cls: type[ToolRegistry], **given: Any) -> ToolRegistry:
+    def make(_cls: type[Any], /, **given: Any) -> ToolRegistry:
         registry: ToolRegistry = builtin(**given)
         registry.register(RingTool())
         return registry

@@ -8,6 +8,8 @@ from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT, LEFT, TOP, RIGHT, BOTTOM = 860, 430, 70, 96, 250, 50
 INK, GREY, GRID = "#0f172a", "#64748b", "#e2e8f0"
+LABEL = 32
+"""Height of a label."""
 WINDOW = 10
 """Share of the stream (1/10) that a point of a line is the mean of."""
 
@@ -52,11 +54,12 @@ def cost_curves(lines: Sequence[Line], *, title: str, note: str) -> str:
 
 
 def _running(costs: Sequence[int]) -> list[float]:
+    """Means of a window; the first goals, of which there is no mean yet, take the first one."""
     window = max(1, len(costs) // WINDOW)
-    return [
-        sum(costs[max(0, at - window + 1) : at + 1]) / min(window, at + 1)
-        for at in range(len(costs))
-    ]
+    full = [sum(costs[at : at + window]) / window for at in range(len(costs) - window + 1)]
+    early = [sum(costs[: at + 1]) / (at + 1) for at in range(window // 4, window - 1)]
+    means = early + full
+    return [means[0]] * (len(costs) - len(means)) + means
 
 
 def _x(at: int, goals: int) -> float:
@@ -78,21 +81,20 @@ def _grid(top: float, goals: int) -> list[str]:
         parts.append(_text(LEFT - 8, y + 4, f"${value / 1e6:.4f}", size=11, colour=GREY, end=True))
     for quarter in range(5):
         at = round((goals - 1) * quarter / 4)
-        words = f"goal {at + 1}" if quarter in (0, 4) else str(at + 1)
+        words = f"goal {at + 1:,}" if quarter in (0, 4) else str(at + 1)
         x = _x(at, goals)
-        parts.append(_text(x - 8, HEIGHT - BOTTOM + 20, words, size=11, colour=GREY))
+        parts.append(_text(x, HEIGHT - BOTTOM + 20, words, size=11, colour=GREY, end=quarter == 4))
     return parts
 
 
 def _labels(labels: list[tuple[float, Line]]) -> list[str]:
-    """Names beside the ends of the lines, moved apart where they would lie on each other."""
-    parts, last = [], float(TOP - 40)
-    for y, line in sorted(labels, key=lambda each: each[0]):
-        at = max(y, last + 30)
-        last = at
+    """Names beside the ends of the lines, moved up where they would lie on each other."""
+    parts, below = [], float(HEIGHT - BOTTOM + 18)
+    for y, line in sorted(labels, key=lambda each: -each[0]):
+        below = min(y, below - LABEL)
         x = WIDTH - RIGHT + 14
-        parts.append(_text(x, at, line.label, size=13, colour=line.colour, weight=600))
-        parts.append(_text(x, at + 14, line.note, size=11, colour=GREY))
+        parts.append(_text(x, below, line.label, size=13, colour=line.colour, weight=600))
+        parts.append(_text(x, below + 14, line.note, size=11, colour=GREY))
     return parts
 
 
