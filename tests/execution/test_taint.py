@@ -81,10 +81,12 @@ def start(web: LocalWeb, gate_context: Ctx) -> Callable[..., Run]:
     )
     hooks = HookChain.of([SecurityHook(), WebHook(["example.com"])])
 
-    def begin(entries: list[bytes] | None = None) -> Run:
+    def begin(entries: list[bytes] | None = None, *, confirmed: bool = True) -> Run:
+        """``confirmed``: a person says yes to whatever is asked."""
         kept = [] if entries is None else entries
         gate = ToolGate(tools, hooks, SystemClock(), record=unrecorded)
-        context = gate_context(grants=frozenset(tools.names()))
+        yes = (lambda *_: None) if confirmed else None
+        context = gate_context(grants=frozenset(tools.names()), ask=yes)
         return Run(gate, context, RunJournal(list(kept), kept.append))
 
     return begin
@@ -199,7 +201,7 @@ def test_without_secrets_pages_and_commands_go_on(start: Callable[..., Run]) -> 
 
 def test_a_refused_or_failing_page(start: Callable[..., Run], web: LocalWeb) -> None:
     """An address that was never fetched taints nothing; a server that said no spoke."""
-    run = start()
+    run = start(confirmed=False)
     assert run("WebFetch", url="http://127.0.0.1/").denied_by
     assert run("WebFetch", url="http://other.example/").denied_by == "approval"
     assert not run.context.taint.outside
