@@ -8,7 +8,7 @@ from llmos_workers.contracts.gate import GateDecision, GateRecord
 from llmos_workers.contracts.state import TriggerType
 from llmos_workers.sentience.manager import Felt
 
-SAFETY_RULES = ("security:", "web:")
+SAFETY_RULES = ("security:", "web:", "taint:")
 """How the rules are named that guard what a call would do. A wrong name, a missing grant or a
 spent budget is no danger; a rule of the state itself must not feed the state."""
 
