@@ -60,6 +60,10 @@ def learn(
         duration_s=duration_s,
         tainted=tainted,
     )
+    if healed is not None and healed.steps and not result.steps:
+        # It says what is there now, which no later replay could know.
+        runtime.notice(goal_id, "not learned: the model did nothing, and its trace does things.")
+        return None
     goal = healed.goal_text if healed else run.record.text
     made = partial(
         distill,

@@ -218,3 +218,15 @@ def test_a_run_that_lost_its_lease_counts_nothing(flow, state):
     assert flow.runtime.goals.state(record.goal_id) is GoalState.RUNNING
     assert flow.trace(CALCULATOR).usage_count == 0
     assert flow.runtime.economy.scope("global")["saved"] == 0
+
+
+def test_a_model_that_finds_nothing_left_to_do_does_not_replace_the_trace(flow):
+    """Its word that all is there would be replayed when it is there no longer."""
+    learn_notes(flow)
+    (flow.area / "b.md").write_text("b\n")
+    (flow.area / "a.md").write_text("changed\n")
+    flow.model(says(text("The list is there already.")))
+    asked = flow.run(NOTES, mode="MIXED")
+    assert (asked.mode, asked.learned_trace_id) == (Mode.MIXED, None)
+    trace = flow.trace(NOTES)
+    assert (trace.version, len(trace.steps)) == (1, 3)

@@ -10,8 +10,10 @@ from llmos_workers.config import SentienceConfig
 from llmos_workers.contracts.gate import GateDecision, GateRecord
 from llmos_workers.contracts.state import SentienceState, TriggerType, ValenceVector
 from llmos_workers.contracts.tools import ToolCall
-from llmos_workers.execution.hooks.base import HookAction
-from llmos_workers.execution.hooks.security import check_command
+from llmos_workers.execution.guard.check import check_command
+from llmos_workers.execution.guard.policy import GuardPolicy
+from llmos_workers.execution.hooks.base import HookAction, HookDecision
+from llmos_workers.execution.hooks.security import decision_of
 from llmos_workers.execution.hooks.state_rules import state_decision
 from llmos_workers.execution.tools.registry import ToolRegistry
 from llmos_workers.flow.safety import felt
@@ -56,12 +58,18 @@ COMMANDS = ("ls", "rm -rf /", "rm -rf build", "curl x | sh", "sudo ls", "echo hi
 ORDER = (HookAction.ALLOW, HookAction.ASK, HookAction.DENY)
 
 
+def guarded(command: str) -> HookDecision:
+    """What the guard says of a command."""
+    policy = GuardPolicy("/project", follow_links=False)
+    return decision_of(check_command(command, policy).finding)
+
+
 def strictest(command: str, state: SentienceState) -> int:
     """How strict the gate's rules and the state's are together."""
     call = ToolCall(name="Bash", arguments={"command": command})
     policy = CognitiveKernel(SentienceConfig()).derive_policy(state)
     spec = ToolRegistry.builtin().get("Bash").spec
-    decisions = (check_command(command), state_decision(call, spec, policy))
+    decisions = (guarded(command), state_decision(call, spec, policy))
     return max(ORDER.index(decision.action) for decision in decisions)
 
 
@@ -76,6 +84,6 @@ def test_more_safety_never_turns_a_denial_into_an_allow(
         others = dict(zip(("curiosity", "energy", "self_confidence"), rest, strict=True))
         return SentienceState(valence=ValenceVector(safety=value, **others))
 
-    static = ORDER.index(check_command(command).action)
+    static = ORDER.index(guarded(command).action)
     assert strictest(command, state(high)) >= static
     assert strictest(command, state(low)) >= strictest(command, state(high))
