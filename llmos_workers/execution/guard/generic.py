@@ -25,6 +25,13 @@ _FILTERS = words(
 )
 """What these print is what they read, in another order or less of it."""
 _ENDLESS_OK = words("head dd cat tr od hexdump xxd base64 cut tee fold strings pv")
+_LIMITS = {
+    "od": ("-N", "--read-bytes"),
+    "hexdump": ("-n", "--length"),
+    "hd": ("-n", "--length"),
+    "xxd": ("-l", "-len"),
+}
+"""Options after which a program reads only so much."""
 _SIZE = re.compile(r"[<>+/%-]?(\d+)([KMGTPE]?)(i?B)?", re.I)
 MOST_BYTES = 10 << 30
 """Files larger than this are not made without asking."""
@@ -207,7 +214,7 @@ def _filtered(call: Call, operands: list[str]) -> str:
     if ENDLESS in text:
         if call.name not in _ENDLESS_OK:
             call.deny("endless", "it reads a device that never ends")
-        return UNKNOWN if call.name == "head" else ENDLESS
+        return UNKNOWN if _ends(call) else ENDLESS
     if call.name in (
         "cat",
         "tee",
@@ -223,6 +230,12 @@ def _filtered(call: Call, operands: list[str]) -> str:
     ):
         return text
     return _changed(text)
+
+
+def _ends(call: Call) -> bool:
+    """Whether the program stops reading by itself, also where what it reads never ends."""
+    limits = _LIMITS.get(call.name, ())
+    return call.name == "head" or any(one.startswith(limits) for one in call.args if limits)
 
 
 def _changed(text: str | None) -> str:

@@ -174,3 +174,13 @@ def test_hosts_are_matched_by_their_labels() -> None:
 )
 def test_python_is_judged_by_its_tree(code: str, wanted: str) -> None:
     assert check_python(code, POLICY).finding.rule == wanted
+
+
+@pytest.mark.parametrize("limit", ["od -N8", "xxd -l 8", "hexdump -n 8", "head -c 8"])
+def test_a_device_that_never_ends_may_be_read_so_far_and_no_further(limit: str) -> None:
+    """The option that stops the reading makes the difference."""
+    read = f"{limit} /dev/urandom > key"
+    assert check_command(read, POLICY).finding.verdict is Verdict.ALLOW
+    endless = f"{limit.split()[0]} -v /dev/urandom > key"
+    if not limit.startswith("head"):
+        assert check_command(endless, POLICY).finding.verdict is Verdict.DENY
