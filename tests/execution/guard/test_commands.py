@@ -181,6 +181,6 @@ def test_a_device_that_never_ends_may_be_read_so_far_and_no_further(limit: str) 
     """The option that stops the reading makes the difference."""
     read = f"{limit} /dev/urandom > key"
     assert check_command(read, POLICY).finding.verdict is Verdict.ALLOW
-    endless = f"{limit.split()[0]} -v /dev/urandom > key"
+    endless = f"{limit.split(maxsplit=1)[0]} -v /dev/urandom > key"
     if not limit.startswith("head"):
         assert check_command(endless, POLICY).finding.verdict is Verdict.DENY
