@@ -149,8 +149,8 @@ class SecurityConfig(Contract):
     allow_unconfined: bool = False
     """With sandbox = "prefer" on a host that cannot confine: run shell tools all the same."""
     allowed_hosts: tuple[str, ...] = ()
-    """Hosts, with the names below them, that WebFetch reads without asking a person; commands
-    have no network in any case."""
+    """Hosts, with the names below them, that WebFetch reads and commands may name without asking a
+    person; the sandbox gives commands no network in any case."""
     protected_paths: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
     """User hooks: ``package.module:Class`` or the path of an executable."""
