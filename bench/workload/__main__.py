@@ -38,7 +38,7 @@ JUDGE_ERROR = 0.05
 def main() -> None:
     """Run all arms and print."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    options.add_argument("--goals", type=int, default=200)
+    options.add_argument("--goals", type=int, default=100)
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--svg", type=Path, help="draw the cost per goal here")
     options.add_argument("--faults", action="store_true", help="list every wrong result")
