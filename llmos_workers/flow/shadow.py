@@ -12,15 +12,16 @@ from dataclasses import dataclass, replace
 from zlib import crc32
 
 from llmos_workers.contracts.audits import AuditVerdict
+from llmos_workers.contracts.base import usd_to_micro
 from llmos_workers.contracts.commits import Commit, FileKind
 from llmos_workers.contracts.decision import ModeDecision
 from llmos_workers.contracts.errors import GoalNotFound, InvalidOption, LLMOSError
 from llmos_workers.contracts.goal import GoalOptions, GoalRecord, GoalState
 from llmos_workers.contracts.modes import Mode, RequestedMode
 from llmos_workers.contracts.outcome import Outcome
-from llmos_workers.contracts.tools import CONFINED_TOOLS, Effect
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.execution.agent import AgentResult, AgentTask
+from llmos_workers.execution.once import is_outside
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.progress import Progress
 from llmos_workers.flow.run import Run, journal_of
@@ -80,9 +81,7 @@ def _confined(runtime: Runtime, trace: ExecutionTrace) -> bool:
 
 def _confined_tools(runtime: Runtime) -> frozenset[str]:
     return frozenset(
-        name
-        for name, spec in runtime.tools.all_specs().items()
-        if spec.effect is not Effect.EXTERNAL or name in CONFINED_TOOLS
+        name for name, spec in runtime.tools.all_specs().items() if not is_outside(spec)
     )
 
 
@@ -102,7 +101,7 @@ def _affordable(runtime: Runtime, trace: ExecutionTrace) -> bool:
 
 
 def _day_limit(runtime: Runtime) -> int:
-    return round(runtime.config.dispatcher.audit_usd_per_day * 1_000_000)
+    return usd_to_micro(runtime.config.dispatcher.audit_usd_per_day)
 
 
 def _options(record: GoalRecord) -> GoalOptions:
