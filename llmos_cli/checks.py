@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -11,11 +12,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from redis.exceptions import RedisError
+
 from llmos_cli.context import Session
 from llmos_workers.config import LLMOSConfig, SandboxDemand
 from llmos_workers.contracts.errors import LLMOSError
 
 if TYPE_CHECKING:
+    from redis import Redis
+
     from llmos_workers.client import LLMOS
 
 OLDEST_REDIS = (7, 0)
@@ -122,7 +127,7 @@ def check_redis(patient: Patient) -> Iterator[Finding]:
     version = str(facts.get("valkey_version") or facts.get("redis_version") or "0")
     yield redis_version(version)
     yield eviction(str(facts.get("maxmemory_policy", "")))
-    yield append_only(int(facts.get("aof_enabled", 0)))
+    yield append_only(int(facts.get("aof_enabled", 0)), _fsync(patient.client.redis))
 
 
 def redis_version(version: str) -> Finding:
@@ -144,15 +149,30 @@ def eviction(policy: str) -> Finding:
     return ok("redis eviction", policy)
 
 
-def append_only(enabled: int) -> Finding:
-    """Without the append-only file a crash of Redis forgets goals and money."""
+def _fsync(redis: Redis) -> str:
+    """When Redis writes to the disk; empty where this user may not ask."""
+    with contextlib.suppress(RedisError):
+        return str(redis.config_get("appendfsync").get("appendfsync", ""))
+    return ""
+
+
+def append_only(enabled: int, fsync: str) -> Finding:
+    """Without the append-only file a crash of Redis forgets goals and money; written only now
+    and then, it forgets the last seconds.
+    """
     if not enabled:
         return warn(
             "redis persistence",
             "appendonly is off: a crash of Redis forgets goals, ledger and queues.",
-            "Set appendonly yes, appendfsync everysec.",
+            "Set appendonly yes, appendfsync always.",
         )
-    return ok("redis persistence", "append-only file")
+    if fsync in ("everysec", "no"):
+        return warn(
+            "redis persistence",
+            f"appendfsync is {fsync}: a crash may forget goals accepted in its last seconds.",
+            "Set appendfsync always; everysec where that is too slow for the disk.",
+        )
+    return ok("redis persistence", "append-only file" + (f", fsync {fsync}" if fsync else ""))
 
 
 def check_workers(patient: Patient) -> Iterator[Finding]:

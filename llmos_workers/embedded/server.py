@@ -28,6 +28,9 @@ LOCK_WAIT_SECS = 10.0
 STOP_GRACE_SECS = 10.0
 PORT_ATTEMPTS = 3
 
+# "always": a reply means that the write is on the disk. With "everysec" the server holds back what
+# it has acknowledged for up to 2 s while an earlier fsync is still under way (a slow disk), and a
+# `kill -9` of it then loses goals that were accepted.
 CONFIG = """\
 bind 127.0.0.1
 port {port}
@@ -37,7 +40,7 @@ dir "{folder}"
 daemonize no
 databases 16
 appendonly yes
-appendfsync everysec
+appendfsync always
 save ""
 maxmemory-policy noeviction
 loglevel notice

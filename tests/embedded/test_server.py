@@ -33,7 +33,7 @@ def test_only_who_knows_the_password_gets_in_and_only_from_this_machine(tmp_path
 
 def test_nothing_is_evicted_and_everything_is_logged(tmp_path: Path) -> None:
     with EmbeddedServer(tmp_path) as server, client(server) as known:
-        wanted = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "everysec"}
+        wanted = {"maxmemory-policy": "noeviction", "appendonly": "yes", "appendfsync": "always"}
         assert {name: known.config_get(name)[name] for name in wanted} == wanted
 
 
