@@ -28,12 +28,14 @@ from llmos_workers.execution.gate import GateContext, ToolGate
 from llmos_workers.execution.gate_record import unrecorded
 from llmos_workers.execution.hooks.chain import HookChain
 from llmos_workers.execution.hooks.web import WebHook
+from llmos_workers.execution.net.address import is_allowed_host, is_public
+from llmos_workers.execution.net.reach import WebEdge
+from llmos_workers.execution.net.url import read_url
 from llmos_workers.execution.tools.base import ToolContext
 from llmos_workers.execution.tools.registry import ToolRegistry
 from llmos_workers.execution.tools.web import NOTE, WebFetchTool
-from llmos_workers.execution.tools.web_fetch import MAX_BYTES, Fetch, WebEdge
+from llmos_workers.execution.tools.web_fetch import MAX_BYTES, Fetch
 from llmos_workers.execution.tools.web_text import page_text
-from llmos_workers.execution.tools.web_url import is_allowed_host, is_public, read_url
 from llmos_workers.kernel.clock import SystemClock
 from tests.support.web import PUBLIC, LocalWeb, local_web
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from llmos_workers.execution.tools.web_fetch import WebEdge
+from llmos_workers.execution.net.reach import WebEdge
 
 PUBLIC = "93.184.215.14"
 Page = Callable[[BaseHTTPRequestHandler], None]

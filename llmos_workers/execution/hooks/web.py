@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from llmos_workers.contracts.errors import ToolDenied
 from llmos_workers.execution.hooks.base import ALLOW, Hook, HookDecision, HookEvent, ask, deny
-from llmos_workers.execution.tools.web_url import is_allowed_host, read_url
+from llmos_workers.execution.net.address import is_allowed_host
+from llmos_workers.execution.net.url import read_url
 
 
 class WebHook(Hook):

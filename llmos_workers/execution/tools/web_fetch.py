@@ -1,27 +1,28 @@
 """Fetching one page: resolved once, connected to exactly the address that was checked.
 
 The environment's proxies, cookies, netrc and credentials play no part. Each redirect is read,
-checked and resolved like a first address. Where names resolve and sockets connect is the
-machine's edge (WebEdge): tests put their own there, and no check is behind it.
+checked and resolved like a first address.
 """
 
 from __future__ import annotations
 
 import contextlib
 import http.client
-import ipaddress
 import logging
 import socket
-import ssl
 import threading
 import zlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from llmos_workers.contracts.errors import ToolDenied, ToolError
-from llmos_workers.execution.tools.web_url import WebTarget, is_public, read_url
+from llmos_workers.contracts.errors import ToolError
+from llmos_workers.execution.net.reach import (
+    CONNECT_TIMEOUT_S,
+    WebEdge,
+    public_addresses,
+    reach,
+)
+from llmos_workers.execution.net.url import WebTarget, read_url
 from llmos_workers.kernel.clock import Clock
 
 logger = logging.getLogger(__name__)
@@ -31,46 +32,8 @@ ACCEPT = "text/html, application/xhtml+xml, text/*;q=0.9, application/json;q=0.9
 MAX_BYTES = 5_000_000
 """Longest body that is read, unpacked; what is beyond is cut off."""
 MAX_REDIRECTS = 5
-MAX_ADDRESSES = 3
-"""Addresses of one name that are tried."""
-CONNECT_TIMEOUT_S = 10.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CHUNK = 65_536
-
-
-def system_resolve(host: str, timeout_s: float) -> list[str]:
-    """All addresses of a name, as this machine's resolver gives them. Raises ToolError."""
-    answer: Future[list[str]] = Future()
-
-    def ask() -> None:
-        try:
-            found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            answer.set_result(list(dict.fromkeys(str(entry[4][0]) for entry in found)))
-        # Handed to the thread that waits; getaddrinfo knows no time limit of its own.
-        except (OSError, UnicodeError) as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=ask, daemon=True, name="resolve").start()
-    try:
-        return answer.result(timeout=timeout_s)
-    except (OSError, UnicodeError, FutureTimeout):
-        raise ToolError(f"the name {host} could not be resolved.") from None
-
-
-def system_connect(address: str, port: int, timeout_s: float) -> socket.socket:
-    """A connection to a numeric address. Raises OSError."""
-    return socket.create_connection((address, port), timeout=timeout_s)
-
-
-@dataclass(frozen=True)
-class WebEdge:
-    """Where the network begins."""
-
-    resolve: Callable[[str, float], Sequence[str]] = system_resolve
-    """Host name and seconds to addresses."""
-    connect: Callable[[str, int, float], socket.socket] = system_connect
-    """Address, port and seconds to a connected socket."""
-    tls: Callable[[], ssl.SSLContext] = ssl.create_default_context
 
 
 @dataclass(frozen=True)
@@ -125,7 +88,8 @@ class Fetch:
 
     def _get(self, target: WebTarget) -> Page | str:
         """A page, or where it says it has moved to."""
-        raw = self._connect(target)
+        addresses = self.addresses(target.host)
+        raw = reach(self._edge, target.host, addresses, target.port, self._left)
         live = [raw]
         # A server that sends a byte now and then meets this end, whatever it is at.
         end = threading.Timer(self._left(), _hang_up, [live])
@@ -143,43 +107,13 @@ class Fetch:
             for connected in live:
                 connected.close()
 
-    def _connect(self, target: WebTarget) -> socket.socket:
-        fault = "no address"
-        for address in self.addresses(target.host)[:MAX_ADDRESSES]:
-            try:
-                return self._edge.connect(
-                    address, target.port, min(CONNECT_TIMEOUT_S, self._left())
-                )
-            except OSError as error:
-                fault = type(error).__name__
-        raise ToolError(f"{target.host} could not be reached: {fault}.")
-
     def addresses(self, host: str) -> list[str]:
         """The addresses of a host, asked for once, all of them public. Raises ToolDenied when
         one is not, ToolError when there is none.
         """
         if host not in self._known:
-            self._known[host] = self._resolve(host)
+            self._known[host] = public_addresses(self._edge, host, self._left)
         return self._known[host]
-
-    def _resolve(self, host: str) -> list[str]:
-        try:
-            found: Sequence[str] = [str(ipaddress.ip_address(host))]
-        except ValueError:
-            found = self._edge.resolve(host, min(CONNECT_TIMEOUT_S, self._left()))
-        for text in found:
-            try:
-                public = is_public(ipaddress.ip_address(text))
-            except ValueError:
-                public = False
-            if not public:
-                raise ToolDenied(
-                    f"{host} resolves to {text}, an address of this machine or network",
-                    rule="web:address",
-                )
-        if not found:
-            raise ToolError(f"the name {host} has no address.")
-        return list(found)
 
     def _secure(self, live: list[socket.socket], target: WebTarget) -> None:
         """TLS for https; the certificate is checked for the name, not the address."""
