@@ -46,9 +46,6 @@ NOT_YET: dict[str, str] = {
     "execution.code_execution": "the endpoint's own programmatic tool calling",
     "memory.enable_cross_project_learning": "learning across projects",
     "sdk.permission_mode": "approvals",
-    "dispatcher.auto_crystallization": "crystallization",
-    "execution.crystallization_threshold": "crystallization",
-    "execution.crystallization_success_rate": "crystallization",
 }
 """Settings that are accepted and kept, and change nothing before that part of llmos is there."""
 

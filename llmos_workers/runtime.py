@@ -15,8 +15,6 @@ from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.agents import AgentDefinition
 from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.contracts.state import CognitivePolicy, TriggerType
-from llmos_workers.evolution.agents import AgentLoader
-from llmos_workers.evolution.seed import install_seed_agents
 from llmos_workers.execution.gate import Ask, GateContext, ToolGate
 from llmos_workers.execution.hooks.budget import BudgetControlHook
 from llmos_workers.execution.hooks.chain import HookChain
@@ -28,7 +26,7 @@ from llmos_workers.kernel.rates import Limits, ModelRates
 from llmos_workers.learning.outbox import IndexOutbox, ensure_indexed
 from llmos_workers.learning.traces import TraceManager
 from llmos_workers.learning.verdicts import Verdicts
-from llmos_workers.runtime_kernel import KernelParts
+from llmos_workers.runtime_evolution import EvolutionParts
 from llmos_workers.runtime_tools import ExampleShelf, embed_with, make_registry, tool_use_of
 from llmos_workers.sentience.cognitive_kernel import CognitiveKernel
 from llmos_workers.sentience.manager import SentienceManager
@@ -48,7 +46,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Runtime(KernelParts):
+class Runtime(EvolutionParts):
     """Everything a task needs. Parts may be injected by keyword for tests and embedding."""
 
     def __init__(self, config: LLMOSConfig, **parts: Any) -> None:
@@ -153,12 +151,6 @@ class Runtime(KernelParts):
         """Traces: Redis records with their Markdown."""
         size = self.config.memory.cache_size
         return TraceManager(self.redis, self.workspace, self.clock, keys=self.keys, cache_size=size)
-
-    @cached_property
-    def agents(self) -> AgentLoader:
-        """Markdown agents; a workspace without any gets the shipped ones."""
-        install_seed_agents(self.workspace)
-        return AgentLoader(self.workspace)
 
     @cached_property
     def embedder(self) -> Embedder:

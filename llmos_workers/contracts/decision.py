@@ -72,6 +72,8 @@ class ModeDecision(Contract):
     trace_id: str | None = None
     trace_version: int | None = None
     slots: dict[str, str] = Field(default_factory=dict)
+    tool: str | None = None
+    """The generated tool that does the goal (CRYSTALLIZED)."""
     strategy: str = "auto"
     estimated_micro: Micro = 0
     """Upper estimate of the cost in micro-dollars; 0 for modes without a model."""

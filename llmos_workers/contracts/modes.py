@@ -24,7 +24,11 @@ class Mode(StrEnum):
     @property
     def calls_model(self) -> bool:
         """Whether a run in this mode may spend tokens."""
-        return self not in (Mode.CRYSTALLIZED, Mode.FOLLOWER)
+        return self not in REPLAYS
+
+
+REPLAYS = frozenset({Mode.CRYSTALLIZED, Mode.FOLLOWER})
+"""Modes that do what a trace did, without a model."""
 
 
 class RequestedMode(StrEnum):

@@ -83,6 +83,8 @@ class Outcome(Contract):
     learned_trace_id: str | None = None
     """The trace that this run saved, when it learned one."""
     slots: dict[str, str] = Field(default_factory=dict)
+    tool: str | None = None
+    """The generated tool that did it (CRYSTALLIZED)."""
     text: str = ""
     replayed_from: str | None = None
     """ISO date of the learning run when the answer came from a replay."""

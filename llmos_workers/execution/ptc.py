@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from llmos_workers.contracts.errors import ToolError
-from llmos_workers.contracts.tools import ToolResult
+from llmos_workers.contracts.tools import ToolCall, ToolResult
 from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.execution.gate import GateContext, ToolGate
 from llmos_workers.execution.once import OnceOnly
@@ -65,6 +66,18 @@ class SequenceResult:
     reason: str = ""
 
 
+class StepProgram(Protocol):
+    """Code that makes a sequence's calls (a generated tool)."""
+
+    def objection(self, call: ToolCall | None) -> str:
+        """Why the next call that it asks for is not this one; None: the end. "" when it is."""
+        ...
+
+    def told(self, result: ToolResult) -> None:
+        """What came of the call that it asked for."""
+        ...
+
+
 class PTCExecutor:
     """Runs sequences through the gate."""
 
@@ -80,11 +93,13 @@ class PTCExecutor:
         once: OnceOnly | None = None,
         on_step: Callable[[int, TraceStep, ToolResult], None] | None = None,
         before_step: Callable[[], None] = lambda: None,
+        program: StepProgram | None = None,
     ) -> SequenceResult:
         """Run the steps in order until the end or the first difference, which is never raised.
 
         Steps with effects that no stage holds run through ``once``: a replay that begins again
         does not repeat them, and raises what it raises. ``before_step`` may raise to stop.
+        A ``program`` makes the calls: one that is not the step's is a difference.
         """
         results: list[ToolResult] = []
         varying: set[str] = set()
@@ -92,7 +107,8 @@ class PTCExecutor:
             before_step()
             step = resolved(planned, results)
             touched = sequence.touched(index) or step.call != planned.call
-            reason = self._before(step, touched, varying, ctx)
+            reason = program.objection(step.call) if program is not None else ""
+            reason = reason or self._before(step, touched, varying, ctx)
             if reason:
                 return SequenceResult(results, False, index, reason)
             varies = touched or _reads_any(step, varying)
@@ -103,6 +119,8 @@ class PTCExecutor:
             results.append(result)
             if on_step is not None:
                 on_step(index, step, result)
+            if program is not None:
+                program.told(result)
             followed = sequence.followed(index) and not (
                 # What was taken from it is taken again, as long as it is one word still.
                 refers_to(sequence.steps, index) and handle(result.output) is not None
@@ -112,6 +130,8 @@ class PTCExecutor:
                 return SequenceResult(results, False, index, reason)
             if varies:
                 varying.update(written.path for written in (*result.writes, *step.writes))
+        if program is not None and (reason := program.objection(None)):
+            return SequenceResult(results, False, len(results), reason)
         return SequenceResult(results, True)
 
     def _before(self, step: TraceStep, touched: bool, varying: set[str], ctx: GateContext) -> str:

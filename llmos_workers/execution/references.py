@@ -47,7 +47,7 @@ def resolved(step: TraceStep, results: Sequence[ToolResult]) -> TraceStep:
 
 def _replaced(value: Json, path: Sequence[str | int], old: str, new: str) -> Json:
     if not path:
-        return _alone(old).sub(lambda _: new, value) if isinstance(value, str) else value
+        return alone(old).sub(lambda _: new, value) if isinstance(value, str) else value
     put: Callable[[Json], Json] = lambda item: _replaced(item, path[1:], old, new)  # noqa: E731
     if isinstance(value, dict):
         return {k: put(item) if k == path[0] else item for k, item in value.items()}
@@ -56,5 +56,6 @@ def _replaced(value: Json, path: Sequence[str | int], old: str, new: str) -> Jso
     return value
 
 
-def _alone(value: str) -> re.Pattern[str]:
+def alone(value: str) -> re.Pattern[str]:
+    """Matches a value that stands by itself."""
     return re.compile(rf"(?<![A-Za-z0-9.]){re.escape(value)}(?![A-Za-z0-9]|\.\d)", re.IGNORECASE)

@@ -11,6 +11,7 @@ from llmos_workers.contracts.decision import MatchResult, ModeDecision
 from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.trace import ExecutionTrace
+from llmos_workers.flow.crystal import usable
 from llmos_workers.flow.explain import explained
 from llmos_workers.flow.judge import in_doubt
 from llmos_workers.learning.followable import path_with_slots, replay_blockers
@@ -50,6 +51,7 @@ class Dispatcher:
             blockers=self._blockers(record, match, known),
             versions={trace_id: trace.version for trace_id, trace in known.items()},
             thresholds=self._thresholds(known),
+            compiled=self._compiled(known),
         )
         decision = strategy_for(runtime.config).determine_mode(context)
         decision = in_doubt(runtime, record, decision, context, known)
@@ -71,6 +73,15 @@ class Dispatcher:
             for trace_id, trace in known.items()
             if trace.evidence
         }
+
+    def _compiled(self, known: dict[str, ExecutionTrace]) -> dict[str, str]:
+        """Which of the traces have a generated tool that may run here."""
+        tools = {
+            trace_id: usable(self._runtime, trace)
+            for trace_id, trace in known.items()
+            if trace.crystallized_into_tool
+        }
+        return {trace_id: tool.record.ref for trace_id, tool in tools.items() if tool is not None}
 
     def _blockers(
         self, record: GoalRecord, match: MatchResult, known: dict[str, ExecutionTrace]

@@ -12,7 +12,7 @@ from llmos_workers.contracts.decision import MatchCandidate
 from llmos_workers.contracts.errors import GoalNotFound
 from llmos_workers.contracts.feedback import Feedback, Verdict
 from llmos_workers.contracts.goal import GoalRecord
-from llmos_workers.contracts.modes import Mode
+from llmos_workers.contracts.modes import REPLAYS
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace
@@ -58,7 +58,7 @@ def _good(runtime: Runtime, record: GoalRecord) -> str:
     decision = record.decision
     recorded = {slot.name: slot.value for slot in trace.slots}
     # An alias replays the recorded values: right only for a goal that has the same ones.
-    if decision is None or decision.mode is not Mode.FOLLOWER or decision.slots != recorded:
+    if decision is None or decision.mode.calls_model or decision.slots != recorded:
         return f"trace {trace.trace_id} counts for more"
     if runtime.traces.add_alias(record.project, trace.trace_id, record.text):
         return f"this wording follows trace {trace.trace_id} from now on, which counts for more"
@@ -81,7 +81,7 @@ def _followed(
 
 
 def _replayed(outcome: Outcome) -> bool:
-    return outcome.mode in (Mode.FOLLOWER, Mode.CRYSTALLIZED)
+    return outcome.mode in REPLAYS
 
 
 def _weigh(

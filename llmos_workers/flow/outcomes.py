@@ -54,6 +54,7 @@ def make_outcome(
         trace_version=decision.trace_version if decision else None,
         learned_trace_id=learned_trace_id,
         slots=decision.slots if decision else {},
+        tool=decision.tool if decision else None,
         text=text,
         replayed_from=replayed_from,
         files=files_written(steps) if published else (),

@@ -21,6 +21,7 @@ from llmos_workers.execution.ptc import PTCExecutor, SequenceResult, ToolSequenc
 from llmos_workers.execution.recording import record_step
 from llmos_workers.execution.references import resolved
 from llmos_workers.flow.approval import doubter
+from llmos_workers.flow.crystal import demote, opened
 from llmos_workers.flow.outcomes import files_written, make_outcome
 from llmos_workers.flow.publish import publish
 from llmos_workers.flow.run import Run, journal_of
@@ -73,12 +74,15 @@ def _replay(run: Run) -> Outcome | Handover:
     sequence = ToolSequence(steps, decision.slots, recorded=trace.steps)
     # A replay runs under the grants that its agent has today.
     agent = runtime.agents.get(run.record.options.agent or trace.agent)
-    result = PTCExecutor(runtime.gate, runtime.clock).execute_sequence(
-        sequence,
-        runtime.gate_context(run, source="trace", agent=agent),
-        once=_once(run, steps),
-        before_step=run.guards.before_step,
-    )
+    with opened(run, trace) as (run_as, program):
+        result = PTCExecutor(runtime.gate, runtime.clock).execute_sequence(
+            sequence,
+            runtime.gate_context(run_as, source="trace", agent=agent),
+            once=_once(run, steps),
+            before_step=run.guards.before_step,
+            program=program,
+        )
+    run, decision = run_as, run_as.decision
     run.guards.check()
     done = _done_steps(runtime, steps, result)
     open_end = _open_end(trace, decision, result)
@@ -87,6 +91,7 @@ def _replay(run: Run) -> Outcome | Handover:
     latency_ms = (runtime.clock.steady() - started) * 1000
     _count(run, trace, success=not open_end, latency_ms=latency_ms)
     if open_end:
+        demote(run, trace, result, open_end)
         # They are journaled as done, and nobody will write them again.
         run.stage.sync(written.path for written in files_written(done))
         return _hand_over(decision, done, open_end)
@@ -150,9 +155,8 @@ def _open_end(trace: ExecutionTrace, decision: ModeDecision, result: SequenceRes
 
 
 def _hand_over(decision: ModeDecision, done: tuple[TraceStep, ...], reason: str) -> Handover:
-    mixed = decision.model_copy(
-        update={"mode": Mode.MIXED, "reason": f"{decision.reason}; then {reason}"}
-    )
+    reason = f"{decision.reason}; then {reason}"
+    mixed = decision.model_copy(update={"mode": Mode.MIXED, "tool": None, "reason": reason})
     return Handover(mixed, done)
 
 
@@ -175,7 +179,11 @@ def _count(run: Run, trace: ExecutionTrace, *, success: bool, latency_ms: float)
     saved = trace.learn_cost_micro if success else 0
     if saved:
         runtime.economy.record_saved(
-            goal_id=lease.goal_id, project=run.project, mode="FOLLOWER", micro=saved, lease=lease
+            goal_id=lease.goal_id,
+            project=run.project,
+            mode=run.decision.mode.value,
+            micro=saved,
+            lease=lease,
         )
     counted = runtime.traces.update_trace_stats(
         run.project,

@@ -17,7 +17,7 @@ from llmos_workers.contracts.commits import Commit, FileKind
 from llmos_workers.contracts.decision import ModeDecision
 from llmos_workers.contracts.errors import GoalNotFound, InvalidOption, LLMOSError
 from llmos_workers.contracts.goal import GoalOptions, GoalRecord, GoalState
-from llmos_workers.contracts.modes import Mode, RequestedMode
+from llmos_workers.contracts.modes import REPLAYS, RequestedMode
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.execution.agent import AgentResult, AgentTask
@@ -49,7 +49,7 @@ def offer(run: Run, outcome: Outcome) -> str | None:
     there is money for it; the audit's goal id. Never harms the replay.
     """
     runtime, record = run.runtime, run.record
-    if outcome.mode is not Mode.FOLLOWER or not outcome.ok:
+    if outcome.mode not in REPLAYS or not outcome.ok:
         return None
     if not sampled(record.goal_id, runtime.config.dispatcher.audit_share):
         return None
@@ -156,7 +156,7 @@ def _audited(run: Run) -> _Audited | str:
         return "the replayed goal is forgotten"
     if record.outcome is None or record.decision is None:
         return "the replayed goal has not ended"
-    if record.outcome.mode is not Mode.FOLLOWER or not record.outcome.ok:
+    if record.outcome.mode not in REPLAYS or not record.outcome.ok:
         return "the goal was not replayed to its end"
     commits = runtime.publisher.log.of_goal(run.project, goal_id)
     if len(commits) > 1:

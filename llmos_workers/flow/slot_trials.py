@@ -50,7 +50,7 @@ def _holds(
         return False
     steps = fill(trace.steps, trace.slots, values)
     try:
-        trial = trials.run_all(steps, _renamer(trials, trace, values))
+        trial = trials.run_all(steps, renamer(trials, trace, values))
     except LLMOSError:
         return False
     if trial.fault or not _ended_alike(replayed, trial):
@@ -69,7 +69,7 @@ def _ended_alike(one: Trial, other: Trial) -> bool:
     return all((a.ok, a.exit_code) == (b.ok, b.exit_code) for a, b in pairs)
 
 
-def _renamer(trials: Trials, trace: ExecutionTrace, values: Mapping[str, str]) -> Change:
+def renamer(trials: Trials, trace: ExecutionTrace, values: Mapping[str, str]) -> Change:
     """Gives what the project held under the old names the new ones."""
     there = trials.before.base
 

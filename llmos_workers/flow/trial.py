@@ -5,15 +5,16 @@ Nothing of a trial is published, and no model is called.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 from llmos_workers.contracts.agents import AgentDefinition
 from llmos_workers.contracts.commits import FileKind, FileState
 from llmos_workers.contracts.errors import ToolError
-from llmos_workers.contracts.tools import COMMAND_TOOLS, ToolResult
+from llmos_workers.contracts.tools import COMMAND_TOOLS, ToolCall, ToolResult
 from llmos_workers.contracts.trace import TraceStep
+from llmos_workers.execution.crystal.runners import Program, ProgramFault
 from llmos_workers.execution.gate import GateContext
 from llmos_workers.execution.ptc import PTCExecutor, SequenceResult, ToolSequence
 from llmos_workers.execution.references import resolved
@@ -33,6 +34,7 @@ Change = Callable[[Scratch], None]
 class Trial:
     """What came of one."""
 
+    calls: list[ToolCall] = field(default_factory=list)
     results: list[ToolResult] = field(default_factory=list)
     reads: list[frozenset[str] | None] = field(default_factory=list)
     """What each step's command opened to read; None: no command, or it cannot be told."""
@@ -94,12 +96,46 @@ class Trials:
                 if self.time_left <= 0 or ctx.tool.cancelled():
                     trial.fault = "there was no time left for it"
                     return trial
-                trial.results.append(
-                    self.run.runtime.gate.call(resolved(step, trial.results).call, ctx)
-                )
-                trial.reads.append(watch.read if step.call.name in COMMAND_TOOLS else None)
+                self._call(resolved(step, trial.results).call, trial, ctx, watch)
             self._look(scratch, trial)
             return trial
+
+    def run_program(
+        self,
+        program: Program,
+        arguments: Mapping[str, str | int],
+        most: int,
+        change: Change | None = None,
+    ) -> Trial:
+        """A generated tool, at most ``most`` of its calls, after a change to the project.
+
+        Raises LLMOSError when no scratch copy or no process for it could be made.
+        """
+        with self._scratch() as (scratch, ctx, watch):
+            trial = Trial()
+            if change is not None:
+                change(scratch)
+            with self.run.runtime.runners.session(program, arguments) as session:
+                try:
+                    while (call := session.next_call()) is not None:
+                        if len(trial.calls) >= most or self.time_left <= 0:
+                            trial.fault = "asks for more calls than its trace holds."
+                            return trial
+                        session.told(self._call(call, trial, ctx, watch))
+                except ProgramFault as error:
+                    trial.fault = error.message
+                    return trial
+            self._look(scratch, trial)
+            return trial
+
+    def _call(
+        self, call: ToolCall, trial: Trial, ctx: GateContext, watch: WatchedSandbox
+    ) -> ToolResult:
+        result = self.run.runtime.gate.call(call, ctx)
+        trial.calls.append(call)
+        trial.results.append(result)
+        trial.reads.append(watch.read if call.name in COMMAND_TOOLS else None)
+        return result
 
     def _look(self, scratch: Scratch, trial: Trial) -> None:
         trial.effects = effects(scratch, self.before)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from llmos_workers.contracts.errors import GoalNotFound
 from llmos_workers.flow.approval import end_funded
+from llmos_workers.flow.crystallize import crystallize_due
 from llmos_workers.flow.feedback import drain_feedback
 from llmos_workers.kernel.gate_files import GateFiles
 from llmos_workers.kernel.gate_log import GateLog
@@ -96,4 +97,5 @@ DUTIES: dict[str, Callable[[Runtime], str]] = {
     "send_webhooks": send_webhooks,
     "take_up_feedback": drain_feedback,
     "file_gate_log": file_gate_log,
+    "crystallize": crystallize_due,
 }

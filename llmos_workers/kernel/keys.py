@@ -27,6 +27,15 @@ BUS = f"{ROOT}:bus"
 INDEX_OUTBOX = f"{ROOT}:index:outbox"
 """stream: index writes that the dispatch role has to do."""
 
+GENERATED_NOTES = f"{ROOT}:generated:notes"
+"""hash generated tool -> why it is out of use, as JSON."""
+
+GENERATED_ATTEMPTS = f"{ROOT}:generated:attempts"
+"""hash project/trace_id -> the last try to make a tool of it, as JSON."""
+
+GENERATED_ROUNDS = f"{ROOT}:generated:rounds"
+"""counter of tries to make a tool; names their scratch copies."""
+
 UPKEEP_LOCK = f"{ROOT}:upkeep:lock"
 """string with expiry: who runs the upkeep duties now."""
 

@@ -45,6 +45,8 @@ class ModeContext:
     thresholds: Mapping[str, Threshold] = field(default_factory=dict)
     """Trace id -> from where it is followed, by what became of following it; others follow from
     the strategy's own threshold."""
+    compiled: Mapping[str, str] = field(default_factory=dict)
+    """Trace id -> the generated tool that does what it does."""
     index_down: bool = False
     """Whether the index could not be asked, so that only exact repeats were found."""
 
@@ -121,6 +123,7 @@ class ModeSelectionStrategy(ABC):
             trace_id=candidate.trace_id if candidate else None,
             trace_version=context.versions.get(candidate.trace_id) if candidate else None,
             slots=candidate.slots if candidate else {},
+            tool=_tool(context, mode, candidate),
             strategy=self.name,
             estimated_micro=context.estimate(mode),
             match=context.match,
@@ -133,10 +136,13 @@ class AutoModeStrategy(ModeSelectionStrategy):
     name = "auto"
 
     def choose(self, context: ModeContext) -> ModeDecision:
-        """FOLLOWER, MIXED or LEARNER, in that order."""
+        """CRYSTALLIZED, FOLLOWER, MIXED or LEARNER, in that order."""
         follow = _to_follow(context, self.threshold(context))
         if follow is not None:
-            return self.decide(context, Mode.FOLLOWER, describe(follow), follow)
+            tool = context.compiled.get(follow.trace_id)
+            mode = Mode.CRYSTALLIZED if tool else Mode.FOLLOWER
+            reason = f"{describe(follow)}; compiled as {tool}" if tool else describe(follow)
+            return self.decide(context, mode, reason, follow)
         helper = self._helper(context)
         if helper is not None:
             reason = _why_not(context, helper, self.threshold(context))
@@ -268,10 +274,7 @@ def _asked(strategy: ModeSelectionStrategy, context: ModeContext) -> ModeDecisio
     if asked is RequestedMode.LEARNER:
         return strategy.decide(context, Mode.LEARNER, "LEARNER was asked for")
     if asked is RequestedMode.CRYSTALLIZED:
-        raise NoTrace(
-            "CRYSTALLIZED was asked for, and no trace has been compiled into a tool.",
-            fix="Ask for auto: a proved trace is replayed without a model too.",
-        )
+        return _compiled_or_refuse(strategy, context)
     raise PolicyDenied(
         "ORCHESTRATOR was asked for, and this version cannot split a goal into sub-goals yet.",
         fix="Ask for auto, or submit the parts as goals of their own.",
@@ -291,6 +294,24 @@ def _follow_or_refuse(
         f"{why}, and no trace may be followed: {found}.",
         fix="Ask for auto or learner, so that a model may do it.",
     )
+
+
+def _compiled_or_refuse(strategy: ModeSelectionStrategy, context: ModeContext) -> ModeDecision:
+    why = "CRYSTALLIZED was asked for"
+    decision = _follow_or_refuse(strategy, context, why)
+    follow = _to_follow(context, strategy.threshold(context))
+    if follow is None or follow.trace_id not in context.compiled:
+        raise NoTrace(
+            f"{why}, and the trace {decision.trace_id} has not been compiled into a tool.",
+            fix="Ask for auto: a proved trace is replayed without a model too.",
+        )
+    return strategy.decide(context, Mode.CRYSTALLIZED, f"{describe(follow)} ({why})", follow)
+
+
+def _tool(context: ModeContext, mode: Mode, candidate: MatchCandidate | None) -> str | None:
+    if mode is not Mode.CRYSTALLIZED or candidate is None:
+        return None
+    return context.compiled.get(candidate.trace_id)
 
 
 def _to_follow(context: ModeContext, threshold: float) -> MatchCandidate | None:

@@ -213,6 +213,28 @@ class TraceManager:
 
         return self._sync.change(project, trace_id, change, approve=True)
 
+    def set_tool(
+        self,
+        project: str,
+        trace_id: str,
+        tool: str | None,
+        *,
+        was: str | None = None,
+        lease: Lease | None = None,
+    ) -> bool:
+        """Note which generated tool the trace was compiled into; None: none any more. With ``was``
+        only where that is noted now. False: no such trace, not signed, or nothing to change.
+        Raises LeaseLost.
+        """
+
+        def change(trace: ExecutionTrace) -> ExecutionTrace | None:
+            now = trace.crystallized_into_tool
+            if now == tool or (was is not None and now != was) or objection(trace):
+                return None
+            return trace.model_copy(update={"crystallized_into_tool": tool})
+
+        return self._sync.change(project, trace_id, change, index=False, lease=lease)
+
     def pin(self, project: str, trace_id: str, pinned: bool = True) -> bool:
         """Keep a trace as it is, or no longer. False: there is none, or it is so already.
 

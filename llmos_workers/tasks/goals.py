@@ -21,6 +21,7 @@ from llmos_workers.flow.shadow import shadow as run_shadow
 from llmos_workers.tasks.hops import Next, leased_run, process_of, receive
 
 HOPS: dict[Mode, str] = {
+    Mode.CRYSTALLIZED: "llmos.replay",
     Mode.FOLLOWER: "llmos.replay",
     Mode.LEARNER: "llmos.think",
     Mode.MIXED: "llmos.think",

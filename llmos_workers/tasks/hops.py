@@ -328,7 +328,7 @@ def _staged(run: Run, work: Work) -> dict[str, Any] | Next:
     except RateLimited as error:
         raise wait_for_room(runtime, guards, error) from error
     except ApprovalNeeded as error:
-        if run.decision.mode is Mode.FOLLOWER:
+        if not run.decision.mode.calls_model:
             run.stage.discard()  # a replay begins again
         raise wait_for_yes(runtime, guards, error) from error
     except WorkerStopping as error:

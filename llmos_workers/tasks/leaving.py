@@ -9,7 +9,6 @@ from celery.exceptions import Ignore, Reject
 
 from llmos_workers.contracts.errors import ApprovalNeeded, RateLimited, WorkerStopping
 from llmos_workers.contracts.goal import GoalState
-from llmos_workers.contracts.modes import Mode
 from llmos_workers.flow.run import Run, RunGuards
 from llmos_workers.runtime import Runtime
 
@@ -46,7 +45,7 @@ def give_back(run: Run, error: WorkerStopping) -> BaseException:
     """The worker stops: the goal goes back to its queue in the same message, journal and stage
     wait for whoever goes on. A replay begins again, so its stage goes.
     """
-    if run.decision.mode is Mode.FOLLOWER:
+    if not run.decision.mode.calls_model:
         run.stage.discard()
     run.runtime.delayed.give_back(run.guards.keeper.lease, reason=error.message)
     log.info("goal %s: %s", run.record.goal_id, error.message)

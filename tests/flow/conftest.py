@@ -19,7 +19,6 @@ import redis
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.decision import ModeDecision
 from llmos_workers.contracts.goal import GoalRecord, GoalState
-from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.payload import make_options
 from llmos_workers.contracts.trace import ExecutionTrace
@@ -105,7 +104,7 @@ class Flow:
         """The hop of the mode that the goal's decision names."""
         decision = self.runtime.goals.get(record.goal_id).decision
         assert decision is not None
-        work = replay if decision.mode is Mode.FOLLOWER else judge_first
+        work = judge_first if decision.mode.calls_model else replay
         return leased_run(Hop(record.goal_id), self.runtime, work)
 
     def replay(

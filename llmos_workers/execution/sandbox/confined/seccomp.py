@@ -104,6 +104,25 @@ def program() -> bytes:
         ],
     )
     code.append((_RET, 0, 0, _ALLOW))
+    return _packed(code)
+
+
+def only(allowed: list[int]) -> bytes:
+    """A filter that refuses every call but those of these numbers."""
+    machine = os.uname().machine
+    code: list[Instruction] = [
+        (_LOAD, 0, 0, _ARCH),
+        (_JEQ, 1, 0, _ARCHES[machine]),
+        (_RET, 0, 0, _KILL),
+        (_LOAD, 0, 0, _NUMBER),
+    ]
+    for number in sorted(allowed):
+        code += [(_JEQ, 0, 1, number), (_RET, 0, 0, _ALLOW)]
+    code.append((_RET, 0, 0, _ERRNO | errno.EPERM))
+    return _packed(code)
+
+
+def _packed(code: list[Instruction]) -> bytes:
     return b"".join(
         kind.to_bytes(2, "little") + bytes((yes, no)) + value.to_bytes(4, "little")
         for kind, yes, no, value in code

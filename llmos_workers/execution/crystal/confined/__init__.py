@@ -1,0 +1,1 @@
+"""What runs in the confined process of generated tools. Standard library only."""

@@ -1,0 +1,142 @@
+"""Running a generated tool: it makes the calls of its trace, and the replay holds it to them.
+
+Each call that it asks for must be the trace's next one, and passes the gate, journal and checks
+as that step of a replay does. A tool that asks for anything else, breaks its limits or comes to
+another end is demoted: its trace is followed as before, and the goal goes on with a model.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from llmos_workers.contracts.errors import SandboxUnavailable
+from llmos_workers.contracts.modes import Mode
+from llmos_workers.contracts.tools import ToolCall, ToolResult
+from llmos_workers.contracts.trace import ExecutionTrace
+from llmos_workers.evolution.generated import LoadedTool
+from llmos_workers.evolution.generated_notes import ToolNote
+from llmos_workers.execution.crystal.runners import ProgramFault, Session
+from llmos_workers.execution.ptc import SequenceResult
+from llmos_workers.flow.run import Run
+from llmos_workers.kernel.lease import Lease
+from llmos_workers.learning.compiled import arguments_for, trace_digest
+
+if TYPE_CHECKING:
+    from llmos_workers.runtime import Runtime
+
+log = logging.getLogger(__name__)
+
+OUTSIDE = ("the goal was cancelled", "the goal's deadline has passed")
+"""Ends of a run that say nothing about its tool."""
+
+
+class ToolRun:
+    """One run of a generated tool, as the replay's executor holds it to the steps."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._fault = ""
+
+    def objection(self, call: ToolCall | None) -> str:
+        """Why it does not ask for exactly this call (None: for none any more)."""
+        if self._fault:
+            return self._fault
+        try:
+            asked = self._session.next_call()
+        except ProgramFault as error:
+            return f"the generated tool {error.message}"
+        if asked is None or call is None:
+            if asked is call:
+                return ""
+            return "the generated tool ended early" if call else "the generated tool goes on"
+        if (asked.name, asked.arguments) != (call.name, call.arguments):
+            return f"the generated tool asks for another call of {asked.name[:80]}"
+        return ""
+
+    def told(self, result: ToolResult) -> None:
+        """Pass on what came of the call."""
+        try:
+            self._session.told(result)
+        except ProgramFault as error:
+            self._fault = f"the generated tool {error.message}"
+
+
+def usable(runtime: Runtime, trace: ExecutionTrace) -> LoadedTool | None:
+    """The tool that a trace was compiled into, when it is of this very trace and may run here."""
+    ref = trace.crystallized_into_tool
+    if not ref or not runtime.confines:
+        return None
+    tool = runtime.generated.get(ref)
+    return tool if tool is not None and _is_of(tool, trace) else None
+
+
+def _is_of(tool: LoadedTool, trace: ExecutionTrace) -> bool:
+    if tool.record.project != trace.project:
+        return False
+    source = next((s for s in tool.record.traces if s.trace_id == trace.trace_id), None)
+    if source is None or source.version != trace.version:
+        return False
+    return source.digest == trace_digest(trace)
+
+
+@contextmanager
+def opened(run: Run, trace: ExecutionTrace) -> Iterator[tuple[Run, ToolRun | None]]:
+    """The goal's tool, started; and the run as it is: without a tool it is a replay (FOLLOWER)."""
+    decision = run.decision
+    tool = usable(run.runtime, trace) if decision.mode is Mode.CRYSTALLIZED else None
+    values = arguments_for(tool.record.parameters, decision.slots) if tool else None
+    with ExitStack() as stack:
+        if tool is None or values is None or decision.tool != tool.record.ref:
+            told = decision.mode is not Mode.CRYSTALLIZED
+            yield (run if told else _followed(run, "its tool cannot be used")), None
+            return
+        try:
+            session = stack.enter_context(run.runtime.runners.session(tool.program, values))
+        except (SandboxUnavailable, ProgramFault) as error:
+            yield _followed(run, error.message), None
+            return
+        yield run, ToolRun(session)
+
+
+def _followed(run: Run, why: str) -> Run:
+    decision = run.decision
+    changed = decision.model_copy(
+        update={"mode": Mode.FOLLOWER, "tool": None, "reason": f"{decision.reason}; {why}"}
+    )
+    return replace(run, decision=changed)
+
+
+def demote(run: Run, trace: ExecutionTrace, result: SequenceResult, why: str) -> None:
+    """Put a tool that came to an open end out of use. Raises LeaseLost."""
+    ref = run.decision.tool
+    if run.decision.mode is not Mode.CRYSTALLIZED or not ref or result.reason in OUTSIDE:
+        return
+    lease, reason = run.guards.keeper.lease, f"goal {run.record.goal_id}: {why}"
+    put_out_of_use(run.runtime, trace, ref, reason, lease=lease)
+    run.runtime.notice(run.record.goal_id, f"the generated tool {ref} is demoted: {why}")
+
+
+def put_out_of_use(
+    runtime: Runtime,
+    trace: ExecutionTrace,
+    ref: str,
+    why: str,
+    *,
+    status: str = "demoted",
+    lease: Lease | None = None,
+) -> bool:
+    """No trace uses the tool any more, and it is noted why. False: none did. Raises LeaseLost."""
+    tool = runtime.generated.get(ref)
+    ids = [s.trace_id for s in tool.record.traces] if tool else [trace.trace_id]
+    changed = [
+        runtime.traces.set_tool(trace.project, trace_id, None, was=ref, lease=lease)
+        for trace_id in ids
+    ]
+    if any(changed):
+        runtime.generated_notes.put_out(ref, ToolNote(status, why, runtime.clock.now()))
+        log.warning("the generated tool %s is %s: %s", ref, status, why)
+    return any(changed)
