@@ -40,9 +40,7 @@ def run(runners, body, answer=OK, **arguments):
 
 
 def test_a_call_goes_out_and_its_result_comes_in(runners):
-    body = (
-        'r = tools.call("Write", path=given["p"])\nreturn r.output + str(r.ok) + str(r.exit_code)'
-    )
+    body = 'r = tools.call("Write", path=given["p"])\nreturn r.output + str([r.ok, r.exit_code])'
     calls, value = run(runners, body, p="a.txt")
     assert calls == [("Write", {"path": "a.txt"})]
     assert value == "said\n[True, None]"
