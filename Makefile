@@ -3,6 +3,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# The suite runs in JOBS processes with servers of their own (0: all in this one). A file's tests
+# stay together, in order.
+JOBS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
+# The tests start many processes; without bytecode each would compile all anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo test test-slow test-redis chaos lint types format clean
 setup: $(STAMP)
@@ -18,14 +24,14 @@ demo: setup
 	@$(BIN)/llmos demo
 
 test: setup
-	@$(BIN)/python -m pytest -m 'not slow'
+	@$(PYTEST) -m 'not slow'
 
 test-slow: setup
 	@$(BIN)/python -m pytest -m slow
 
 # What hangs on the server, once more on Redis instead of valkey (needs redis-server on PATH).
 test-redis: setup
-	@LLMOS_SERVER=redis-server $(BIN)/python -m pytest -m 'not slow' \
+	@LLMOS_SERVER=redis-server $(PYTEST) -m 'not slow' \
 	  tests/kernel tests/queue tests/tasks tests/spine \
 	  --ignore tests/spine/test_demo.py --ignore tests/spine/test_plain_app.py \
 	  --ignore tests/spine/test_bad_ends.py --ignore tests/spine/test_disk.py

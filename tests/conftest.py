@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,26 @@ import pytest
 import redis
 
 from tests.support.wait import wait_until
+
+LONG_ROOMS = ("spine", "embedded", "queue", "cli", "docs", "client", "bench")
+"""Rooms whose files take seconds each. They begin first when processes share the suite, so that
+none of them is left over for the end.
+"""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Ctrl-C is a signal again in the programs that tests start: a suite that a shell runs in the
+    background inherits a SIGINT that is ignored, and would hand that on.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long rooms first, in each of several processes."""
+    if hasattr(config, "workerinput"):
+        rank = {room: number for number, room in enumerate(LONG_ROOMS)}
+        items.sort(key=lambda item: rank.get(item.path.parent.name, len(rank)))
 
 
 def free_port() -> int:

@@ -17,6 +17,8 @@ from llmos_workers.contracts.errors import MalformedFile
 SHIPPED = Path(__file__).parent / "skills"
 WORDS_FILE = "words.yaml"
 
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
 
 class _Data(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -135,7 +137,7 @@ def load_families(folder: Path | None = None) -> list[Family]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - safe
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         raise MalformedFile(str(path), error.problem or "not YAML", line=line) from None

@@ -18,13 +18,16 @@ def server() -> Iterator[RehearsalServer]:
         yield running
 
 
-@pytest.fixture
-def client(server: RehearsalServer) -> Iterator[anthropic.Anthropic]:
+def client_of(url: str, key: str = "rehearsal") -> anthropic.Anthropic:
+    """The SDK against that address, without retries."""
     # No certificates to load: they would be most of the time of a test.
     http = anthropic.DefaultHttpxClient(verify=False)
-    with anthropic.Anthropic(
-        base_url=server.url, api_key="rehearsal", max_retries=0, http_client=http
-    ) as made:
+    return anthropic.Anthropic(base_url=url, api_key=key, max_retries=0, http_client=http)
+
+
+@pytest.fixture
+def client(server: RehearsalServer) -> Iterator[anthropic.Anthropic]:
+    with client_of(server.url) as made:
         yield made
 
 

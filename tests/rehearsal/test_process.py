@@ -10,7 +10,7 @@ import anthropic
 import pytest
 
 from llmos_workers.rehearsal.log import read_log
-from tests.rehearsal.conftest import ask
+from tests.rehearsal.conftest import ask, client_of
 
 
 @pytest.mark.process
@@ -24,7 +24,7 @@ def test_the_process_prints_its_url_serves_logs_and_ends(tmp_path):
             assert process.stdout is not None
             url = process.stdout.readline().strip()
             control.write_text("overloaded\n")
-            with anthropic.Anthropic(base_url=url, api_key="k", max_retries=0) as client:
+            with client_of(url) as client:
                 with pytest.raises(anthropic.InternalServerError):
                     ask(client, "Create a Python calculator")
                 assert ask(client, "Create a Python calculator").stop_reason == "tool_use"

@@ -14,7 +14,7 @@ from llmos_workers.contracts.rehearsal import NO_SKILL_PREFIX, SIGNATURE, is_reh
 from llmos_workers.rehearsal.log import read_log
 from llmos_workers.rehearsal.protocol import canonical, tokens_of
 from llmos_workers.rehearsal.server import RehearsalServer, usage_of
-from tests.rehearsal.conftest import MODEL, TOOLS, ask, ask_streamed, tool, user
+from tests.rehearsal.conftest import MODEL, TOOLS, ask, ask_streamed, client_of, tool, user
 from tests.support.wait import wait_until
 
 GOAL = "Create a Python calculator"
@@ -212,7 +212,7 @@ def test_an_unknown_model_is_not_found(client):
 def test_a_wrong_key_is_refused_where_one_is_required():
     with RehearsalServer(api_key="right") as server:
         for key, error in (("right", None), ("wrong", anthropic.AuthenticationError)):
-            with anthropic.Anthropic(base_url=server.url, api_key=key, max_retries=0) as client:
+            with client_of(server.url, key) as client:
                 if error is None:
                     assert ask(client, GOAL).stop_reason == "tool_use"
                 else:
@@ -234,7 +234,7 @@ def test_error_statuses_on_request(tmp_path, fault, way):
     control = tmp_path / "faults"
     with (
         RehearsalServer(control_file=control) as server,
-        anthropic.Anthropic(base_url=server.url, api_key="k", max_retries=0) as client,
+        client_of(server.url) as client,
     ):
         given: dict = {}
         if way == "queue":
@@ -309,7 +309,7 @@ def test_random_faults_come_again_with_the_same_seed():
         rates = {"overloaded": 0.3, "rate_limit:1": 0.3}
         with (
             RehearsalServer(fault_rates=rates, seed=5) as server,
-            anthropic.Anthropic(base_url=server.url, api_key="k", max_retries=0) as client,
+            client_of(server.url) as client,
         ):
             for _ in range(12):
                 try:
@@ -327,7 +327,7 @@ def test_the_log_file_holds_what_was_served_and_charged(tmp_path: Path):
     path = tmp_path / "served.jsonl"
     with (
         RehearsalServer(log_path=path) as server,
-        anthropic.Anthropic(base_url=server.url, api_key="k", max_retries=0) as client,
+        client_of(server.url) as client,
     ):
         message = ask(client, GOAL)
         charged = server.prices.cost(MODEL, usage_of(message.usage.to_dict()))

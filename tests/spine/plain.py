@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -24,6 +25,12 @@ def wanted() -> list[str]:
 
 def bare_python(folder: Path) -> Path:
     """The interpreter of the environment in ``folder``, made anew unless its versions fit."""
+    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the suite's processes share the environment
+        return _made(folder)
+
+
+def _made(folder: Path) -> Path:
     python, stamp = folder / "bin" / "python", folder / "installed.json"
     have = json.dumps([sys.version, *wanted()])
     if stamp.is_file() and stamp.read_text() == have and python.exists():
