@@ -105,9 +105,11 @@ class Draft:
             if file.after is not None and file.after.kind is not FileKind.FOLDER:
                 self._move(number, file.path, commit.commit_id)
                 reached("moved")
-        for each in sorted({path.path.rpartition("/")[0] for path in commit.files}):
-            with suppress(FileNotFoundError, NotADirectoryError):
-                _sync_folder(self.output / each)
+        folders = {file.path.rpartition("/")[0]: file.path for file in commit.files}
+        for path in folders.values():  # one may have become a file or a link, or be gone
+            gone = suppress(FileNotFoundError, NotADirectoryError)
+            with gone, tree.parent(self.output, path) as (folder, _):
+                os.fsync(folder)
 
     def _take_away(self, number: int, file: CommittedFile, inode: int) -> None:
         gone = suppress(FileNotFoundError, NotADirectoryError)

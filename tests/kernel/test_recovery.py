@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from llmos_workers.contracts.goal import GoalState
-from llmos_workers.kernel import keys, wire
+from llmos_workers.kernel import keys, recovery, wire
 from llmos_workers.kernel.broker import held, restore, task_ids
 from llmos_workers.kernel.recovery import BUDGET_SECS, Recovered, Recovery
 from llmos_workers.kernel.sweep import WINDOW
@@ -19,6 +19,12 @@ from tests.kernel.recovery_support import GRACE, System
 
 S = GoalState
 NOTHING = Recovered()
+
+
+@pytest.fixture
+def whole_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tick looks on until there is nothing left to see, however busy the machine is."""
+    monkeypatch.setattr(recovery, "BUDGET_SECS", 60.0)
 
 
 # -- lost messages ---------------------------------------------------------------------------
@@ -79,6 +85,7 @@ def test_what_a_worker_holds_is_not_lost(system: System) -> None:
     assert system.search() == NOTHING
 
 
+@pytest.mark.usefixtures("whole_ticks")
 def test_a_message_taken_as_the_search_ends_is_not_lost(system: System) -> None:
     """Between taking a message and saying so a worker needs a moment."""
     system.submit(1)
@@ -117,6 +124,7 @@ def test_the_record_has_the_last_word(system: System) -> None:
     assert system.notices(record.goal_id) == []
 
 
+@pytest.mark.usefixtures("whole_ticks")
 def test_a_goal_that_moved_on_meanwhile_is_not_sent_again(system: System) -> None:
     (record,) = system.submit(1)
     system.broker.flushdb()
@@ -125,6 +133,7 @@ def test_a_goal_that_moved_on_meanwhile_is_not_sent_again(system: System) -> Non
     assert system.search() == NOTHING
 
 
+@pytest.mark.usefixtures("whole_ticks")
 def test_young_goals_are_not_looked_for(system: System) -> None:
     system.submit(5, age=GRACE / 2)
     system.broker.flushdb()
@@ -174,6 +183,7 @@ def test_all_messages_gone_at_once_come_back(system: System) -> None:
     assert sorted(system.queued()) == sorted(r.goal_id for r in records)
 
 
+@pytest.mark.usefixtures("whole_ticks")
 def test_an_abandoned_search_begins_anew(system: System) -> None:
     """What it saw has moved: its list of suspects is of no use."""
     system.submit(2)
@@ -185,6 +195,7 @@ def test_an_abandoned_search_begins_anew(system: System) -> None:
     assert system.recovery.work() == Recovered(lost=2)
 
 
+@pytest.mark.usefixtures("whole_ticks")
 def test_between_two_searches_there_is_a_pause(system: System) -> None:
     system.submit(1)
     system.search()

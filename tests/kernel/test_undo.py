@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from llmos_workers.contracts.errors import DataError, InvalidOption, PublishConflict
@@ -180,6 +180,7 @@ def act(stage, what, path, value):
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(first=ACTIONS, second=ACTIONS)
+@example(first=[("link", "b", "b")], second=[("remove", "b", ""), ("write", "b/a", "")])
 def test_any_changes_are_published_exactly_and_undone_exactly(
     state, tmp_path_factory, first, second
 ):
