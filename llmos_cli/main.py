@@ -40,6 +40,7 @@ COMMANDS = {
     "reindex": "llmos_cli.traces_change:reindex",
     "test": "llmos_cli.test:test",
     "tools": "llmos_cli.tools:tools",
+    "hooks": "llmos_cli.hooks:hooks",
     "keys": "llmos_cli.keys:keys",
     "interactive": "llmos_cli.interactive:interactive",
     "demo": "llmos_cli.demo:demo",

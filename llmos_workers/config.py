@@ -153,7 +153,9 @@ class SecurityConfig(Contract):
     person; the sandbox gives commands no network in any case."""
     protected_paths: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
-    """User hooks: ``package.module:Class`` or the path of an executable."""
+    """User hooks: ``package.module:Class``, the name of an entry point of the group
+    ``llmos.hooks``, or the path of an executable (with a slash). Those of one project stand in its
+    project.toml (docs/gate.md)."""
     workspace_tools: Literal["off", "signed", "on"] = "signed"
     """Whether workers load Python files of workspace/tools: never; those that a trusted key signed
     as they stand (`llmos tools sign`); all."""

@@ -15,6 +15,9 @@ class MemoryConfig(Contract):
     enable_llm_matching: bool = True
     """Whether a judge (judge.*) may be asked about wordings that structure cannot decide."""
     enable_cross_project_learning: bool = True
+    inject_notes: int = Field(default=5, ge=0, le=20)
+    """Most notes of memories/ that a model is told before its first call; 0: none. A trace that was
+    learned with notes is followed only while the same ones are told."""
     cache_size: int = Field(default=100, ge=1)
 
 

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.agents import AgentDefinition
-from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.contracts.state import CognitivePolicy, TriggerType
 from llmos_workers.execution.gate import Ask, GateContext, ToolGate
-from llmos_workers.execution.hooks.budget import BudgetControlHook
-from llmos_workers.execution.hooks.chain import HookChain
-from llmos_workers.execution.sandbox.staged import StagedSandbox
-from llmos_workers.execution.tools.base import ToolContext
+from llmos_workers.execution.hooks.memory import MemoryProvider
+from llmos_workers.execution.hooks.projects import ProjectHooks
 from llmos_workers.execution.tools.registry import ToolRegistry
 from llmos_workers.kernel.gate_log import GateLog
+from llmos_workers.kernel.project_settings import ProjectFiles
 from llmos_workers.kernel.rates import Limits, ModelRates
+from llmos_workers.learning.memory_files import FileMemory
 from llmos_workers.learning.outbox import IndexOutbox, ensure_indexed
 from llmos_workers.learning.traces import TraceManager
 from llmos_workers.learning.verdicts import Verdicts
 from llmos_workers.runtime_evolution import EvolutionParts
+from llmos_workers.runtime_gate import gate_context, make_hooks
 from llmos_workers.runtime_tools import ExampleShelf, embed_with, make_registry, tool_use_of
 from llmos_workers.sentience.cognitive_kernel import CognitiveKernel
 from llmos_workers.sentience.manager import SentienceManager
@@ -98,9 +98,22 @@ class Runtime(EvolutionParts):
     @cached_property
     def gate(self) -> ToolGate:
         """The one gate."""
-        budget = BudgetControlHook(self.economy.remaining_share)
-        hooks = HookChain.from_config(self.config, budget)
-        return ToolGate(self.tools, hooks, self.clock, record=GateLog(self.redis).append)
+        return ToolGate(self.tools, self.hooks, self.clock, record=GateLog(self.redis).append)
+
+    @cached_property
+    def hooks(self) -> ProjectHooks:
+        """Who is asked about calls, by project."""
+        return make_hooks(self)
+
+    @cached_property
+    def project_files(self) -> ProjectFiles:
+        """What projects say of themselves."""
+        return ProjectFiles(self.workspace)
+
+    @cached_property
+    def memory(self) -> MemoryProvider:
+        """What is remembered beside traces."""
+        return FileMemory(self.workspace)
 
     @cached_property
     def gateway(self) -> ModelGateway:
@@ -209,43 +222,14 @@ class Runtime(EvolutionParts):
         agent: AgentDefinition,
         ask: Ask | None = None,
     ) -> GateContext:
-        """What the gate has to know about a run under ``agent``'s grants."""
-        record = run.record
-        return GateContext(
-            grants=frozenset(agent.tools),
-            mode=run.decision.mode,
-            project=record.project,
-            goal_id=record.goal_id,
-            agent=agent.name,
-            policy=self.policy(record.project),
-            source=source,
-            ask=ask,
-            tool=ToolContext(
-                project=record.project,
-                area=run.stage.area,
-                goal_id=record.goal_id,
-                sandbox=StagedSandbox(self.sandbox, self.stages, run.stage),
-                deadline=self._steady_deadline(record, source),
-                cancelled=run.guards.cancelled,
-                dry_run=record.options.dry_run,
-                durable=source == "model",
-            ),
-        )
+        """See runtime_gate.gate_context."""
+        return gate_context(self, run, source=source, agent=agent, ask=ask)
 
     def policy(self, project: str) -> CognitivePolicy:
         """What the project's internal state demands; the default when sentience is off."""
         if not self.config.sentience.enable_sentience:
             return CognitivePolicy()
         return self.cognitive_kernel.derive_policy(self.sentience.get_state(project))
-
-    def _steady_deadline(self, record: GoalRecord, source: str) -> float | None:
-        """The goal's deadline on the steady clock; a whole replay also has its own limit."""
-        limits = []
-        if record.options.deadline is not None:
-            limits.append(record.options.deadline - self.clock.now())
-        if source == "trace":
-            limits.append(self.config.execution.ptc_timeout_secs)
-        return self.clock.steady() + min(limits) if limits else None
 
     def spent_on(self, goal_id: str) -> int:
         """Micro-dollars that the ledger holds for a goal, all its runs together."""
@@ -254,16 +238,6 @@ class Runtime(EvolutionParts):
     def notice(self, goal_id: str, message: str) -> None:
         """Tell whoever watches the goal something in words."""
         self.goals.emit(goal_id, "notice", {"message": message})
-
-    def state_for_prompt(self, project: str) -> str:
-        """The internal state as a block for the system prompt; empty when it is off."""
-        config = self.config.sentience
-        if not config.enable_sentience or not config.inject_internal_state:
-            return ""
-        state = self.sentience.get_state(project)
-        return self.cognitive_kernel.enrich_context(
-            state, self.cognitive_kernel.derive_policy(state)
-        )
 
     def feel(self, trigger: TriggerType, reason: str, *, project: str, **facts: Any) -> None:
         """Move the project's internal state."""

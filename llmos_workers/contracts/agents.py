@@ -25,5 +25,7 @@ class AgentDefinition(Contract):
     version: int = Field(default=1, ge=1)
     status: str = "active"
     max_turns: int | None = Field(default=None, ge=1)
+    bounds: dict[str, dict[str, tuple[float, float]]] = Field(default_factory=dict)
+    """Tool -> dotted argument -> least and greatest value; see contracts/bounds."""
     capabilities: tuple[str, ...] = ()
     path: str = ""

@@ -107,6 +107,8 @@ class ToolResult(Contract):
     """Project files the call read, as they were before it."""
     writes: tuple[FileDigest, ...] = ()
     """Project files the call changed, as they are after it."""
+    ran: dict[str, Any] | None = None
+    """The arguments it ran with, where a hook changed them; None: those it was asked for."""
     duration_ms: float = 0.0
     truncated: bool = False
     tainted: bool = False

@@ -115,6 +115,9 @@ class ExecutionTrace(Contract):
     folder's listing: the names in it, without the trace's own outputs."""
     ignored_inputs: tuple[str, ...] = ()
     """Files that its commands read or name and whose content changes nothing."""
+    premises: tuple[str, ...] = ()
+    """What hooks told the model before it began, as ``hook@digest``: followed only while they tell
+    it still."""
     outputs: tuple[FileDigest, ...] = ()
     """Files the run left changed, as they were after it."""
     answer: str = ""

@@ -9,13 +9,13 @@ from pydantic import ValidationError
 
 from llmos_workers.config_keys import near_miss
 from llmos_workers.contracts.agents import AGENT_NAME, AgentDefinition
+from llmos_workers.contracts.bounds import TOOL_NAME, BoundsError, parse_bounds
 from llmos_workers.contracts.errors import MalformedFile
 from llmos_workers.kernel.front_matter import FrontMatterError, load_mapping
 
 FENCE = "---"
 FIELDS = tuple(name for name in AgentDefinition.model_fields if name not in ("prompt", "path"))
 REQUIRED = ("name", "description")
-TOOL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,127}")
 STATUSES = ("active", "disabled")
 MAX_FILE_BYTES = 65_536
 MAX_DESCRIPTION_CHARS = 1_000
@@ -39,9 +39,27 @@ def parse_agent(text: str, *, stem: str, path: str) -> AgentDefinition:
     if problem:
         field, reason = problem
         raise MalformedFile(path, reason, line=_line_of(field, head))
+    fields = _with_bounds(fields, path, head)
     if not prompt:
         raise MalformedFile(path, "the prompt below the front matter is empty.", line=end + 1)
     return _build(fields, prompt, path, head)
+
+
+def _with_bounds(fields: dict[str, Any], path: str, head: list[str]) -> dict[str, Any]:
+    """The fields with bounds read. A tool that is not granted is a typing error: what was meant
+    would be bound by nothing. Raises MalformedFile.
+    """
+    if "bounds" not in fields:
+        return fields
+    try:
+        bounds = parse_bounds(fields["bounds"])
+        for tool in bounds:
+            if tool not in fields.get("tools", []):
+                raise BoundsError(f"bounds are set on {tool}, which is not among the tools.", tool)
+    except BoundsError as error:
+        line = _line_within(error.field, head) or _line_of("bounds", head)
+        raise MalformedFile(path, error.reason, line=line) from None
+    return fields | {"bounds": bounds}
 
 
 def _build(fields: dict[str, Any], prompt: str, path: str, head: list[str]) -> AgentDefinition:
@@ -90,6 +108,14 @@ def _problem_of_tools(fields: dict[str, Any]) -> tuple[str, str] | None:
     if len(set(tools)) != len(tools):
         return "tools", "a tool is granted twice."
     return None
+
+
+def _line_within(key: str, head: list[str]) -> int:
+    """1-based line that says a key of the bounds first; 0 when none does."""
+    start = _line_of("bounds", head)
+    pattern = re.compile(rf"(?:^|[\s{{,\"']){re.escape(key)}['\"]?\s*:")
+    lines = enumerate(head[max(0, start - 1) :], max(1, start))
+    return next((number for number, line in lines if pattern.search(line)), 0)
 
 
 def _line_of(field: str, head: list[str]) -> int:

@@ -141,7 +141,7 @@ class AgentLoop:
         for turn in range(task.max_turns):
             try:
                 before_step()
-                conversation.tell(self._gate.prompt(task.goal, gate_context))
+                conversation.tell(self._gate.prompt(task.goal, gate_context, turn=turn))
                 request = request_parts | {"tools": shelf.blocks()}
                 response = self._ask(conversation, request, turn, parts)
             except RateLimited:

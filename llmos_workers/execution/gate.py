@@ -1,7 +1,8 @@
 """The one gate: every tool call of every mode passes here, in this order:
 
-    known tool, schema -> grant -> PreToolUse hooks -> state rules -> taint -> record
-    -> run -> scrub -> PostToolUse hooks -> scrub
+    known tool, schema -> grant -> PreToolUse hooks -> schema and policy of what they made of it
+    -> state rules -> taint -> a person's yes -> record -> run -> scrub -> PostToolUse hooks
+    -> scrub
 
 Whatever cannot be decided is denied, and each decision is in the audit log before anything
 runs. A refused or failed call is a result, never an exception, and OnError hooks see it.
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+from llmos_workers.contracts.bounds import ToolBounds
 from llmos_workers.contracts.errors import (
     ApprovalNeeded,
     BrokerUnavailable,
@@ -23,12 +25,24 @@ from llmos_workers.contracts.errors import (
     ToolDenied,
 )
 from llmos_workers.contracts.gate import GateRecord
+from llmos_workers.contracts.hooks import HookKind
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.state import CognitivePolicy
 from llmos_workers.contracts.tools import Effect, ToolCall, ToolResult, ToolSpec
 from llmos_workers.execution.gate_record import Record, record_allowed, record_refused
-from llmos_workers.execution.hooks.base import HookAction, HookDecision, HookEvent, HookKind
-from llmos_workers.execution.hooks.chain import HookChain
+from llmos_workers.execution.gate_steps import (
+    denial,
+    event_of,
+    premises_of,
+    refused,
+    say_loudly,
+    scrub,
+    take_note,
+    tell,
+    unless_denied,
+)
+from llmos_workers.execution.hooks.base import HookAction, HookDecision
+from llmos_workers.execution.hooks.chain import HookChain, Told, Verdict
 from llmos_workers.execution.hooks.state_rules import state_decision
 from llmos_workers.execution.taint import RunTaint
 from llmos_workers.execution.tools.base import Tool, ToolContext
@@ -39,12 +53,19 @@ from llmos_workers.kernel.redact import redact
 
 logger = logging.getLogger(__name__)
 
-APPROVAL = "approval"
-"""``denied_by`` of calls that a person has to confirm and did not."""
+CHANGED = "hook:changed"
+"""``denied_by`` of calls of a trace that a hook would have run with other arguments."""
+
+PROMPT = "(model call)"
+"""Stands in the audit log for the tool where a hook refused a model call."""
 
 Ask = Callable[[ToolCall, HookDecision], None]
 """Asks a person about a call: returns after a yes to exactly it, raises ToolDenied after a no and
 ApprovalNeeded before an answer."""
+
+
+HooksOf = Callable[[str], HookChain]
+"""The hooks of a project. Raises MalformedFile when they cannot be known."""
 
 
 @dataclass
@@ -59,8 +80,18 @@ class GateContext:
     policy: CognitivePolicy
     tool: ToolContext
     source: Literal["model", "trace"] = "model"
+    bounds: tuple[ToolBounds, ...] = ()
+    """Ranges of numbers that the agent and the project demand."""
     injected: list[str] = field(default_factory=list)
     """What hooks want the model to be told; whoever talks to the model takes it from here."""
+    told: list[Told] = field(default_factory=list)
+    """What hooks told before the first model call and what is done may depend on."""
+    told_later: list[Told] = field(default_factory=list)
+    """The same, told in mid-run."""
+    said: set[str] = field(default_factory=set)
+    """Digests of what prompt hooks told: nothing is said twice in a run."""
+    notice: Callable[[str], None] = field(default=lambda _words: None, repr=False)
+    """Tells who watches the goal."""
     noted: list[GateRecord] = field(default_factory=list)
     """What was refused, and what ran after a person's yes."""
     ask: Ask | None = None
@@ -73,12 +104,17 @@ class ToolGate:
     """Decides about calls, runs those that may run, and cleans what comes out."""
 
     def __init__(
-        self, registry: ToolRegistry, hooks: HookChain, clock: Clock, *, record: Record
+        self,
+        registry: ToolRegistry,
+        hooks: HookChain | HooksOf,
+        clock: Clock,
+        *,
+        record: Record,
     ) -> None:
         """``record`` writes each decision to the audit log; what it refuses does not run."""
         self.registry = registry
         self._record = record
-        self._hooks = hooks
+        self._hooks: HooksOf = hooks if callable(hooks) else lambda _project: hooks
         self._clock = clock
 
     def call(self, call: ToolCall, ctx: GateContext) -> ToolResult:
@@ -88,7 +124,7 @@ class ToolGate:
         showed that another run has taken over, BrokerUnavailable while no decision can be
         written because Redis is away.
         """
-        started = self._clock.steady()
+        started, asked_for = self._clock.steady(), call
         spec: ToolSpec | None = None
         try:
             tool, call = self._decide(call, ctx)
@@ -110,18 +146,43 @@ class ToolGate:
         if not result.ok:
             self._tell_error(spec, call, result, ctx)
         elapsed = (self._clock.steady() - started) * 1000
-        tainted = result.tainted or (spec is not None and spec.from_outside)
-        return result.model_copy(update={"duration_ms": elapsed, "tainted": tainted})
+        update = {
+            "duration_ms": elapsed,
+            "tainted": result.tainted or (spec is not None and spec.from_outside),
+            "ran": None if call.arguments == asked_for.arguments else call.arguments,
+        }
+        return result.model_copy(update=update)
 
-    def prompt(self, text: str, ctx: GateContext) -> tuple[str, ...]:
-        """Ask UserPromptSubmit hooks before a model call; returns what they inject.
+    def prompt(self, text: str, ctx: GateContext, *, turn: int = 0) -> tuple[str, ...]:
+        """Ask UserPromptSubmit hooks before a model call; returns what they inject, marked.
 
-        Raises ToolDenied when one refuses.
+        Raises ToolDenied when one refuses, which is put on record as well.
         """
-        verdict = self._hooks.ask(_event(HookKind.USER_PROMPT_SUBMIT, ctx, prompt=text))
-        if verdict.refusal is not None:
-            raise _denial(verdict.refusal)
-        return verdict.context
+        event = event_of(HookKind.USER_PROMPT_SUBMIT, ctx, prompt=text, turn=turn)
+        verdict = self._hooks(ctx.project).ask(event)
+        self._check_prompt(verdict, text, ctx)
+        fresh = [told for told in verdict.told if told.digest not in ctx.said]
+        ctx.said.update(told.digest for told in fresh)
+        take_note(fresh, ctx, first=turn == 0)
+        return tuple(told.marked() for told in fresh)
+
+    def premises(self, text: str, ctx: GateContext) -> tuple[str, ...]:
+        """Digests of what hooks would tell a model before its first call, and traces depend on.
+
+        Raises ToolDenied when one refuses the goal.
+        """
+        event = event_of(HookKind.USER_PROMPT_SUBMIT, ctx, prompt=text)
+        verdict = self._hooks(ctx.project).told(event)
+        self._check_prompt(verdict, text, ctx)
+        return premises_of(verdict.told)
+
+    def _check_prompt(self, verdict: Verdict, text: str, ctx: GateContext) -> None:
+        if verdict.refusal is None:
+            return
+        denied = denial(verdict.refusal)
+        say_loudly(verdict, ctx)
+        record_refused(self._record, ToolCall(name=PROMPT, arguments={"goal": text}), ctx, denied)
+        raise denied
 
     def _decide(self, call: ToolCall, ctx: GateContext) -> tuple[Tool, ToolCall]:
         """Admit the call and put on record what came of it: one record a call, whatever it is."""
@@ -146,7 +207,7 @@ class ToolGate:
     def _confirm(self, call: ToolCall, asked: HookDecision, ctx: GateContext) -> None:
         """Return after a person's yes."""
         if ctx.ask is None:
-            raise _denial(asked)
+            raise denial(asked)
         try:
             ctx.ask(call, asked)
         except ApprovalNeeded:
@@ -171,23 +232,30 @@ class ToolGate:
                 rule="grant",
                 fix=f"Add {call.name} to the agent's tools.",
             )
-        event = _event(HookKind.PRE_TOOL_USE, ctx, call=call, spec=tool.spec)
-        verdict = self._hooks.ask(event)
-        asked = verdict.refusal
-        if asked is not None and asked.action is HookAction.DENY:
-            raise _denial(asked)
-        ctx.injected.extend(verdict.context)
+        hooks = self._hooks(ctx.project)
+        verdict = hooks.ask(event_of(HookKind.PRE_TOOL_USE, ctx, call=call, spec=tool.spec))
+        asked = unless_denied(verdict, ctx)
+        tell(verdict.told, ctx)
         changed = verdict.event.call or call
         if changed is not call:
             _check_arguments(tool.spec, changed)
+        if changed.arguments != call.arguments and ctx.source == "trace":
+            # What a replay does was proved; what a hook makes of it now was not.
+            raise ToolDenied(
+                f"the hook {verdict.changed_by} changes this call, which a trace replays",
+                rule=CHANGED,
+            )
+        # The policy has the last word, on the call as it will run.
+        verdict = hooks.judge(event_of(HookKind.PRE_TOOL_USE, ctx, call=changed, spec=tool.spec))
+        asked = asked or unless_denied(verdict, ctx)
         decision = state_decision(changed, tool.spec, ctx.policy)
         if decision.action is HookAction.ASK:
             asked = asked or decision
         elif decision.action is not HookAction.ALLOW:
-            raise _denial(decision)
+            raise denial(decision)
         tainted = ctx.taint.decision(changed, tool.spec, ctx.tool.area)
         if tainted.action is not HookAction.ALLOW:
-            raise _denial(tainted)
+            raise denial(tainted)
         if ctx.tool.dry_run and tool.spec.effect is not Effect.READ:
             raise ToolDenied("this is a dry run: nothing is changed", rule="dry_run")
         return tool, changed, asked
@@ -221,23 +289,27 @@ class ToolGate:
         kept = {"reads": result.reads, "writes": result.writes, "exit_code": result.exit_code}
         withheld = ctx.taint.withheld(result)
         if withheld.action is not HookAction.ALLOW:
-            return refused(_denial(withheld)).model_copy(update=kept)
-        event = _event(HookKind.POST_TOOL_USE, ctx, call=call, spec=spec, result=result)
-        verdict = self._hooks.ask(event)
+            return refused(denial(withheld)).model_copy(update=kept)
+        event = event_of(HookKind.POST_TOOL_USE, ctx, call=call, spec=spec, result=result)
+        verdict = self._hooks(ctx.project).ask(event)
         if verdict.refusal is not None:
             # The call ran: its effects stay known, its output is withheld.
-            return refused(_denial(verdict.refusal)).model_copy(update=kept)
-        ctx.injected.extend(verdict.context)
+            say_loudly(verdict, ctx)
+            return refused(denial(verdict.refusal)).model_copy(update=kept)
+        tell(verdict.told, ctx)
         changed = verdict.event.result
         return result if changed is None or changed is result else scrub(changed)
 
     def _tell_error(
         self, spec: ToolSpec | None, call: ToolCall, result: ToolResult, ctx: GateContext
     ) -> None:
-        verdict = self._hooks.ask(
-            _event(HookKind.ON_ERROR, ctx, call=call, spec=spec, result=result)
-        )
-        ctx.injected.extend(verdict.context)
+        """Hooks may add a word; whatever else they answer changes nothing."""
+        event = event_of(HookKind.ON_ERROR, ctx, call=call, spec=spec, result=result)
+        try:
+            hooks = self._hooks(ctx.project)
+        except LLMOSError:
+            return  # said already: it is why the call failed
+        tell(hooks.ask(event).told, ctx)
 
 
 def _fault(error: Exception) -> ToolDenied:
@@ -251,54 +323,5 @@ def _check_arguments(spec: ToolSpec, call: ToolCall) -> None:
         raise ToolDenied(f"{call.name}: {'; '.join(faults[:5])}", rule="schema")
 
 
-def _event(
-    kind: HookKind,
-    ctx: GateContext,
-    *,
-    call: ToolCall | None = None,
-    spec: ToolSpec | None = None,
-    result: ToolResult | None = None,
-    prompt: str = "",
-) -> HookEvent:
-    return HookEvent(
-        kind=kind,
-        project=ctx.project,
-        goal_id=ctx.goal_id,
-        agent=ctx.agent,
-        mode=ctx.mode,
-        source=ctx.source,
-        policy=ctx.policy,
-        call=call,
-        spec=spec,
-        result=result,
-        prompt=prompt,
-        area=str(ctx.tool.area),
-    )
-
-
-def _denial(decision: HookDecision) -> ToolDenied:
-    """A refusal as an error. Where nobody can be asked, what needs a yes is denied."""
-    if decision.action is HookAction.ASK:
-        return ToolDenied(
-            f"{decision.reason} (rule {decision.rule}); nobody can be asked here", rule=APPROVAL
-        )
-    return ToolDenied(f"{decision.reason} (rule {decision.rule})", rule=decision.rule)
-
-
-def refused(denied: ToolDenied) -> ToolResult:
-    """The result of a call that the gate refused."""
-    return ToolResult(
-        ok=False, error=redact(f"denied: {denied}"), error_kind="ToolDenied", denied_by=denied.rule
-    )
-
-
 def _failed(error: LLMOSError) -> ToolResult:
     return ToolResult(ok=False, error=redact(str(error)), error_kind=type(error).__name__)
-
-
-def scrub(result: ToolResult) -> ToolResult:
-    """The result with secrets replaced in its texts."""
-    output, error = redact(result.output), result.error and redact(result.error)
-    if output == result.output and error == result.error:
-        return result
-    return result.model_copy(update={"output": output, "error": error})

@@ -15,9 +15,11 @@ MAX_STORED_OUTPUT = 8_192
 
 
 def record_step(spec: ToolSpec | None, call: ToolCall, result: ToolResult, turn: int) -> TraceStep:
-    """The step of one call; ``spec`` is None when no tool of that name exists."""
+    """The step of one call, as it ran; ``spec`` is None when no tool of that name exists."""
     return TraceStep(
-        call=ToolCall(name=call.name, arguments=call.arguments),
+        call=ToolCall(
+            name=call.name, arguments=call.arguments if result.ran is None else result.ran
+        ),
         turn=turn,
         tool_version=spec.version if spec else "",
         ok=result.ok,

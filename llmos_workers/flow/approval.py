@@ -16,7 +16,8 @@ from llmos_workers.contracts.errors import (
     ToolDenied,
 )
 from llmos_workers.contracts.tools import ToolCall
-from llmos_workers.execution.gate import APPROVAL, Ask
+from llmos_workers.execution.gate import Ask
+from llmos_workers.execution.gate_steps import APPROVAL
 from llmos_workers.execution.hooks.base import HookDecision
 from llmos_workers.execution.once import Doubt
 from llmos_workers.flow.run import Run

@@ -26,6 +26,9 @@ from llmos_workers.learning.trace_store import same_calls
 
 log = logging.getLogger(__name__)
 
+TOLD = "a hook told the model something in mid-run"
+"""How a trace says that what it does may depend on a hook's words."""
+
 
 def learn(
     run: Run,
@@ -36,8 +39,13 @@ def learn(
     *,
     duration_s: float,
     tainted: bool = False,
+    premises: tuple[str, ...] = (),
+    told_later: bool = False,
 ) -> ExecutionTrace | None:
     """Distil, prove and save the run; returns the trace, or None when there is nothing to keep.
+
+    ``premises`` are digests of what hooks told the model at first; ``told_later``: they told more
+    in mid-run, which no replay can look at before it begins.
 
     A run that did the very same calls as the trace that helped it adds its goal as an alias
     of that trace. Failing to save never fails the goal: its work is done, and paid. Raises
@@ -77,7 +85,8 @@ def learn(
     run.guards.keeper.check()
     label(run, trace)
     try:
-        if healed is None and (known := _same_calls(run, trace)) is not None:
+        known = _same_calls(run, trace) if healed is None else None
+        if known is not None and known.premises == premises:
             lease = run.guards.keeper.lease
             runtime.traces.add_alias(run.project, known.trace_id, run.record.text, lease=lease)
             seen = supervised(trace, known)
@@ -95,6 +104,7 @@ def learn(
             trace = trace.model_copy(update={"trace_id": healed.trace_id})
         trace = supervised(_explained(prove(run, trace, result.steps, before)), healed)
         trace = without_secrets(trace, named_secrets(os.environ), redact)
+        trace = _with_premises(trace, premises, told_later=told_later)
         run.guards.keeper.check()
         return runtime.traces.save_trace(trace, lease=run.guards.keeper.lease)
     except (GoalStateError, BrokerUnavailable):
@@ -103,6 +113,17 @@ def learn(
         log.warning("goal %s: its trace could not be saved: %s", goal_id, error)
         runtime.notice(goal_id, f"done, but not learned: {error}")
         return None
+
+
+def _with_premises(
+    trace: ExecutionTrace, premises: tuple[str, ...], *, told_later: bool
+) -> ExecutionTrace:
+    """What hooks told is an input like any other: the trace holds while they tell it still."""
+    trace = trace.model_copy(update={"premises": premises})
+    if not told_later or not trace.proved:
+        return trace
+    notes = "; ".join(filter(None, (trace.error_notes, TOLD)))
+    return trace.model_copy(update={"proved": False, "proved_by": "", "error_notes": notes})
 
 
 def _notes(

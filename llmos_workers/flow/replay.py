@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from llmos_workers.contracts.decision import ModeDecision
-from llmos_workers.contracts.errors import PublishConflict
+from llmos_workers.contracts.errors import PublishConflict, ToolDenied
 from llmos_workers.contracts.goal import GoalState
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import FileDigest, Outcome
 from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
+from llmos_workers.execution.gate import GateContext
 from llmos_workers.execution.once import OnceOnly, is_outside
 from llmos_workers.execution.ptc import PTCExecutor, SequenceResult, ToolSequence
 from llmos_workers.execution.recording import record_step
@@ -70,10 +71,13 @@ def _replay(run: Run) -> Outcome | Handover:
     if trace is None or refusal:
         return _hand_over(decision, (), refusal)
     started = runtime.clock.steady()
-    steps = tuple(fill(trace.steps, trace.slots, decision.slots))
-    sequence = ToolSequence(steps, decision.slots, recorded=trace.steps)
     # A replay runs under the grants that its agent has today.
     agent = runtime.agents.get(run.record.options.agent or trace.agent)
+    context = runtime.gate_context(run, source="trace", agent=agent)
+    if refusal := _told_otherwise(run, trace, context):
+        return _hand_over(decision, (), refusal)
+    steps = tuple(fill(trace.steps, trace.slots, decision.slots))
+    sequence = ToolSequence(steps, decision.slots, recorded=trace.steps)
     with opened(run, trace) as (run_as, program):
         result = PTCExecutor(runtime.gate, runtime.clock).execute_sequence(
             sequence,
@@ -130,6 +134,20 @@ def _refusal(run: Run, trace: ExecutionTrace | None) -> str:
     followed = (c for c in decision.match.candidates if c.trace_id == decision.trace_id)
     stage = next((candidate.stage for candidate in followed), "exact")
     return "; ".join(replay_blockers(trace, decision.slots, area, versions, stage=stage))
+
+
+def _told_otherwise(run: Run, trace: ExecutionTrace, context: GateContext) -> str:
+    """Why the goal is not followed though the trace is sound: hooks refuse it, or would tell a
+    model something else than they told the one that was learned from; "" when they do not.
+    """
+    try:
+        premises = run.runtime.gate.premises(run.record.text, context)
+    except ToolDenied as denied:
+        return denied.message
+    if premises == trace.premises:
+        return ""
+    other = sorted(set(premises) ^ set(trace.premises))[0].partition("@")[0]
+    return f"{other} tells a model something else than when this was learned"
 
 
 def _unnamed(trace: ExecutionTrace, decision: ModeDecision) -> list[FileDigest]:

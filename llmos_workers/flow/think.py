@@ -18,6 +18,7 @@ from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.agent import AgentResult, AgentTask
 from llmos_workers.execution.endings import describe
+from llmos_workers.execution.gate_steps import premises_of
 from llmos_workers.execution.llm import CallContext
 from llmos_workers.execution.tools.shelf import Examples
 from llmos_workers.flow import safety
@@ -85,6 +86,8 @@ def think(run: Run) -> Outcome:
                     context,
                     duration_s=duration_s,
                     tainted=bool(gate.taint.outside),
+                    premises=premises_of(gate.told),
+                    told_later=bool(premises_of(gate.told_later)),
                 )
         finally:
             before.discard()
@@ -154,7 +157,6 @@ def _task(run: Run, experience: ExecutionTrace | None, done: tuple[TraceStep, ..
         model=runtime.prices.resolve(agent.model or sdk.model),
         max_turns=min(agent.max_turns or sdk.max_turns, sdk.max_turns),
         max_tokens=sdk.max_tokens,
-        context=runtime.state_for_prompt(run.project),
         experience=experience,
         done=done,
         examples=_examples(run),

@@ -5,6 +5,7 @@ Dates and decimals stay what they are in the text; multi-line text stands as a b
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -100,9 +101,18 @@ def load_mapping(text: str) -> dict[str, Any]:
     return data
 
 
+@dataclass
+class _Level:
+    """A mapping or list that is being read: the names of a mapping so far."""
+
+    mapping: bool
+    names: set[str] = field(default_factory=set)
+    expects_name: bool = True
+
+
 def _check_events(text: str) -> None:
     """Refuse tags, aliases, deep nesting and repeated names before anything is built."""
-    depth, names, expect_name = 0, set[str](), False
+    levels: list[_Level] = []
     try:
         for event in yaml.parse(text, Loader=_Reader):
             line = event.start_mark.line + 1 if event.start_mark else 0
@@ -111,22 +121,28 @@ def _check_events(text: str) -> None:
             tag = getattr(event, "tag", None)
             if tag:
                 raise FrontMatterError(f"the tag {tag} is not allowed.", line=line)
+            if isinstance(event, yaml.CollectionEndEvent):
+                levels.pop()
+            elif isinstance(event, yaml.NodeEvent):
+                _check_name(event, levels, line)
             if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-                expect_name = depth == 1
-                if depth > MAX_DEPTH:
+                levels.append(_Level(isinstance(event, yaml.MappingStartEvent)))
+                if len(levels) > MAX_DEPTH:
                     raise FrontMatterError("it is nested too deeply.", line=line)
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-                expect_name = depth == 1
-            elif isinstance(event, yaml.ScalarEvent) and depth == 1:
-                if expect_name and event.value in names:
-                    raise FrontMatterError(f"the field {event.value!r} stands twice.", line=line)
-                if expect_name:
-                    names.add(event.value)
-                expect_name = not expect_name
     except yaml.YAMLError as error:
         raise _worded(error) from None
+
+
+def _check_name(event: yaml.NodeEvent, levels: list[_Level], line: int) -> None:
+    """Names and values of a mapping take turns; no name comes twice."""
+    if not levels or not levels[-1].mapping:
+        return
+    level = levels[-1]
+    if level.expects_name and isinstance(event, yaml.ScalarEvent):
+        if event.value in level.names:
+            raise FrontMatterError(f"the field {event.value!r} stands twice.", line=line)
+        level.names.add(event.value)
+    level.expects_name = not level.expects_name
 
 
 def _worded(error: yaml.YAMLError) -> FrontMatterError:

@@ -22,6 +22,7 @@ FOLDERS = (
     "memories/sessions",
     "memories/facts",
     "memories/insights",
+    "memories/projects",
     "projects",
     "state",
 )

@@ -60,3 +60,10 @@ def notes(state: SentienceState) -> list[str]:
             "of the final result."
         )
     return found
+
+
+def caution(mode: LatentMode) -> str:
+    """A line for a run that is under way; empty in modes that ask for no care."""
+    if mode not in (LatentMode.RECOVERY, LatentMode.CAUTIOUS):
+        return ""
+    return f"[INTERNAL_STATE] mode={mode.value}: {MODE_GUIDANCE[mode][0]}"

@@ -22,7 +22,7 @@ from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.evolution.agents import AgentLoader
 from llmos_workers.execution.gate import GateContext, ToolGate
 from llmos_workers.execution.gate_record import unrecorded
-from llmos_workers.execution.hooks.chain import HookChain
+from llmos_workers.execution.hooks.projects import ProjectHooks
 from llmos_workers.execution.ptc import PTCExecutor, ToolSequence
 from llmos_workers.execution.sandbox.identity import UNUSED_IDS, can_change_user
 from llmos_workers.execution.tools.base import ToolContext
@@ -138,9 +138,8 @@ class TraceTester:
             runtime = Runtime(config, traces=shelf, index=index, embedder=self._embedder, **parts)
             matcher = GoalMatcher(shelf, index, self._embedder, config.dispatcher)
             runtime.__dict__["matcher"] = matcher
-            hooks = HookChain.from_config(config)
             runtime.__dict__["gate"] = ToolGate(
-                runtime.tools, hooks, runtime.clock, record=unrecorded
+                runtime.tools, ProjectHooks(config), runtime.clock, record=unrecorded
             )
             yield runtime, area
 

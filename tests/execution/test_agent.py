@@ -315,9 +315,12 @@ class Comments(Hook):
 def test_what_a_hook_injects_is_said_with_the_next_call(bench):
     bench.run(WRITE, DONE, hooks=[Tells()])
     first, second = bench.script.requests
-    assert plain(first["messages"][-1]["content"][-1]) == text("Be brief.")
-    assert plain(second["messages"][-1]["content"][-1]) == text("Be brief.")
+    told = text('<hook name="Tells">\nBe brief.\n</hook>')
+    assert plain(first["messages"][-1]["content"][-1]) == told
     assert first["messages"][0]["content"][0]["text"].endswith("</goal>")
+    # It stays in the conversation, and is not said again.
+    said = [plain(block) for message in second["messages"] for block in message["content"]]
+    assert said.count(told) == 1
 
 
 def test_a_hook_s_refusal_before_the_first_call_is_a_refusal(bench):

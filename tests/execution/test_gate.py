@@ -12,6 +12,7 @@ import pytest
 
 from llmos_workers.config import LLMOSConfig, SecurityConfig
 from llmos_workers.contracts.errors import ApprovalNeeded
+from llmos_workers.contracts.hooks import HookSetting
 from llmos_workers.contracts.state import CognitivePolicy
 from llmos_workers.contracts.tools import ToolCall
 from llmos_workers.execution.gate import GateContext, ToolGate
@@ -27,8 +28,8 @@ from llmos_workers.execution.hooks.base import (
 )
 from llmos_workers.execution.hooks.budget import BudgetControlHook
 from llmos_workers.execution.hooks.capture import TraceCaptureHook
-from llmos_workers.execution.hooks.chain import HookChain
 from llmos_workers.execution.hooks.external import ExecutableHook, TimedHook, load_hook
+from llmos_workers.execution.hooks.projects import ProjectHooks
 from llmos_workers.execution.sandbox import make_sandbox
 from llmos_workers.execution.sandbox.base import SandboxReport
 from llmos_workers.kernel.redact import shared
@@ -122,7 +123,7 @@ def test_a_hook_may_deny_ask_change_and_add(make_gate: Make, gate_context: Ctx, 
     assert (area / "g").read_text() == "y"
     context = gate_context()
     make_gate(Answer(HookDecision(HookAction.INJECT, context="note"))).call(WRITE, context)
-    assert context.injected == ["note"]
+    assert context.injected == ['<hook name="Answer">\nnote\n</hook>']
 
 
 def test_changed_arguments_are_checked_again(make_gate: Make, gate_context: Ctx) -> None:
@@ -197,7 +198,7 @@ def test_a_hook_that_cannot_be_loaded_denies_everything(gate_context: Ctx, regis
 
     for where in ("no.such:Hook", "/no/such/file", "os:getcwd"):
         config = LLMOSConfig(security=SecurityConfig(hooks=(where,)))
-        hooks = HookChain.from_config(config)
+        hooks = ProjectHooks(config)
         gate = ToolGate(registry, hooks, SystemClock(), record=unrecorded)
         assert (gate.call(WRITE, gate_context()).denied_by or "").startswith("hook:"), where
 
@@ -223,7 +224,9 @@ def _script(path: Path, text: str) -> Path:
 def test_executable_hooks_decide_and_fail_closed(
     make_gate: Make, gate_context: Ctx, tmp_path: Path, text: str, denied_by: str | None
 ) -> None:
-    hook = ExecutableHook(_script(tmp_path / "guard", text), timeout_s=1.0)
+    hook = ExecutableHook(
+        _script(tmp_path / "guard", text), HookSetting(use="/x", timeout_secs=1.0)
+    )
     assert make_gate(hook).call(WRITE, gate_context()).denied_by == denied_by
 
 
@@ -237,14 +240,16 @@ def test_a_python_hook_that_hangs_denies(make_gate: Make, gate_context: Ctx) -> 
             release.wait(20)
             return ALLOW
 
-    result = make_gate(TimedHook(Hangs(), 0.1)).call(WRITE, gate_context())
+    result = make_gate(TimedHook(Hangs(), HookSetting(use="a:B", timeout_secs=0.1))).call(
+        WRITE, gate_context()
+    )
     release.set()
     assert result.denied_by == "hook:Hangs"
 
 
 def test_a_hook_in_python_is_loaded_by_its_name() -> None:
     where = "llmos_workers.execution.hooks.state_rules:SentienceSafetyHook"
-    assert load_hook(where).name == "SentienceSafetyHook"
+    assert load_hook(HookSetting(use=where)).name == "SentienceSafetyHook"
 
 
 def test_capture_keeps_what_ran_and_not_what_was_refused(

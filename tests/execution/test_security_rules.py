@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from llmos_workers.config import LLMOSConfig, SecurityConfig
+from llmos_workers.contracts.hooks import HookKind
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.tools import Effect, ToolCall, ToolSpec
-from llmos_workers.execution.hooks.base import HookAction, HookDecision, HookEvent, HookKind
-from llmos_workers.execution.hooks.chain import HookChain
+from llmos_workers.execution.hooks.base import HookAction, HookDecision, HookEvent
+from llmos_workers.execution.hooks.projects import ProjectHooks
 from llmos_workers.execution.hooks.security import SecurityHook, is_destructive
 
 BASH = ToolSpec(
@@ -154,11 +155,11 @@ def test_hosts_come_from_the_settings() -> None:
     call = ToolCall(name="Bash", arguments={"command": "curl -s https://docs.a.org/x"})
     event = HookEvent(HookKind.PRE_TOOL_USE, "p", "g", "a", Mode.LEARNER, "model", call=call)
     event = replace(event, spec=BASH)
-    asked = HookChain.from_config(LLMOSConfig()).ask(event).refusal
+    asked = ProjectHooks(LLMOSConfig())("p").judge(event).refusal
     assert asked is not None
     assert (asked.action, asked.rule) == (HookAction.ASK, "security:network")
     config = LLMOSConfig(security=SecurityConfig(allowed_hosts=("a.org",)))
-    assert HookChain.from_config(config).ask(event).refusal is None
+    assert ProjectHooks(config)("p").judge(event).refusal is None
 
 
 def test_numbers_out_of_their_bounds_are_refused() -> None:

@@ -1,7 +1,8 @@
 """Limits on numbers among a tool's arguments, such as how far an arm may move.
 
-Limits are data of the tool (``ToolSpec.bounds``) or of the agent that uses it: dotted names of
-arguments with their least and greatest value. A number that is none (NaN) is out of any bounds.
+Limits are data of the tool (``ToolSpec.bounds``), of the agent that uses it and of the project it
+works in: dotted names of arguments with their least and greatest value. All of them hold at once. A
+number that is none (NaN) is out of any bounds.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from llmos_workers.contracts.bounds import Range
+from llmos_workers.contracts.tools import ToolCall, ToolSpec
 from llmos_workers.execution.guard.verdict import FINE, Finding, deny
 
-Bounds = Mapping[str, tuple[float, float]]
+Bounds = Mapping[str, Range]
 """``position.z`` -> (least, greatest); ``*`` stands for any name or place in a list."""
 
 
@@ -27,8 +30,26 @@ def check_bounds(bounds: Bounds, arguments: Mapping[str, Any]) -> Finding:
     return FINE
 
 
+def check_demanded(bounds: Bounds, call: ToolCall, spec: ToolSpec) -> Finding:
+    """Bounds that people set on a tool. A name that the tool does not have is a typing error, and
+    would bound nothing: deny. What a call leaves out has the schema's default.
+    """
+    properties = spec.input_schema.get("properties", {})
+    for name in bounds:
+        if name.split(".")[0] not in properties:
+            return deny("bounds", f"{spec.name} has no argument {name!r}, which bounds are set on")
+    defaults = {
+        name: part["default"]
+        for name, part in properties.items()
+        if isinstance(part, dict) and "default" in part
+    }
+    return check_bounds(bounds, defaults | call.arguments)
+
+
 def _values(value: Any, names: list[str], place: str) -> Iterator[tuple[str, Any]]:
-    """What a dotted name points to, with where it is; nothing where it points to nothing."""
+    """What a dotted name points to, with where it is; nothing where it points to nothing. Where
+    the way there ends in something else than a table or a list, that something.
+    """
     if not names:
         yield place, value
         return
@@ -37,7 +58,11 @@ def _values(value: Any, names: list[str], place: str) -> Iterator[tuple[str, Any
         for key in value if name == "*" else [name] if name in value else []:
             yield from _values(value[key], rest, f"{place}.{key}".lstrip("."))
     elif isinstance(value, list):
-        chosen = range(len(value)) if name == "*" else [int(name)] if name.isdigit() else []
-        for index in chosen:
+        if name != "*" and not name.isdigit():
+            yield place, value
+            return
+        for index in range(len(value)) if name == "*" else [int(name)]:
             if index < len(value):
                 yield from _values(value[index], rest, f"{place}.{index}".lstrip("."))
+    else:
+        yield place, value

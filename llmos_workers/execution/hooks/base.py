@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
+from llmos_workers.contracts.bounds import Range
+from llmos_workers.contracts.hooks import HookKind
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.state import CognitivePolicy
 from llmos_workers.contracts.tools import ToolCall, ToolResult, ToolSpec
-
-
-class HookKind(StrEnum):
-    """When a hook is asked."""
-
-    PRE_TOOL_USE = "PreToolUse"
-    POST_TOOL_USE = "PostToolUse"
-    ON_ERROR = "OnError"
-    USER_PROMPT_SUBMIT = "UserPromptSubmit"
 
 
 class HookAction(StrEnum):
@@ -49,8 +43,13 @@ class HookEvent:
     spec: ToolSpec | None = None
     result: ToolResult | None = None
     prompt: str = ""
+    """The goal, before a model call."""
+    turn: int = 0
+    """How many model calls the run has made; 0 also before a replay."""
     area: str = ""
     """The folder that the call works in; empty where there is none."""
+    bounds: tuple[Mapping[str, Range], ...] = ()
+    """Ranges of the call's numbers that agent and project demand; each has to hold."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +65,8 @@ class HookDecision:
     """For MODIFY after a call."""
     context: str = ""
     """For INJECT."""
+    tainted: bool = False
+    """For INJECT: the text holds what others wrote, and taints the run."""
 
 
 ALLOW = HookDecision()
@@ -81,6 +82,11 @@ def ask(rule: str, reason: str) -> HookDecision:
     return HookDecision(HookAction.ASK, rule, reason)
 
 
+def inject(text: str, *, rule: str = "", tainted: bool = False) -> HookDecision:
+    """The call may go on, and the model is told ``text``."""
+    return HookDecision(HookAction.INJECT, rule, context=text, tainted=tainted)
+
+
 class Hook:
     """Base of hooks in Python: override what you care about; everything else allows.
 
@@ -88,6 +94,17 @@ class Hook:
     """
 
     name: str = ""
+    judges: ClassVar[bool] = False
+    """It judges calls as they will run: asked after all others, and changes nothing. For llmos's
+    own policy; hooks of settings are asked before it."""
+    advises: bool = False
+    """What it tells a model is how to work, not what to do: traces do not depend on it, and
+    nobody asks it before a replay."""
+
+    def handles(self, kind: HookKind) -> bool:
+        """Whether it wants to be asked about events of a kind: whatever it overrides."""
+        method = METHODS[kind]
+        return getattr(type(self), method) is not getattr(Hook, method)
 
     def pre_tool(self, event: HookEvent) -> HookDecision:
         """Before a call: ``event.call`` and ``event.spec`` are set."""
@@ -108,3 +125,12 @@ class Hook:
         """Before a model call: ``event.prompt`` is set; may deny or inject."""
         del event
         return ALLOW
+
+
+METHODS = {
+    HookKind.PRE_TOOL_USE: "pre_tool",
+    HookKind.POST_TOOL_USE: "post_tool",
+    HookKind.ON_ERROR: "on_error",
+    HookKind.USER_PROMPT_SUBMIT: "prompt",
+}
+"""The method of a Hook that answers events of a kind."""

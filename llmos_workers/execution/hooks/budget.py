@@ -24,6 +24,7 @@ class BudgetControlHook(Hook):
     """
 
     name = "BudgetControlHook"
+    advises = True
 
     def __init__(self, remaining_share: Callable[[str], float]) -> None:
         self._remaining_share = remaining_share

@@ -2,29 +2,54 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 
-from llmos_workers.config import LLMOSConfig
+from llmos_workers.contracts.hooks import HookKind
 from llmos_workers.execution.hooks.base import (
     ALLOW,
+    METHODS,
     Hook,
     HookAction,
     HookDecision,
     HookEvent,
-    HookKind,
     deny,
 )
-from llmos_workers.execution.hooks.external import load_hook
-from llmos_workers.execution.hooks.security import SecurityHook
-from llmos_workers.execution.hooks.web import WebHook
+from llmos_workers.kernel.redact import redact
 
 logger = logging.getLogger(__name__)
 
 MAX_CONTEXT_CHARS = 20_000
 
 Answer = Callable[[HookEvent], HookDecision]
+
+_NAME = re.compile(r"[^\w.:-]+")
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a hook wants the model to be told."""
+
+    source: str
+    """The hook's name."""
+    text: str
+    """Without secrets, capped."""
+    advice: bool = False
+    """About how to work, so that no trace depends on it."""
+    tainted: bool = False
+    """The words of others."""
+
+    @property
+    def digest(self) -> str:
+        """Source and a digest of the text: what a trace remembers of it."""
+        return f"{self.source}@{hashlib.sha256(self.text.encode()).hexdigest()[:16]}"
+
+    def marked(self) -> str:
+        """The text as the model gets it: told from what tools and people say."""
+        return f'<hook name="{self.source}">\n{self.text.replace("</hook", "< /hook")}\n</hook>'
 
 
 @dataclass(frozen=True)
@@ -35,78 +60,77 @@ class Verdict:
     """The event with the changed arguments or output."""
     refusal: HookDecision | None = None
     """DENY or ASK; None: the call may go on."""
-    context: tuple[str, ...] = ()
+    told: tuple[Told, ...] = ()
+    changed_by: str = ""
+    """The last hook that changed arguments or output."""
+    fault: str = ""
+    """The hook that failed, when the refusal stands for that."""
 
 
+@dataclass
 class HookChain:
     """Hooks in the order in which they are asked. Hooks see what the earlier ones changed."""
 
-    def __init__(
-        self,
-        pre: Sequence[Hook] = (),
-        post: Sequence[Hook] = (),
-        on_error: Sequence[Hook] = (),
-        prompt: Sequence[Hook] = (),
-    ) -> None:
-        self._answers: dict[HookKind, list[tuple[str, Answer]]] = {
-            HookKind.PRE_TOOL_USE: [(_name(hook), hook.pre_tool) for hook in pre],
-            HookKind.POST_TOOL_USE: [(_name(hook), hook.post_tool) for hook in post],
-            HookKind.ON_ERROR: [(_name(hook), hook.on_error) for hook in on_error],
-            HookKind.USER_PROMPT_SUBMIT: [(_name(hook), hook.prompt) for hook in prompt],
-        }
+    hooks: tuple[Hook, ...] = field(default=())
 
     @classmethod
     def of(cls, hooks: Iterable[Hook]) -> HookChain:
-        """A chain in which each hook is asked for the events whose method it overrides."""
-        every = list(hooks)
-
-        def overriding(method: str) -> list[Hook]:
-            return [h for h in every if getattr(type(h), method) is not getattr(Hook, method)]
-
-        return cls(*(overriding(name) for name in ("pre_tool", "post_tool", "on_error", "prompt")))
-
-    @classmethod
-    def from_config(cls, config: LLMOSConfig, *more: Hook) -> HookChain:
-        """SecurityHook, WebHook, then ``more``, then the user's hooks.
-
-        A user hook that cannot be loaded is replaced by one that denies every call. With
-        ``sdk.enable_hooks`` off the user's hooks are left out; ours always stay.
-        """
-        wanted = config.security.hooks if config.sdk.enable_hooks else ()
-        user = [load_hook(where) for where in wanted]
-        security = config.security
-        ours = SecurityHook(security.protected_paths, security.allowed_hosts)
-        web = WebHook(security.allowed_hosts)
-        return cls.of([ours, web, *more, *user])
+        """A chain in which each hook is asked for the events it handles."""
+        return cls(tuple(hooks))
 
     def ask(self, event: HookEvent) -> Verdict:
-        """Ask all hooks of the event's kind; the first no ends it.
+        """Ask all hooks of the event's kind but those that judge; the first no ends it.
 
         A hook that wants a person asked does not silence the ones after it: a later no is a no.
         """
-        context: list[str] = []
+        return self._ask(event, [hook for hook in self.hooks if not hook.judges])
+
+    def judge(self, event: HookEvent) -> Verdict:
+        """Ask those that judge a call as it will run. They change nothing."""
+        return self._ask(event, [hook for hook in self.hooks if hook.judges])
+
+    def told(self, event: HookEvent) -> Verdict:
+        """What a model would be told for the event by all hooks on which traces depend."""
+        return self._ask(event, [h for h in self.hooks if not (h.judges or h.advises)])
+
+    def _ask(self, event: HookEvent, hooks: Iterable[Hook]) -> Verdict:
+        told: list[Told] = []
         asked: HookDecision | None = None
-        for name, answer in self._answers[event.kind]:
-            decision = _fail_closed(name, answer, event)
+        changed_by = ""
+        for hook in hooks:
+            if not hook.handles(event.kind):
+                continue
+            name = name_of(hook)
+            decision, failed = _fail_closed(name, getattr(hook, METHODS[event.kind]), event)
+            if hook.judges and decision.action in (HookAction.MODIFY, HookAction.INJECT):
+                decision, failed = _failed(name, event.kind, "it judges and may change nothing")
             match decision.action:
                 case HookAction.DENY:
                     named = replace(decision, rule=decision.rule or name)
-                    return Verdict(event, named, tuple(context))
+                    return Verdict(event, named, tuple(told), changed_by, name if failed else "")
                 case HookAction.ASK:
                     asked = asked or replace(decision, rule=decision.rule or name)
                 case HookAction.MODIFY:
-                    event = _changed(event, decision)
+                    event, changed_by = _changed(event, decision), name
                 case HookAction.INJECT:
-                    context.append(decision.context[:MAX_CONTEXT_CHARS])
-        return Verdict(event, asked, tuple(context))
+                    told.append(_told(name, hook, decision))
+        return Verdict(event, asked, tuple(told), changed_by)
 
 
-def _name(hook: Hook) -> str:
-    return hook.name or type(hook).__name__
+def name_of(hook: Hook) -> str:
+    """What a hook is called in rules, logs and prompts."""
+    return _NAME.sub("_", hook.name or type(hook).__name__)
 
 
-def _fail_closed(name: str, answer: Answer, event: HookEvent) -> HookDecision:
-    """The hook's answer; a fault in it, or a senseless answer, is a denial."""
+def _told(name: str, hook: Hook, decision: HookDecision) -> Told:
+    text = redact(decision.context[:MAX_CONTEXT_CHARS])
+    return Told(name, text, advice=hook.advises, tainted=bool(decision.tainted))
+
+
+def _fail_closed(name: str, answer: Answer, event: HookEvent) -> tuple[HookDecision, bool]:
+    """The hook's answer, and whether it stands for a fault: a fault in it, or a senseless
+    answer, is a denial.
+    """
     try:
         decision = answer(event)
         fault = _senseless(decision, event)
@@ -115,10 +139,13 @@ def _fail_closed(name: str, answer: Answer, event: HookEvent) -> HookDecision:
         logger.exception("hook %s failed on %s; the call is denied", name, event.kind)
         fault = f"it raised {type(error).__name__}"
         decision = ALLOW
-    if fault:
-        logger.error("hook %s on %s: %s; the call is denied", name, event.kind, fault)
-        return deny(f"hook:{name}", f"the hook {name} failed ({fault}), so the call is denied")
-    return decision
+    return _failed(name, event.kind, fault) if fault else (decision, False)
+
+
+def _failed(name: str, kind: HookKind, fault: str) -> tuple[HookDecision, bool]:
+    logger.error("hook %s on %s: %s; the call is denied", name, kind, fault)
+    words = f"the hook {name} failed ({fault}), so the call is denied"
+    return deny(f"hook:{name}", words), True
 
 
 def _senseless(decision: object, event: HookEvent) -> str:
@@ -130,6 +157,8 @@ def _senseless(decision: object, event: HookEvent) -> str:
     if decision.action is HookAction.MODIFY:
         before = event.kind is HookKind.PRE_TOOL_USE
         value: object = decision.arguments if before else decision.output
+        if event.kind not in (HookKind.PRE_TOOL_USE, HookKind.POST_TOOL_USE):
+            return f"there is nothing to modify at {event.kind}"
         if not isinstance(value, dict if before else str):
             return "it answered modify without saying to what"
     if decision.action is HookAction.INJECT and not isinstance(decision.context, str):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from llmos_workers.contracts.errors import ToolError
 from llmos_workers.contracts.tools import Effect, ToolCall, ToolSpec
-from llmos_workers.execution.guard.bounds import check_bounds
+from llmos_workers.execution.guard.bounds import check_bounds, check_demanded
 from llmos_workers.execution.guard.calls import PATH_ARGUMENTS, judge_arguments
 from llmos_workers.execution.guard.check import check_command, check_python
 from llmos_workers.execution.guard.paths import HIDDEN, Use, check_path
@@ -28,6 +28,7 @@ class SecurityHook(Hook):
     """
 
     name = "SecurityHook"
+    judges = True
 
     def __init__(self, protected: Iterable[str] = (), hosts: Iterable[str] = ()) -> None:
         self._protected = (*ALWAYS_PROTECTED, *protected)
@@ -46,7 +47,13 @@ class SecurityHook(Hook):
         """See the class."""
         if event.call is None or event.spec is None:
             return deny("security:event", "there is no call to check")
-        return self._check(event.call, event.spec, self.policy(event.area))
+        spec = event.spec
+        bounds = [check_bounds(spec.bounds, event.call.arguments)]
+        bounds += [check_demanded(each, event.call, spec) for each in event.bounds]
+        limited = decision_of(worst(bounds))
+        if limited is not ALLOW:
+            return limited
+        return self._check(event.call, spec, self.policy(event.area))
 
     def _check(self, call: ToolCall, spec: ToolSpec, policy: GuardPolicy) -> HookDecision:
         for name, value in call.arguments.items():
@@ -62,8 +69,7 @@ class SecurityHook(Hook):
         # Addresses of WebFetch are WebHook's.
         left = (*PATH_ARGUMENTS, "url") if call.name == "WebFetch" else PATH_ARGUMENTS
         other = {k: v for k, v in call.arguments.items() if k not in left}
-        judged = judge_arguments(other, policy, writes=writes)
-        return decision_of(worst([check_bounds(spec.bounds, call.arguments), judged.finding]))
+        return decision_of(judge_arguments(other, policy, writes=writes).finding)
 
 
 def decision_of(finding: Finding) -> HookDecision:

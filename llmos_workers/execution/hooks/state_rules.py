@@ -27,6 +27,7 @@ class SentienceSafetyHook(Hook):
     """The state rules as a hook. The gate applies them itself in any case."""
 
     name = "SentienceSafetyHook"
+    judges = True
 
     def pre_tool(self, event: HookEvent) -> HookDecision:
         """See state_decision."""

@@ -16,6 +16,7 @@ class WebHook(Hook):
     """
 
     name = "WebHook"
+    judges = True
 
     def __init__(self, allowed_hosts: Iterable[str] = ()) -> None:
         self._allowed = tuple(allowed_hosts)
