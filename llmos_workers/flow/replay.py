@@ -6,7 +6,7 @@ The end is one of two: an outcome, or a Handover of what was done so far to a mo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from llmos_workers.contracts.decision import ModeDecision
@@ -81,7 +81,7 @@ def _replay(run: Run) -> Outcome | Handover:
     with opened(run, trace) as (run_as, program):
         result = PTCExecutor(runtime.gate, runtime.clock).execute_sequence(
             sequence,
-            runtime.gate_context(run_as, source="trace", agent=agent),
+            replace(context, mode=run_as.decision.mode),
             once=_once(run, steps),
             before_step=run.guards.before_step,
             program=program,
