@@ -13,6 +13,7 @@ from llmos_workers.config_sources import load_with_sources
 
 if TYPE_CHECKING:
     from llmos_workers.client import LLMOS
+    from llmos_workers.execution.tools.registry import ToolRegistry
 
 
 @dataclass
@@ -45,6 +46,15 @@ class Session:
         from llmos_workers.client import LLMOS
 
         return LLMOS(self.config)
+
+    @cached_property
+    def registry(self) -> ToolRegistry:
+        """All tools that agents of this workspace may be granted."""
+        from llmos_workers.runtime_tools import make_registry, system_tools
+
+        factory = self.client.agent_factory
+        ours = system_tools(factory, factory.loader, lambda *_args, **_facts: None)
+        return make_registry(self.config, self.config.workspace, self.client.keys, ours)
 
     def export(self) -> None:
         """Put the global options into the environment, for the program this process becomes."""

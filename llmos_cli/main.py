@@ -39,6 +39,7 @@ COMMANDS = {
     "traces": "llmos_cli.traces:traces",
     "reindex": "llmos_cli.traces_change:reindex",
     "test": "llmos_cli.test:test",
+    "agents": "llmos_cli.agents:agents",
     "tools": "llmos_cli.tools:tools",
     "hooks": "llmos_cli.hooks:hooks",
     "keys": "llmos_cli.keys:keys",

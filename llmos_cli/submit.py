@@ -29,7 +29,7 @@ from llmos_workers.contracts.errors import InvalidGoal
 @click.option(
     "--mode", help="auto (default), follower, mixed, learner, crystallized, orchestrator."
 )
-@click.option("--agent", help="Name of the agent that thinks.")
+@click.option("--agent", help="Name of the agent that thinks; auto: the one that fits best.")
 @click.option("--budget", metavar="USD", help="Most this goal may cost, in dollars.")
 @click.option(
     "--idempotency-key",

@@ -15,7 +15,6 @@ from llmos_workers.contracts.errors import InvalidOption, NotThere
 
 if TYPE_CHECKING:
     from llmos_workers.contracts.tools import ToolSpec
-    from llmos_workers.execution.tools.registry import ToolRegistry
 
 
 @click.group()
@@ -31,7 +30,7 @@ def tools() -> None:
 @click.pass_obj
 def list_tools(session: Session, as_json: bool) -> int:
     """List all tools: built in, from installed packages, from workspace/tools."""
-    return _print(_registry(session).specs(), as_json=as_json)
+    return _print(session.registry.specs(), as_json=as_json)
 
 
 @tools.command()
@@ -40,7 +39,7 @@ def list_tools(session: Session, as_json: bool) -> int:
 @click.pass_obj
 def show(session: Session, name: str, as_json: bool) -> int:
     """Show what the model and the gate know of the tool NAME."""
-    tool = _registry(session).find(name)
+    tool = session.registry.find(name)
     if tool is None:
         raise NotThere(f"there is no tool {short(name)!r}.", fix="See: llmos tools list.")
     if as_json:
@@ -70,7 +69,7 @@ def search(
     config = session.config
     meanings = config.execution.search_embeddings and not words
     embed = embed_with(load_embedder(config.index)) if meanings else None
-    engine = ToolSearchEngine(_registry(session).specs(), embed=embed)
+    engine = ToolSearchEngine(session.registry.specs(), embed=embed)
     found = engine.search_tools(" ".join(query), limit or config.execution.top_k)
     return _print([one.spec for one in found], as_json=as_json)
 
@@ -89,12 +88,6 @@ def sign(session: Session, file: Path, as_json: bool) -> int:
     made = sign_file(file, session.client.keys)
     print(to_json({"signed": str(file), "signature": str(made)}) if as_json else f"wrote {made}")
     return Exit.SUCCEEDED
-
-
-def _registry(session: Session) -> ToolRegistry:
-    from llmos_workers.runtime_tools import make_registry
-
-    return make_registry(session.config, session.config.workspace, session.client.keys)
 
 
 def _print(specs: list[ToolSpec], *, as_json: bool) -> int:

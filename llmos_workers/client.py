@@ -17,6 +17,7 @@ from llmos_workers.client_check import make_record, parse_state
 from llmos_workers.client_connect import RedisPlace, find_redis, talking
 from llmos_workers.client_feedback import Opinions
 from llmos_workers.client_handle import GoalHandle
+from llmos_workers.client_parts import ClientParts
 from llmos_workers.client_submit import Item, Submitter
 from llmos_workers.client_wait import Line
 from llmos_workers.config import LLMOSConfig, merge
@@ -32,11 +33,8 @@ from llmos_workers.kernel.redis import Client, connect
 if TYPE_CHECKING:
     from llmos_workers.contracts.approvals import Approval
     from llmos_workers.embedded.local import LocalSystem
-    from llmos_workers.kernel.approvals import Approvals
     from llmos_workers.kernel.economy import TokenEconomy
     from llmos_workers.kernel.events import EventBus
-    from llmos_workers.kernel.schedules import Schedules
-    from llmos_workers.kernel.signing import KeyRing
     from llmos_workers.learning.traces import TraceManager
 
 DEFAULT_BATCH = 200
@@ -48,7 +46,7 @@ Records = list[GoalRecord]
 Requests = list["Approval"]
 
 
-class LLMOS(Opinions):
+class LLMOS(ClientParts, Opinions):
     """A client of one llmos system. Threads may share it.
 
     ``config`` None: settings from file, ``LLMOS_*`` variables and the keywords here, in that
@@ -291,58 +289,6 @@ class LLMOS(Opinions):
         """The goal records."""
         kept = self.config.kernel.result_retention_secs
         return GoalStore(self.redis, self.clock, retention_s=kept)
-
-    @cached_property
-    def approval_requests(self) -> Approvals:
-        """All that can be done with requests for approval."""
-        from llmos_workers.kernel.approvals import Approvals
-        from llmos_workers.kernel.delayed import DelayedGoals
-
-        ttl, kept = self.config.security.approval_ttl_secs, self.config.kernel.result_retention_secs
-        wake = DelayedGoals(self.redis, self.broker, self.goals).wake
-        return Approvals(self.redis, ttl_s=ttl, kept_s=kept, wake=wake)
-
-    @cached_property
-    def schedules(self) -> Schedules:
-        """Goals that the clock submits."""
-        from llmos_workers.kernel.schedules import Schedules
-
-        return Schedules(self.redis, self.clock)
-
-    @cached_property
-    def event_bus(self) -> EventBus:
-        """System-wide events."""
-        from llmos_workers.kernel.events import EventBus
-
-        return EventBus(self.redis)
-
-    @cached_property
-    def trace_manager(self) -> TraceManager:
-        """What has been learned. Needs the workspace on this machine."""
-        from llmos_workers.kernel.workspace import Workspace
-        from llmos_workers.learning.traces import TraceManager
-
-        return TraceManager(
-            self.redis, Workspace(self.config.workspace), self.clock, keys=self.keys
-        )
-
-    @cached_property
-    def keys(self) -> KeyRing:
-        """What signs traces, and whose signatures count. Needs the workspace on this machine."""
-        from llmos_workers.kernel.signing import KeyRing
-        from llmos_workers.kernel.workspace import Workspace
-
-        key_file = self.config.security.signing_key_file
-        return KeyRing(Workspace(self.config.workspace).keys, key_file=key_file, clock=self.clock)
-
-    @cached_property
-    def token_economy(self) -> TokenEconomy:
-        """Budgets and the ledger."""
-        from llmos_workers.kernel.economy import TokenEconomy
-        from llmos_workers.kernel.prices import Prices
-
-        prices = Prices.load(self.config.sdk.price_file)
-        return TokenEconomy.from_config(self.redis, self.clock, prices, self.config.kernel)
 
     @cached_property
     def _line(self) -> Line:

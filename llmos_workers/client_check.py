@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from llmos_workers.contracts.agents import AGENT_NAME
+from llmos_workers.contracts.agents import AGENT_NAME, AUTO
 from llmos_workers.contracts.errors import InvalidOption, UnknownAgent
 from llmos_workers.contracts.goal import GoalRecord, GoalState, check_goal_text
 from llmos_workers.contracts.payload import make_options
@@ -62,7 +62,7 @@ def check_agent(agent: str | None, agents_folder: Path) -> None:
 
     Where the folder cannot be read from here, the worker that has it checks at dispatch.
     """
-    if agent is None:
+    if agent in (None, AUTO):
         return
     if not AGENT_NAME.fullmatch(agent):
         raise InvalidOption(

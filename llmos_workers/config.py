@@ -159,6 +159,9 @@ class SecurityConfig(Contract):
     workspace_tools: Literal["off", "signed", "on"] = "signed"
     """Whether workers load Python files of workspace/tools: never; those that a trusted key signed
     as they stand (`llmos tools sign`); all."""
+    confirm_agent_changes: Literal["never", "changes", "all"] = "changes"
+    """What agents need a person's yes for: nothing, changing other agents, or making new ones
+    too."""
     approval_ttl_secs: int = Field(default=86_400, ge=1)
     """How long a request for approval waits for an answer, and a yes for its use."""
     signing_key_file: Path | None = None

@@ -27,7 +27,13 @@ from llmos_workers.learning.traces import TraceManager
 from llmos_workers.learning.verdicts import Verdicts
 from llmos_workers.runtime_evolution import EvolutionParts
 from llmos_workers.runtime_gate import gate_context, make_hooks
-from llmos_workers.runtime_tools import ExampleShelf, embed_with, make_registry, tool_use_of
+from llmos_workers.runtime_tools import (
+    ExampleShelf,
+    embed_with,
+    make_registry,
+    system_tools,
+    tool_use_of,
+)
 from llmos_workers.sentience.cognitive_kernel import CognitiveKernel
 from llmos_workers.sentience.manager import SentienceManager
 from llmos_workers.sentience.valence import energy_setpoint
@@ -86,7 +92,8 @@ class Runtime(EvolutionParts):
     @cached_property
     def tools(self) -> ToolRegistry:
         """All tools of this process."""
-        return make_registry(self.config, self.workspace.root, self.keys)
+        changed = system_tools(self.agent_factory, self.agents, self.feel)
+        return make_registry(self.config, self.workspace.root, self.keys, changed)
 
     @cached_property
     def sandbox(self) -> Sandbox:

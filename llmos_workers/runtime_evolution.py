@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from llmos_workers.evolution.agent_factory import AgentFactory
 from llmos_workers.evolution.agents import AgentLoader
 from llmos_workers.evolution.generated import GeneratedTools
 from llmos_workers.evolution.generated_notes import GeneratedNotes
@@ -30,6 +31,11 @@ class EvolutionParts(KernelParts):
         """Markdown agents; a workspace without any gets the shipped ones."""
         install_seed_agents(self.workspace)
         return AgentLoader(self.workspace)
+
+    @cached_property
+    def agent_factory(self) -> AgentFactory:
+        """Who writes agents."""
+        return AgentFactory(self.workspace, self.agents, self.clock, bus=self.bus)
 
     @cached_property
     def generated(self) -> GeneratedTools:

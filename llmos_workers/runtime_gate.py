@@ -8,6 +8,7 @@ from llmos_workers.contracts.agents import AgentDefinition
 from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.execution.gate import Ask, GateContext
 from llmos_workers.execution.hooks.budget import BudgetControlHook
+from llmos_workers.execution.hooks.control import ControlHook
 from llmos_workers.execution.hooks.memory import MemoryInjectionHook
 from llmos_workers.execution.hooks.projects import ProjectHooks
 from llmos_workers.execution.hooks.sentience import SentienceInjectionHook
@@ -27,6 +28,7 @@ def make_hooks(runtime: Runtime) -> ProjectHooks:
         return state_in_words(runtime, project, whole=whole)
 
     ours = (
+        ControlHook(runtime.config.security.confirm_agent_changes),
         BudgetControlHook(runtime.economy.remaining_share),
         SentienceInjectionHook(describe),
         MemoryInjectionHook(runtime.memory, limit=runtime.config.memory.inject_notes),
@@ -62,8 +64,10 @@ def gate_context(
     record = run.record
     ceiling = runtime.project_files.of(record.project)
     grants = frozenset(agent.tools)
+    if ceiling.tools is not None:
+        grants &= set(ceiling.tools)
     return GateContext(
-        grants=grants if ceiling.tools is None else grants & set(ceiling.tools),
+        grants=grants,
         bounds=(agent.bounds, ceiling.bounds),
         mode=run.decision.mode,
         project=record.project,
@@ -82,6 +86,8 @@ def gate_context(
             cancelled=run.guards.cancelled,
             dry_run=record.options.dry_run,
             durable=source == "model",
+            agent=agent.name,
+            grants=grants,
         ),
     )
 

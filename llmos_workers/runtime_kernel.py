@@ -9,6 +9,7 @@ from functools import cached_property
 
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.kernel.admission import Admission
+from llmos_workers.kernel.agent_records import AgentRecords
 from llmos_workers.kernel.approvals import Approvals
 from llmos_workers.kernel.audits import Audits
 from llmos_workers.kernel.clock import Clock, SystemClock
@@ -77,6 +78,11 @@ class KernelParts:
     def stages(self) -> Stages:
         """Where runs work."""
         return Stages(self.workspace, self.publisher)
+
+    @cached_property
+    def agent_records(self) -> AgentRecords:
+        """How agents' runs came out."""
+        return AgentRecords(self.redis)
 
     @cached_property
     def audits(self) -> Audits:

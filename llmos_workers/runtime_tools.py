@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.errors import ConfigError
+from llmos_workers.contracts.state import TriggerType
+from llmos_workers.evolution.agent_factory import AgentFactory
+from llmos_workers.evolution.agent_tools import agent_tools
+from llmos_workers.evolution.agents import AgentLoader
+from llmos_workers.execution.tools.base import Tool
 from llmos_workers.execution.tools.examples import ToolExampleGenerator
 from llmos_workers.execution.tools.mcp_servers import PREFIX, McpConnection, read_servers
 from llmos_workers.execution.tools.plugins import add_plugins
@@ -27,6 +32,9 @@ if TYPE_CHECKING:
     from llmos_workers.learning.matching.embedder import Embedder
     from llmos_workers.learning.traces import TraceManager
 
+Feel = Callable[..., None]
+"""Moves a project's internal state: trigger, reason, project=…"""
+
 REFRESH_S = 600.0
 """Examples are chosen anew so often: each change costs the endpoint's prompt cache once."""
 
@@ -34,9 +42,23 @@ MAX_TRACES = 200
 """So many traces of a project, the newest, are looked at for examples."""
 
 
-def make_registry(config: LLMOSConfig, workspace: Path, keys: KeyRing) -> ToolRegistry:
-    """Built-in tools, those of installed packages, and those of the workspace."""
+def system_tools(factory: AgentFactory, agents: AgentLoader, feel: Feel) -> Iterable[Tool]:
+    """Tools that change the system itself; the internal state is told how it went."""
+
+    def changed(project: str, ok: bool, words: str) -> None:
+        kind = TriggerType.SELF_MODIFICATION_OK if ok else TriggerType.SELF_MODIFICATION_FAILED
+        feel(kind, words, project=project)
+
+    return agent_tools(factory, agents, changed)
+
+
+def make_registry(
+    config: LLMOSConfig, workspace: Path, keys: KeyRing, more: Iterable[Tool] = ()
+) -> ToolRegistry:
+    """Built-in tools with ``more``, those of installed packages, and those of the workspace."""
     registry = ToolRegistry.builtin(allowed_hosts=config.security.allowed_hosts)
+    for tool in more:
+        registry.register(tool)
     allowed = config.security.workspace_tools
     add_plugins(registry, workspace / "tools", keys, workspace_tools=allowed)
     try:

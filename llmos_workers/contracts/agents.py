@@ -11,6 +11,10 @@ from llmos_workers.contracts.base import Contract
 AGENT_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?")
 
 
+AUTO = "auto"
+"""Stands for an agent's name where llmos is to choose one; no agent may be called so."""
+
+
 class AgentDefinition(Contract):
     """Front matter and body of ``workspace/agents/<name>.md``."""
 

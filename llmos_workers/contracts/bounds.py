@@ -38,6 +38,21 @@ def parse_bounds(data: object) -> dict[str, dict[str, Range]]:
     return {_tool(tool): _of_tool(tool, ranges) for tool, ranges in data.items()}
 
 
+def plain_bounds(bounds: ToolBounds) -> dict[str, dict[str, dict[str, float]]]:
+    """Bounds as parse_bounds reads them: open sides are left out."""
+    return {
+        tool: {
+            name: {
+                side: value
+                for side, value in (("min", least), ("max", greatest))
+                if math.isfinite(value)
+            }
+            for name, (least, greatest) in ranges.items()
+        }
+        for tool, ranges in bounds.items()
+    }
+
+
 def _tool(name: object) -> str:
     if not isinstance(name, str) or not TOOL_NAME.fullmatch(name):
         raise BoundsError(f"{name!r} is not a tool name; bounds name tools exactly.", str(name))

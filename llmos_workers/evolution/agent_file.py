@@ -8,10 +8,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from llmos_workers.config_keys import near_miss
-from llmos_workers.contracts.agents import AGENT_NAME, AgentDefinition
-from llmos_workers.contracts.bounds import TOOL_NAME, BoundsError, parse_bounds
+from llmos_workers.contracts.agents import AGENT_NAME, AUTO, AgentDefinition
+from llmos_workers.contracts.bounds import TOOL_NAME, BoundsError, parse_bounds, plain_bounds
 from llmos_workers.contracts.errors import MalformedFile
-from llmos_workers.kernel.front_matter import FrontMatterError, load_mapping
+from llmos_workers.kernel.front_matter import FrontMatterError, dump_front_matter, load_mapping
 
 FENCE = "---"
 FIELDS = tuple(name for name in AgentDefinition.model_fields if name not in ("prompt", "path"))
@@ -62,6 +62,20 @@ def _with_bounds(fields: dict[str, Any], path: str, head: list[str]) -> dict[str
     return fields | {"bounds": bounds}
 
 
+def render_agent(agent: AgentDefinition) -> str:
+    """The file of an agent: what parse_agent reads back as the same agent."""
+    given = {name: getattr(agent, name) for name in FIELDS}
+    fields = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in given.items()
+        if name == "version"
+        or value not in (None, (), {}, AgentDefinition.model_fields[name].default)
+    }
+    if agent.bounds:
+        fields["bounds"] = plain_bounds(agent.bounds)
+    return f"{FENCE}\n{dump_front_matter(fields)}{FENCE}\n\n{agent.prompt.strip()}\n"
+
+
 def _build(fields: dict[str, Any], prompt: str, path: str, head: list[str]) -> AgentDefinition:
     lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
     try:
@@ -91,6 +105,8 @@ def _problem_of_values(fields: dict[str, Any], stem: str) -> tuple[str, str] | N
         return "name", f"the name is {fields['name']!r}, but the file is {stem!r}; both must agree."
     if not AGENT_NAME.fullmatch(stem):
         return "name", f"the name {stem!r} must be lower-case letters, digits and inner '-'."
+    if stem == AUTO:
+        return "name", f"{AUTO!r} stands for whichever agent fits best; choose another name."
     if len(fields["description"]) > MAX_DESCRIPTION_CHARS:
         return "description", f"longer than {MAX_DESCRIPTION_CHARS:,} characters."
     if fields.get("status", "active") not in STATUSES:

@@ -34,7 +34,7 @@ class AgentLoader:
 
     def __init__(self, workspace: Workspace | Path | str) -> None:
         root = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
-        self._folder = root.agents
+        self.folder = root.agents
         self._entries: dict[str, Entry] = {}
         self._lock = threading.Lock()
 
@@ -70,7 +70,7 @@ class AgentLoader:
         state = "is disabled" if found else "is not there"
         raise UnknownAgent(
             f"agent {name!r} {state}.{near_miss(name, known)}",
-            fix=f"Known: {', '.join(known) or 'none'} (in {self._folder}).",
+            fix=f"Known: {', '.join(known) or 'none'} (in {self.folder}).",
         )
 
     def reload_agent(self, name: str) -> AgentDefinition:
@@ -81,11 +81,11 @@ class AgentLoader:
 
     def _scan(self) -> list[AgentDefinition | MalformedFile]:
         try:
-            names = sorted(entry.name for entry in os.scandir(self._folder))
+            names = sorted(entry.name for entry in os.scandir(self.folder))
         except FileNotFoundError:
             names = []
         except OSError as error:
-            return [MalformedFile(str(self._folder), error.strerror or str(error))]
+            return [MalformedFile(str(self.folder), error.strerror or str(error))]
         names = [n for n in names if n.endswith(SUFFIX) and n[0] != "." and n not in NOT_AGENTS]
         with self._lock:
             for gone in self._entries.keys() - set(names):
@@ -95,7 +95,7 @@ class AgentLoader:
 
     def _look(self, file: str) -> AgentDefinition | MalformedFile | None:
         """The file's content, read when it changed; None when there is no such file."""
-        path = self._folder / file
+        path = self.folder / file
         try:
             facts = os.stat(path)  # noqa: PTH116 - follows links, as reading does
         except FileNotFoundError:
@@ -118,7 +118,7 @@ class AgentLoader:
 
     def _read(self, file: str, path: Path) -> AgentDefinition | MalformedFile:
         try:
-            data = read_inside(self._folder, file, limit=MAX_FILE_BYTES + 1)
+            data = read_inside(self.folder, file, limit=MAX_FILE_BYTES + 1)
             if len(data) > MAX_FILE_BYTES:
                 raise MalformedFile(str(path), f"larger than {MAX_FILE_BYTES:,} bytes.")
             return parse_agent(data.decode("utf-8"), stem=path.stem, path=str(path))

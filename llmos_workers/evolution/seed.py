@@ -28,7 +28,7 @@ def install_seed_agents(workspace: Workspace | Path | str) -> list[str]:
     target = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
     make_folder(target.agents)
     installed = []
-    with _locked(target.agents):
+    with folder_lock(target.agents):
         if any(target.agents.glob("*.md")):
             return []
         for source in sorted(seed_folder().glob("*.md")):
@@ -38,7 +38,7 @@ def install_seed_agents(workspace: Workspace | Path | str) -> list[str]:
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path) -> Iterator[None]:
     """One process at a time, so that a worker that starts beside another finds all agents.
 
     A file system without locks (some network ones) goes unlocked: the files are the same.

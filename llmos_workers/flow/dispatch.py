@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from llmos_workers.contracts.agents import AUTO
 from llmos_workers.contracts.base import format_usd
 from llmos_workers.contracts.decision import MatchResult, ModeDecision
 from llmos_workers.contracts.goal import GoalRecord
@@ -37,7 +38,7 @@ class Dispatcher:
         index does not answer: learning what may be known already would be paid for nothing.
         """
         runtime = self._runtime
-        if record.options.agent is not None:
+        if record.options.agent not in (None, AUTO):
             runtime.agents.get(record.options.agent)
         match = runtime.matcher.match(record.text, record.project)
         known = self._known(record, match)

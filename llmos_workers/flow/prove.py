@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from llmos_workers.contracts.commits import FileState
 from llmos_workers.contracts.errors import BrokerUnavailable, GoalStateError, LLMOSError
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
+from llmos_workers.flow.agents import agent_of
 from llmos_workers.flow.perturb import perturb
 from llmos_workers.flow.run import Run
 from llmos_workers.flow.trial import Trial, Trials
@@ -96,7 +97,7 @@ def _tried(
     runtime = run.runtime
     started = runtime.clock.steady()
     limits = runtime.config.learning
-    agent = runtime.agents.get(run.record.options.agent or trace.agent)
+    agent = agent_of(run, trace.agent)
     trials = Trials(run, agent, scratch, started + limits.prove_timeout_secs)
     try:
         fault, trial = _replay(trials, trace, before)

@@ -21,6 +21,7 @@ from llmos_workers.execution.once import OnceOnly, is_outside
 from llmos_workers.execution.ptc import PTCExecutor, SequenceResult, ToolSequence
 from llmos_workers.execution.recording import record_step
 from llmos_workers.execution.references import resolved
+from llmos_workers.flow.agents import agent_of
 from llmos_workers.flow.approval import doubter
 from llmos_workers.flow.crystal import demote, opened
 from llmos_workers.flow.outcomes import files_written, make_outcome
@@ -72,7 +73,7 @@ def _replay(run: Run) -> Outcome | Handover:
         return _hand_over(decision, (), refusal)
     started = runtime.clock.steady()
     # A replay runs under the grants that its agent has today.
-    agent = runtime.agents.get(run.record.options.agent or trace.agent)
+    agent = agent_of(run, trace.agent)
     context = runtime.gate_context(run, source="trace", agent=agent)
     if refusal := _told_otherwise(run, trace, context):
         return _hand_over(decision, (), refusal)

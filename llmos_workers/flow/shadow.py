@@ -22,10 +22,11 @@ from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.execution.agent import AgentResult, AgentTask
 from llmos_workers.execution.once import is_outside
+from llmos_workers.flow.agents import agent_of
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.progress import Progress
 from llmos_workers.flow.run import Run, journal_of
-from llmos_workers.flow.think import DEFAULT_AGENT, call_context, step_limits
+from llmos_workers.flow.think import call_context, step_limits
 from llmos_workers.kernel import tree, wire
 from llmos_workers.kernel.goals import new_record
 from llmos_workers.kernel.rewind import rewind
@@ -183,7 +184,7 @@ def _moved(run: Run, audited: _Audited) -> str:
 
 def _think(run: Run) -> AgentResult:
     runtime, sdk = run.runtime, run.runtime.config.sdk
-    agent = runtime.agents.get(run.record.options.agent or DEFAULT_AGENT)
+    agent = agent_of(run)
     confined = _confined_tools(runtime)
     agent = agent.model_copy(
         update={"tools": tuple(name for name in agent.tools if name in confined)}

@@ -22,6 +22,7 @@ from llmos_workers.execution.gate_steps import premises_of
 from llmos_workers.execution.llm import CallContext
 from llmos_workers.execution.tools.shelf import Examples
 from llmos_workers.flow import safety
+from llmos_workers.flow.agents import agent_of
 from llmos_workers.flow.approval import asker, budget_asker, doubter
 from llmos_workers.flow.learn import learn
 from llmos_workers.flow.outcomes import make_outcome
@@ -33,7 +34,6 @@ from llmos_workers.learning.trace_seal import objection
 from llmos_workers.sentience.manager import Felt
 from llmos_workers.sentience.valence import TriggerFacts
 
-DEFAULT_AGENT = "system-agent"
 HIGH_COST_MICRO = 500_000
 """Cost of one run from which it weighs on energy: the reference's estimate of a LEARNER run."""
 
@@ -71,6 +71,7 @@ def think(run: Run) -> Outcome:
     progress.flush()
     run.guards.keeper.check()
     _feel(run, result, gate.noted)
+    runtime.agent_records.count(task.agent.name, ok=result.error is None)
     saved_micro, learned = 0, None
     if result.error is None:
         before, duration_s = keep_before(run), runtime.clock.steady() - started
@@ -150,7 +151,7 @@ def _experience(run: Run) -> ExecutionTrace | None:
 
 def _task(run: Run, experience: ExecutionTrace | None, done: tuple[TraceStep, ...]) -> AgentTask:
     runtime, sdk = run.runtime, run.runtime.config.sdk
-    agent = runtime.agents.get(run.record.options.agent or DEFAULT_AGENT)
+    agent = agent_of(run)
     return AgentTask(
         goal=run.record.text,
         agent=agent,

@@ -304,6 +304,11 @@ def commits(project: str) -> str:
     return f"{ROOT}:commits:{project}"
 
 
+def agent_record(agent: str) -> str:
+    """hash: ``succeeded`` and ``failed``, runs of the agent in which a model thought."""
+    return f"{ROOT}:agent:{agent}"
+
+
 def commit_log(project: str) -> str:
     """zset commit_id -> seq."""
     return f"{ROOT}:commits:{project}:log"

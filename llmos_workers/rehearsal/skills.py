@@ -73,7 +73,7 @@ class Call(_Data):
 
     id: str
     tool: str
-    args: dict[str, str | int]
+    args: dict[str, str | int | list[str]]
     """Templates; numbers stay as they are."""
     may_fail: bool = False
 

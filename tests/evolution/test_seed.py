@@ -13,6 +13,7 @@ from llmos_workers.evolution.seed import install_seed_agents, seed_folder
 from llmos_workers.execution.tools.registry import ToolRegistry
 from llmos_workers.kernel.workspace import Workspace
 
+CONTROL = {"create_agent", "modify_agent", "list_agents"}
 SHIPPED = [
     "coder",
     "data-analyst",
@@ -64,15 +65,16 @@ def test_a_worker_that_starts_while_another_installs_waits_for_all_agents(tmp_pa
 
 
 def test_shipped_agents_are_granted_only_tools_that_exist() -> None:
-    known = set(ToolRegistry.builtin().versions())
+    known = set(ToolRegistry.builtin().versions()) | CONTROL
     for agent in AgentLoader(seed_folder().parent).load_agents():
         assert set(agent.tools) <= known, agent.name
         assert len(agent.prompt) > 1_000, agent.name
 
 
-def test_the_default_agent_has_all_six_tools() -> None:
+def test_the_default_agent_has_the_basic_tools_and_may_make_agents() -> None:
     agent = AgentLoader(seed_folder().parent).get("system-agent")
-    assert set(agent.tools) == {"Read", "Write", "Edit", "Glob", "Grep", "Bash"}
+    assert set(agent.tools) == {"Read", "Write", "Edit", "Glob", "Grep", "Bash"} | CONTROL
+
     assert agent.model is None
 
 

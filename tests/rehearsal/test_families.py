@@ -74,7 +74,7 @@ LOOK_ALIKES = {
     "Add a GPL licence": None,
     "Sort people.csv by age": None,
     "Remove the TODO comments": None,
-    "Create a haiku poet agent": None,
+    "Create a haiku poet agent": "create-agent",
     "Make me a sandwich": None,
 }
 

@@ -37,7 +37,10 @@ class ToolContext:
     durable: bool = True
     """What a call writes is on the disk when it is done. A replay, which is repeated from its
     start, leaves that to the publishing of its stage."""
-    extras: dict[str, Any] = field(default_factory=dict)
+    agent: str = ""
+    """Name of the agent that calls."""
+    grants: frozenset[str] = frozenset()
+    """What that agent may use in this run."""
     clock: Clock = field(default_factory=SystemClock)
 
     def time_left(self, most: float) -> float:
