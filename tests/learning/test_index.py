@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -130,6 +130,39 @@ def test_a_vector_of_another_length_is_refused_in_words(index: TraceIndex) -> No
     with pytest.raises(IndexUnavailable) as caught:
         index.search(np.ones(3, dtype=np.float32), "p", 5)
     assert caught.value.fix
+
+
+def test_the_rough_first_look_finds_what_an_exact_search_finds(tmp_path: Path) -> None:
+    chance = np.random.default_rng(0)
+    dim, count = 64, 3_000
+    # Goals of one trade lie close together: thirty to a theme, at cosine .8 of each other.
+    themes = chance.normal(size=(count // 30, dim))
+    vectors = themes[np.arange(count) % len(themes)] + 0.5 * chance.normal(size=(count, dim))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+    def entries(numbers: Iterable[int]) -> list[IndexEntry]:
+        return [IndexEntry("p", str(n), "r", f"goal {n}", vectors[n]) for n in numbers]
+
+    index = EdgeIndex(tmp_path / "index", dim)
+    index.upsert(entries(range(count)))
+    index.upsert([entry for n in range(50) for entry in entries([n])])  # replaced one by one
+    for number in range(0, 300, 3):
+        index.delete("p", str(number))
+    index.close()
+    kept = np.array([n for n in range(count) if n >= 300 or n % 3])
+
+    index = EdgeIndex(tmp_path / "index", dim)
+    found = wanted = 0
+    for query in vectors[5::97] + 0.05 * chance.normal(size=(31, dim)).astype(np.float32):
+        exact = vectors[kept] @ (query / np.linalg.norm(query))
+        best = {str(n) for n in kept[np.argsort(-exact)[:20]]}
+        hits = index.search(query, "p", 20)
+        found, wanted = found + len(best & {hit.trace_id for hit in hits}), wanted + len(best)
+        for hit in hits:  # scores are those of the full vectors, in half precision
+            at = int(np.searchsorted(kept, int(hit.trace_id)))
+            assert hit.score == pytest.approx(float(exact[at]), abs=2e-3)
+    index.close()
+    assert found / wanted >= 0.995  # what differs are ties within half precision
 
 
 def test_threads_lose_nothing(tmp_path: Path) -> None:

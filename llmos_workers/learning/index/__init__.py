@@ -40,7 +40,7 @@ def open_index(
     if config.qdrant_url is None:
         from llmos_workers.learning.index.edge import EdgeIndex
 
-        return EdgeIndex(folder / f"{name}-f16", dim)
+        return EdgeIndex(folder / f"{name}-q4", dim)
     from llmos_workers.learning.index.qdrant import QdrantIndex
 
     key = config.qdrant_api_key

@@ -122,7 +122,13 @@ def _cores(tokens: Iterable[Token]) -> set[str]:
 
 def _within(part: str, whole: str) -> bool:
     """Whether one value may be another one's spelling: a part of it that splits no number."""
-    return re.search(rf"(?<!\d){re.escape(part)}(?!\d)", whole) is not None
+    at = whole.find(part)
+    while at >= 0:
+        end = at + len(part)
+        if not (whole[at - 1 : at].isdecimal() or whole[end : end + 1].isdecimal()):
+            return True
+        at = whole.find(part, at + 1)
+    return False
 
 
 _SPOKEN_ELSEWHERE = frozenset(

@@ -40,8 +40,8 @@ class Lexicon:
     """Word or action -> words that add nothing beside it."""
     apart: dict[str, tuple[tuple[Phrase, str], ...]]
     """Verb -> its possible second parts, behind the object, with the action class."""
-    polite: tuple[Phrase, ...]
-    """Longest first."""
+    polite: dict[str, tuple[Phrase, ...]]
+    """First word -> the polite phrases that start with it, longest first."""
     not_files: frozenset[str]
     domains: frozenset[str]
     name_lead: frozenset[str]
@@ -95,7 +95,7 @@ def lexicon() -> Lexicon:
         phrases=_phrases(tables),
         implied={word: frozenset(_split(text)) for word, text in data["implied"].items()},
         apart=_apart(data["apart"]),
-        polite=_longest_first(_split(data["phrases"]["polite"])),
+        polite=_by_first(_split(data["phrases"]["polite"])),
         not_files=frozenset(_split(data["phrases"]["not_files"])),
         domains=frozenset(_split(data["phrases"]["domains"])),
         name_lead=frozenset(_split(data["phrases"]["name_lead"])),
@@ -144,7 +144,10 @@ def _longest_first(wordings: list[str]) -> tuple[Phrase, ...]:
 
 
 def _phrases(tables: dict[str, dict[str, str]]) -> dict[str, tuple[Phrase, ...]]:
-    wordings = sorted({w for table in tables.values() for w in table if " " in w})
+    return _by_first(sorted({w for table in tables.values() for w in table if " " in w}))
+
+
+def _by_first(wordings: list[str]) -> dict[str, tuple[Phrase, ...]]:
     by_first: dict[str, list[str]] = {}
     for wording in wordings:
         by_first.setdefault(wording.split()[0], []).append(wording)

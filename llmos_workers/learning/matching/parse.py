@@ -186,8 +186,7 @@ class _Reader:
         return self._out
 
     def _polite(self, at: int) -> int:
-        phrase = self._phrase_at(at, self._lex.polite)
-        return len(phrase)
+        return len(self._phrase_at(at, self._lex.polite.get(self._meant[at], ())))
 
     def _phrase_at(self, at: int, phrases: Sequence[Phrase]) -> Phrase:
         for phrase in phrases:
