@@ -1,9 +1,12 @@
-"""Who learns with whom: goals that would learn the same wait for the first of them."""
+"""Who learns with whom: goals that would learn the same wait for the first of them, and so do
+goals whose replays of one trace broke: one mends it with a model, the others replay what it made.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from enum import Enum
 from typing import TYPE_CHECKING
 
 from llmos_workers.contracts import errors
@@ -11,7 +14,10 @@ from llmos_workers.contracts.decision import ModeDecision
 from llmos_workers.contracts.goal import GoalRecord, GoalState, TaskEnvelope
 from llmos_workers.contracts.modes import RequestedMode
 from llmos_workers.contracts.outcome import ErrorInfo, Outcome
+from llmos_workers.execution.once import is_outside
 from llmos_workers.flow.outcomes import make_outcome
+from llmos_workers.flow.replay import Handover
+from llmos_workers.flow.run import Run
 from llmos_workers.kernel.flight import MOST_FAILURES
 from llmos_workers.learning.matching.template import template_signature
 from llmos_workers.learning.signature import goal_signature
@@ -41,9 +47,11 @@ def board(
     """
     flights = runtime.flights
     if not flies(record, decision):
-        flights.give_way(record)
+        # Who leads a mending replays first: whether it can is not known before.
+        if not _mends(record):
+            flights.give_way(record)
         return decision
-    name = flight_name(record)
+    name = flight_name(record, decision)
     boarding = flights.join(record, name, same=failing_alike(record), envelope=envelope)
     if not boarding.go:
         return None
@@ -68,13 +76,71 @@ def flies(record: GoalRecord, decision: ModeDecision) -> bool:
     )
 
 
-def flight_name(record: GoalRecord) -> str:
-    """What is learned, at first: the goal's template. Whom that did not help waits only for
-    goals of its own wording.
+class Turn(Enum):
+    """What becomes of a goal whose replay broke."""
+
+    MENDS = "mends"
+    """It goes on with a model."""
+    WAITS = "waits"
+    """Another one mends the trace; its run has ended."""
+    AGAIN = "again"
+    """The trace was mended meanwhile: its run has ended, and it is decided anew."""
+
+
+def turn_of(run: Run, handover: Handover) -> Turn:
+    """Whether a replay that broke goes on with a model now. What it did outside of its stage is
+    not done twice: then it goes on. Raises LeaseLost.
     """
+    record, decision, flights = run.record, handover.decision, run.runtime.flights
+    if not flies(record, decision) or _went_outside(run, handover):
+        return Turn.MENDS
+    lease = run.guards.keeper.lease
+    if not _newer(run, decision):
+        name = flight_name(record, decision)
+        boarding = flights.join(record, name, same=failing_alike(record), lease=lease)
+        if not boarding.go:
+            return Turn.WAITS
+        if not (boarding.look_again and _newer(run, decision)):
+            return Turn.MENDS
+    flights.again(lease, reason="its trace was mended meanwhile")
+    return Turn.AGAIN
+
+
+def _newer(run: Run, decision: ModeDecision) -> bool:
+    """Whether the trace is another one than was followed."""
+    trace = run.runtime.traces.get(run.project, decision.trace_id or "")
+    return trace is not None and trace.version != decision.trace_version
+
+
+def _went_outside(run: Run, handover: Handover) -> bool:
+    tools = (run.runtime.tools.find(step.call.name) for step in handover.done)
+    return any(tool is None or is_outside(tool.spec) for tool in tools)
+
+
+def flight_name(record: GoalRecord, decision: ModeDecision) -> str:
+    """What is learned, at first: the goal's template, or the trace that it would follow if
+    nothing stood against it. Whom that did not help waits only for goals of its own wording.
+    """
+    if record.flight is not None:
+        return record.flight
+    broken = _followed(decision)
     if record.flights:
-        return f"{record.project}:goal:{goal_signature(record.text)}"
+        kind, what = ("mend", f"{broken}:") if broken else ("goal", "")
+        return f"{record.project}:{kind}:{what}{goal_signature(record.text)}"
+    if broken:
+        return f"{record.project}:mend:{broken}"
     return f"{record.project}:template:{template_signature(record.text)}"
+
+
+def _followed(decision: ModeDecision) -> str | None:
+    """The trace that is sure to do the goal, and that is not followed as it is."""
+    sure = (c for c in decision.match.candidates if c.confidence >= decision.threshold)
+    known = {candidate.trace_id for candidate in sure}
+    return decision.trace_id if decision.trace_id in known else None
+
+
+def _mends(record: GoalRecord) -> bool:
+    return record.flight is not None and record.flight.startswith(f"{record.project}:mend:")
 
 
 def failing_alike(record: GoalRecord) -> str:

@@ -47,6 +47,8 @@ class Handover:
 
     decision: ModeDecision
     done: tuple[TraceStep, ...]
+    latency_ms: float | None = None
+    """How long it took until it met it; None: nothing was begun."""
 
 
 def replay(run: Run) -> Outcome | Handover:
@@ -94,12 +96,10 @@ def _replay(run: Run) -> Outcome | Handover:
     if not open_end:
         publish(run, done, _unnamed(trace, decision))
     latency_ms = (runtime.clock.steady() - started) * 1000
-    _count(run, trace, success=not open_end, latency_ms=latency_ms)
     if open_end:
         demote(run, trace, result, open_end)
-        # They are journaled as done, and nobody will write them again.
-        run.stage.sync(written.path for written in files_written(done))
-        return _hand_over(decision, done, open_end)
+        return _hand_over(decision, done, open_end, latency_ms)
+    _count(run, trace, success=True, latency_ms=latency_ms)
     return make_outcome(
         run.record,
         GoalState.SUCCEEDED,
@@ -173,10 +173,28 @@ def _open_end(trace: ExecutionTrace, decision: ModeDecision, result: SequenceRes
     return needs_model(trace, decision.slots, result.results)
 
 
-def _hand_over(decision: ModeDecision, done: tuple[TraceStep, ...], reason: str) -> Handover:
+def _hand_over(
+    decision: ModeDecision,
+    done: tuple[TraceStep, ...],
+    reason: str,
+    latency_ms: float | None = None,
+) -> Handover:
     reason = f"{decision.reason}; then {reason}"
     mixed = decision.model_copy(update={"mode": Mode.MIXED, "tool": None, "reason": reason})
-    return Handover(mixed, done)
+    return Handover(mixed, done, latency_ms)
+
+
+def keep_done(run: Run, handover: Handover) -> None:
+    """A replay that broke goes on with a model: it counts as failed, and what it did stays. One
+    that begins again does neither. Raises LeaseLost.
+    """
+    if handover.latency_ms is None:
+        return
+    trace = run.runtime.traces.get(run.project, handover.decision.trace_id or "")
+    if trace is not None:
+        _count(run, trace, success=False, latency_ms=handover.latency_ms)
+    # They are journaled as done, and nobody will write them again.
+    run.stage.sync(written.path for written in files_written(handover.done))
 
 
 def _done_steps(

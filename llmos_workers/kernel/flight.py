@@ -1,11 +1,12 @@
 """Single flight: of goals that would learn the same, one learns and the others wait for it.
 
-Whoever is dispatched to a model asks ``join`` first: the first one leads the flight, the others
-are WAITING_FLIGHT, without a worker and without a message. When the leader ends, ``land`` lets
-them go on: after a success all of them, to be decided anew; after a failure exactly one, as the
-next leader. After MOST_FAILURES in a row the series is given up: goals that are the very same as
-those that failed fail with the same reason, all others go their own way. A leader that was
-cancelled or ran out of its own time is followed by another, and counts for nothing.
+Whoever is dispatched to a model, or whose replay broke and needs one, asks ``join`` first: the
+first one leads the flight, the others are WAITING_FLIGHT, without a worker and without a message.
+When the leader ends, ``land`` lets them go on: after a success all of them, to be decided anew;
+after a failure exactly one, as the next leader. After MOST_FAILURES in a row the series is given
+up: goals that are the very same as those that failed fail with the same reason, all others go
+their own way. A leader that was cancelled or ran out of its own time is followed by another, and
+counts for nothing.
 
 Nothing depends on ``land`` being called: ``tick`` (recovery clock) finds flights whose leader's
 record has ended or is gone, and ``join`` takes over from such a leader. A leader that lives and
@@ -21,13 +22,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import cast
 
-from llmos_workers.contracts.errors import Cancelled, DeadlineExceeded
+from llmos_workers.contracts.errors import Cancelled, DeadlineExceeded, LeaseLost
 from llmos_workers.contracts.goal import FINAL_STATES, GoalRecord, GoalState, TaskEnvelope
 from llmos_workers.contracts.outcome import ErrorInfo, Outcome
 from llmos_workers.kernel import keys, scripts, wire
 from llmos_workers.kernel.admission import PRIORITY_WEIGHT
 from llmos_workers.kernel.goal_submit import not_found, state_event
 from llmos_workers.kernel.goals import GoalStore
+from llmos_workers.kernel.lease import Lease
 from llmos_workers.kernel.redis import Client
 
 MOST_FAILURES = 3
@@ -81,23 +83,44 @@ class Flights:
     broker: Client
     goals: GoalStore
 
-    def join(self, record: GoalRecord, name: str, *, same: str, envelope: TaskEnvelope) -> Boarding:
-        """Lead the flight of that name, or wait for it in ``envelope``.
+    def join(
+        self,
+        record: GoalRecord,
+        name: str,
+        *,
+        same: str,
+        envelope: TaskEnvelope | None = None,
+        lease: Lease | None = None,
+    ) -> Boarding:
+        """Lead the flight of that name, or wait for it in ``envelope`` (None: the stored one).
 
-        ``same``: equal for goals that fail alike (text and options that matter). A deadline
-        wakes a waiting goal. Asking twice does no harm. Raises GoalNotFound.
+        ``same``: equal for goals that fail alike (text and options that matter). ``lease``: the
+        run that asks; where the goal has to wait, the run has ended with it. A deadline
+        wakes a waiting goal. Asking twice does no harm. Raises GoalNotFound, LeaseLost.
         """
         place = record.options.priority * PRIORITY_WEIGHT + record.created_at
         due = "" if record.options.deadline is None else repr(record.options.deadline)
         why = "an equal goal is being learned; waits for what comes of it"
         event = state_event(GoalState.WAITING_FLIGHT, {"reason": why})
-        args = (record.goal_id, same, repr(place), envelope.model_dump_json(), due, event)
+        kept = envelope.model_dump_json() if envelope else ""
+        args = (record.goal_id, same, repr(place), kept, due, event, *_of(lease))
         code, *rest = self._run("join", name, args)
         if code == b"missing":
             raise not_found(record.goal_id)
+        if code == b"lost":
+            raise LeaseLost(f"the run of goal {record.goal_id} lost its lease.")
         if code == b"wait":
             return Boarding(waits_for=rest[0].decode())
         return Boarding(go=True, look_again=rest[0] == b"1")
+
+    def again(self, lease: Lease, *, reason: str) -> None:
+        """End a run whose decision is out of date: its goal is ACCEPTED and decided anew, which
+        counts as a flight that it waited for. Raises LeaseLost.
+        """
+        event = state_event(GoalState.ACCEPTED, {"reason": reason})
+        if self._run("again", "", (lease.goal_id, event, *_of(lease)))[0] != b"ok":
+            raise LeaseLost(f"the run of goal {lease.goal_id} lost its lease.")
+        self._send([lease.goal_id])
 
     def land(self, outcome: Outcome) -> int:
         """A goal ended: if it led a flight, let those go on that wait; how many."""
@@ -164,3 +187,7 @@ class Flights:
         head = (op, name, keys.goal(""), keys.goals_in_state(""), uuid.uuid4().hex, _FINALS)
         script = scripts.load("flight", include=("fence",))
         return cast(list[bytes], script.run(self.redis, names, (*head, *args)))
+
+
+def _of(lease: Lease | None) -> tuple[str, str]:
+    return (str(lease.fence), lease.owner) if lease else ("", "")

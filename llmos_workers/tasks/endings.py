@@ -44,11 +44,11 @@ def stored(runtime: Runtime, goal_id: str) -> Outcome:
     return outcome
 
 
-def end(runtime: Runtime, outcome: Outcome, fence: int | None, *, lane: str) -> Outcome:
+def end(runtime: Runtime, outcome: Outcome, fence: int | None, record: GoalRecord) -> Outcome:
     """Store the outcome (the first one wins) and tell the bus."""
     stored = runtime.goals.finish(outcome, fence=fence)
-    runtime.admission.leave(stored.goal_id, lane)
-    if stored.mode is None or stored.mode.calls_model:
+    runtime.admission.leave(stored.goal_id, record.lane)
+    if record.flight or stored.mode is None or stored.mode.calls_model:
         runtime.flights.land(stored)
     _close_approvals(runtime, stored)
     topic = Topic.TASK_COMPLETE if stored.ok else Topic.TASK_FAILED
@@ -85,7 +85,7 @@ def end_badly(
     )
     if state is not GoalState.CANCELLED:
         log.info("goal %s %s: %s", record.goal_id, state.value, error.message)
-    return end(runtime, outcome, fence, lane=record.lane)
+    return end(runtime, outcome, fence, record)
 
 
 def end_by_fault(
@@ -104,7 +104,7 @@ def end_by_fault(
         cost_micro=runtime.spent_on(record.goal_id),
         error=info,
     )
-    return end(runtime, outcome, fence, lane=record.lane)
+    return end(runtime, outcome, fence, record)
 
 
 def dead(runtime: Runtime, record: GoalRecord, fence: int | None, *, starts: int) -> Outcome:
@@ -116,4 +116,4 @@ def dead(runtime: Runtime, record: GoalRecord, fence: int | None, *, starts: int
         cost_micro=runtime.spent_on(record.goal_id),
         error=poisoned(record.goal_id, starts),
     )
-    return end(runtime, outcome, fence, lane=record.lane)
+    return end(runtime, outcome, fence, record)

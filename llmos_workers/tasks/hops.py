@@ -34,14 +34,14 @@ from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.payload import parse_payload
 from llmos_workers.execution.journal import done_entry
 from llmos_workers.flow.dispatch import Dispatcher
-from llmos_workers.flow.flight import board, failed_with_others
+from llmos_workers.flow.flight import Turn, board, failed_with_others, turn_of
 from llmos_workers.flow.outcomes import make_outcome
-from llmos_workers.flow.replay import Handover
+from llmos_workers.flow.replay import Handover, keep_done
 from llmos_workers.flow.run import Run, RunGuards, overdue
 from llmos_workers.flow.shadow import offer
 from llmos_workers.kernel import drain
 from llmos_workers.kernel.goals import new_record
-from llmos_workers.kernel.lease import Lease, LeaseKeeper
+from llmos_workers.kernel.lease import LeaseKeeper
 from llmos_workers.kernel.redact import shared
 from llmos_workers.kernel.redis import connect
 from llmos_workers.kernel.stage import Stage
@@ -167,7 +167,7 @@ def _dispatch(task: Task, process: Process, record: GoalRecord) -> dict[str, Any
                     runtime,
                     failed_with_others(runtime, record, record.flight_failed),
                     None,
-                    lane=record.lane,
+                    record,
                 )
             )
         if record.fence and record.decision and record.decision.mode.calls_model:
@@ -339,16 +339,21 @@ def _staged(run: Run, work: Work) -> dict[str, Any] | Next:
         run.stage.discard()
         raise
     if isinstance(result, Handover):
-        return _hand_over(runtime, result, guards.keeper.lease)
+        if turn_of(run, result) is not Turn.MENDS:
+            run.stage.discard()  # a replay begins again
+            runtime.admission.leave(guards.record.goal_id, guards.record.lane)
+            raise left()
+        return _hand_over(run, result)
     run.stage.discard()
-    outcome = end(runtime, result, guards.keeper.lease.fence, lane=guards.record.lane)
+    outcome = end(runtime, result, guards.keeper.lease.fence, guards.record)
     offer(run, outcome)
     return as_json(outcome)
 
 
-def _hand_over(runtime: Runtime, handover: Handover, lease: Lease) -> Next:
+def _hand_over(run: Run, handover: Handover) -> Next:
     """Journal what the replay did, and let a model go on from there."""
-    decision = handover.decision
+    runtime, lease, decision = run.runtime, run.guards.keeper.lease, handover.decision
+    keep_done(run, handover)
     if handover.done:
         runtime.goals.append_journal(lease, done_entry(handover.done))
     runtime.goals.transition(

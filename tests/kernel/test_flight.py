@@ -7,12 +7,18 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from llmos_workers.contracts.errors import GoalNotFound
+from llmos_workers.contracts.errors import GoalNotFound, LeaseLost
 from llmos_workers.contracts.goal import GoalState, TaskEnvelope
 from llmos_workers.contracts.outcome import ErrorInfo
 from llmos_workers.kernel import keys
 from llmos_workers.kernel.flight import MOST_FAILURES, Flights, Verdict, verdict_of
-from tests.kernel.goal_support import a_goal, an_outcome, assert_indexes_right, states_in_stream
+from tests.kernel.goal_support import (
+    a_goal,
+    an_outcome,
+    assert_indexes_right,
+    expire_lease,
+    states_in_stream,
+)
 
 S = GoalState
 NAME = "a:goal:1"
@@ -27,12 +33,24 @@ def join(flights, record, same="x", name=NAME, envelope=None):
     return flights.join(record, name, same=same, envelope=envelope or TaskEnvelope())
 
 
+def breaks(flights, record, same="x"):
+    """A worker runs the goal, its replay breaks, and it joins as it runs."""
+    lease, running = flights.goals.acquire(record.goal_id, owner="host:1:1")
+    return lease, flights.join(running, NAME, same=same, lease=lease)
+
+
 def end(flights, goal_id, status=S.SUCCEEDED, kind="ModelFault"):
     """The goal ends and says so."""
     error = None if status is S.SUCCEEDED else ErrorInfo(kind=kind, message="no luck")
     outcome = an_outcome(goal_id, status).model_copy(update={"error": error})
-    flights.goals.finish(outcome, fence=None)
+    finish(flights.goals, outcome)
     return flights.land(outcome)
+
+
+def finish(goals, outcome):
+    """Whoever runs the goal ends it; nobody else says so."""
+    record = goals.get(outcome.goal_id)
+    goals.finish(outcome, fence=record.fence if record.state is S.RUNNING else None)
 
 
 def boarded(system, flights, number, **options):
@@ -209,6 +227,66 @@ def test_goals_that_run_or_wait_for_something_else_are_let_through(system, fligh
     assert waiting(system) == []
 
 
+def test_of_runs_that_broke_one_goes_on_and_the_others_end_with_their_leases(system, flights):
+    records = system.submit(4)
+    envelope = TaskEnvelope(group_id="g", chord={"task": "join"})
+    for record in records:
+        system.goals.transition(record.goal_id, S.DISPATCHED, envelope=envelope)
+    system.broker.flushdb()
+    (lease, leads), *others = [breaks(flights, record) for record in records]
+    assert leads.go
+    assert not any(answer.go for _, answer in others)
+    assert system.goals.get(records[0].goal_id).state is S.RUNNING
+    assert system.goals.get(records[0].goal_id).flight == NAME
+    for record, (own, _) in zip(records[1:], others, strict=True):
+        kept = system.goals.get(record.goal_id)
+        assert (kept.state, kept.lease_until, kept.deliveries) == (S.WAITING_FLIGHT, None, 0)
+        assert kept.envelope == envelope
+        with pytest.raises(LeaseLost):
+            flights.join(kept, NAME, same="x", lease=own)
+    assert flights.join(system.goals.get(lease.goal_id), NAME, same="x", lease=lease).go
+    assert end(flights, records[0].goal_id) == 3
+    assert sorted(system.queued()) == sorted(r.goal_id for r in records[1:])
+    assert_indexes_right(system.state, [system.goals.get(r.goal_id) for r in records])
+
+
+def test_after_the_failure_of_who_mends_exactly_one_of_those_that_broke_goes_on(system, flights):
+    records = system.submit(3)
+    system.broker.flushdb()
+    answers = [breaks(flights, record)[1] for record in records]
+    assert [answer.go for answer in answers] == [True, False, False]
+    assert end(flights, records[0].goal_id, S.FAILED) == 1
+    (heir,) = system.queued()
+    assert breaks(flights, system.goals.get(heir))[1].go, "it replays first, breaks, and leads"
+    assert len(waiting(system)) == 1
+
+
+def test_a_run_that_lost_its_goal_or_is_to_stop_does_not_wait(system, flights):
+    boarded(system, flights, 1)
+    dead, stopped = system.submit(2)
+    lease, _ = system.goals.acquire(dead.goal_id, owner="host:1:1")
+    expire_lease(system.state, dead.goal_id)
+    with pytest.raises(LeaseLost):
+        flights.join(dead, NAME, same="x", lease=lease)
+    lease, _ = system.goals.acquire(stopped.goal_id, owner="host:1:1")
+    system.goals.request_cancel(stopped.goal_id)
+    assert flights.join(stopped, NAME, same="x", lease=lease).go
+    assert waiting(system) == []
+
+
+def test_a_run_whose_decision_is_out_of_date_is_decided_again(system, flights):
+    (record,) = system.submit(1)
+    system.broker.flushdb()
+    lease, _ = system.goals.acquire(record.goal_id, owner="host:1:1")
+    flights.again(lease, reason="mended")
+    kept = system.goals.get(record.goal_id)
+    assert (kept.state, kept.flights, kept.deliveries) == (S.ACCEPTED, 1, 0)
+    assert system.queued() == [record.goal_id]
+    with pytest.raises(LeaseLost):
+        flights.again(lease, reason="mended")
+    assert_indexes_right(system.state, [kept])
+
+
 def test_an_unknown_goal_joins_nothing(flights):
     with pytest.raises(GoalNotFound):
         join(flights, a_goal())
@@ -259,6 +337,12 @@ class Machine(RuleBasedStateMachine):
         (record,) = self.system.submit(1)
         self._join(record, same)
 
+    @rule(same=st.sampled_from("ab"))
+    def breaks(self, same):
+        (record,) = self.system.submit(1)
+        answer = breaks(self.flights, record, same)[1]
+        self.known[record.goal_id] = "go" if answer.go else same
+
     def _join(self, record, same):
         answer = join(self.flights, record, same)
         self.known[record.goal_id] = "go" if answer.go else same
@@ -277,7 +361,7 @@ class Machine(RuleBasedStateMachine):
     def end(self, status, silent):
         for goal_id in self._leaders()[:1]:
             if silent:
-                self.system.goals.finish(an_outcome(goal_id, status), fence=None)
+                finish(self.system.goals, an_outcome(goal_id, status))
             else:
                 end(self.flights, goal_id, status)
 

@@ -169,3 +169,47 @@ def test_the_death_of_the_learners_worker_costs_no_second_learner(llmos, system,
     assert modes(outcomes) == ["FOLLOWER"] * 19 + ["LEARNER"]
     assert learner.record().deliveries == 2
     assert spent(llmos, project) == learner.outcome().cost_micro
+
+
+COLLECT = "Collect the names of the Markdown files"
+
+
+def break_its_replays(llmos, project, output):
+    """A goal that is known, and that no replay can do any more; only a replay finds that out."""
+    (output / "a.md").touch()
+    learned = llmos.submit(COLLECT, project=project).result(TIMEOUT)
+    assert learned.ok, learned.error
+    assert llmos.submit(COLLECT, project=project).result(TIMEOUT).mode is Mode.FOLLOWER
+    (output / "b.md").touch()
+
+
+def test_twenty_replays_that_break_at_once_are_mended_once(llmos, system, project, output):
+    break_its_replays(llmos, project, output)
+    before, paid = answered(system), spent(llmos, project)
+    system.rehearsal.faults.next("hold:1")
+    handles = llmos.submit_many([COLLECT] * 20, project=project)
+    wait_until(lambda: len(waiting(handles)) == 19, what="one mends, the others wait")
+    system.rehearsal.faults.release()
+    outcomes = [h.result(TIMEOUT) for h in handles]
+    assert {o.status for o in outcomes} == {"SUCCEEDED"}
+    assert modes(outcomes) == ["FOLLOWER"] * 19 + ["MIXED"]
+    (healed,) = [o for o in outcomes if o.mode is Mode.MIXED]
+    assert answered(system) - before == healed.llm_calls
+    assert spent(llmos, project) - paid == healed.cost_micro > 0
+    assert {o.trace_version for o in outcomes if o is not healed} == {2}
+    assert all("b.md" in o.text for o in outcomes)
+    trace = llmos.trace_manager.get(project, healed.learned_trace_id)
+    assert (trace.usage_count - trace.success_count, trace.failure_streak) == (1, 0)
+
+
+def test_who_cannot_mend_is_followed_by_one(llmos, system, project, output):
+    break_its_replays(llmos, project, output)
+    before = answered(system)
+    with thinking_stopped(system):
+        handles = llmos.submit_many([COLLECT] * 6, project=project)
+        wait_until(lambda: len(waiting(handles)) == 5, what="one is to mend, the others wait")
+        system.rehearsal.faults.next("stop_reason:refusal")
+    outcomes = [h.result(TIMEOUT) for h in handles]
+    assert modes(outcomes) == ["FOLLOWER"] * 4 + ["MIXED"] * 2
+    assert [o.mode for o in outcomes if not o.ok] == [Mode.MIXED]
+    assert answered(system) - before == sum(o.llm_calls for o in outcomes)

@@ -11,7 +11,9 @@
 --       6 final states, as |A|B|
 --       7.. by operation:
 --       join     goal id, digest of what makes two goals the same, place in the order, envelope
---                JSON, due time or '', event data
+--                JSON or '' (as it is), due time or '', event data; fence and owner of the run
+--                that asks, or '' and '' for a goal that does not run
+--       again    goal id, event data, fence, owner
 --       land     goal id of the learner, verdict (ok | failed | left), error JSON or '', most
 --                failures in a row, event data of the successor
 --       release  most goals, event data
@@ -20,6 +22,9 @@
 -- Returns  join     {'go', '1': something landed here lately, so look again}
 --                   {'wait', goal id of the learner}
 --                   {'missing'}
+--                   {'lost'}        the run that asks holds its goal no longer
+--          again    {'ok'}          ACCEPTED now: it needs its message
+--                   {'lost'}
 --          land     {'skip'}        not its learner (any more), nothing was done
 --                   {'next', id}    the successor, ACCEPTED now: it needs its message
 --                   {'open'}        nobody learns: release those that wait
@@ -32,8 +37,11 @@
 -- flight_same, flight_series, flights (how many it waited for), flight_failed (error JSON: the
 -- learners of its series failed, and they were the same as it).
 --
+-- A run that joins and has to wait ends in the same step, and so does one that is to be decided
+-- again: its start counts for nothing.
+--
 -- Run twice (answer lost with the connection): join does nothing more. The goals that a lost
--- land or release let go are ACCEPTED without a message, which the recovery clock sends again.
+-- land, release or again let go are ACCEPTED without a message, which the recovery clock sends.
 
 local flight, waiting, awaited, delayed, counters = unpack(KEYS)
 local op, name, goals, states, token, finals = unpack(ARGV, 1, 6)
@@ -60,6 +68,12 @@ local function go_on(id, data)
   redis.call('ZREM', waiting, id)
   redis.call('ZREM', delayed, id)
   enter(id, 'WAITING_FLIGHT', 'ACCEPTED', data)
+end
+
+-- The run that holds the goal ends here.
+local function end_run(id)
+  redis.call('HDEL', goals .. id, 'lease_owner', 'lease_until')
+  redis.call('HINCRBY', goals .. id, 'deliveries', -1)
 end
 
 -- Nobody learns any more; those that wait are released from now on.
@@ -91,21 +105,28 @@ local function successor(same)
 end
 
 if op == 'join' then
-  local id, same, place, envelope, due, data = unpack(ARGV, 7, 12)
+  local id, same, place, envelope, due, data, fence, owner = unpack(ARGV, 7, 14)
   local goal = goals .. id
-  local state = redis.call('HGET', goal, 'state')
+  local facts = redis.call('HMGET', goal, 'state', 'op', 'cancel')
+  local state = facts[1]
   if not state then return {'missing'} end
   local held = redis.call('HMGET', flight, 'learner', 'landed')
   local learner = held[1]
   local lately = held[2] and '1' or ''
-  if learner == id then return {'go', lately} end
-  -- A goal that runs, waits for something else or has ended is nothing to decide about here.
-  if state ~= 'ACCEPTED' and state ~= 'DISPATCHED' and state ~= 'WAITING_FLIGHT' then
-    return {'go', ''}
+  if fence ~= '' then
+    if facts[2] == token then return {'wait', learner or ''} end
+    if not holds(goal, fence, owner, at) then return {'lost'} end
+    if facts[3] == '1' then return {'go', ''} end
+  elseif state ~= 'ACCEPTED' and state ~= 'DISPATCHED' and state ~= 'WAITING_FLIGHT' then
+    -- A goal that runs, waits for something else or has ended is nothing to decide about here.
+    return {'go', learner == id and lately or ''}
   end
+  if learner == id then return {'go', lately} end
   if learner and not ended(learner) then
+    if fence ~= '' then end_run(id) end
     redis.call('HSET', goal, 'flight_same', same,
-      'flight_series', redis.call('HGET', flight, 'series'), 'envelope', envelope)
+      'flight_series', redis.call('HGET', flight, 'series'))
+    if envelope ~= '' then redis.call('HSET', goal, 'envelope', envelope) end
     redis.call('ZADD', waiting, place, id)
     redis.call('ZADD', awaited, 'NX', stamp(at), name)
     redis.call('PERSIST', flight)
@@ -124,6 +145,17 @@ if op == 'join' then
   end
   -- A learner that ended without landing may have landed what is looked for.
   return {'go', learner and '1' or lately}
+end
+
+if op == 'again' then
+  local id, data, fence, owner = unpack(ARGV, 7, 10)
+  local facts = redis.call('HMGET', goals .. id, 'state', 'op')
+  if facts[2] == token then return {'ok'} end
+  if not holds(goals .. id, fence, owner, at) then return {'lost'} end
+  end_run(id)
+  redis.call('HINCRBY', goals .. id, 'flights', 1)
+  enter(id, facts[1], 'ACCEPTED', data)
+  return {'ok'}
 end
 
 if op == 'land' then
