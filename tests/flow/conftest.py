@@ -25,7 +25,7 @@ from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.execution.llm import ModelGateway
 from llmos_workers.flow.dispatch import Dispatcher
 from llmos_workers.flow.judge import judge_first
-from llmos_workers.flow.replay import Handover, replay
+from llmos_workers.flow.replay import Handover, keep_done, replay
 from llmos_workers.flow.run import Run, RunGuards
 from llmos_workers.kernel.goals import new_record
 from llmos_workers.kernel.lease import LeaseKeeper
@@ -126,7 +126,10 @@ class Flow:
             record = record.model_copy(update={"cancel_requested": asked})
             guards = RunGuards(record, goals, self.runtime.clock, keeper)
             stage = self.runtime.stages.open(record.project, record.goal_id, lease.fence)
-            result = replay(Run(self.runtime, record, decision, guards, stage))
+            run = Run(self.runtime, record, decision, guards, stage)
+            result = replay(run)
+            if isinstance(result, Handover):
+                keep_done(run, result)
         goals.release(lease, state=GoalState.DISPATCHED)
         return result
 
