@@ -244,12 +244,13 @@ def check_sandbox(patient: Patient) -> Iterator[Finding]:
     """Commands can be confined on this host."""
     from llmos_workers.execution.sandbox import probe
 
+    security = patient.config.security
     report = probe()
     reasons = "; ".join(report.reasons)
     if report.level >= 1:
         yield ok("sandbox", f"level {report.level}, Landlock ABI {report.landlock_abi}")
+        yield from _network(patient)
         return
-    security = patient.config.security
     detail = f"level 0: {reasons or 'this host cannot confine commands'}."
     if security.sandbox is SandboxDemand.PREFER and security.allow_unconfined:
         yield warn(
@@ -261,3 +262,24 @@ def check_sandbox(patient: Patient) -> Iterator[Finding]:
             "Run workers on Linux 5.13 or newer with Landlock; where you trust every goal, set "
             "security.allow_unconfined.",
         )  # fmt: skip
+
+
+def _network(patient: Patient) -> Iterator[Finding]:
+    """Commands that are granted hosts can be given a network with nothing else in it."""
+    from llmos_workers.evolution.agents import AgentLoader
+    from llmos_workers.execution.sandbox.level1 import network_fault
+
+    fault = network_fault()
+    if not fault:
+        yield ok("egress", "commands can have networks of their own; out by the proxy only")
+        return
+    agents = AgentLoader(patient.config.workspace).load_agents()
+    granted = [agent.name for agent in agents if agent.network]
+    strict = patient.config.security.sandbox is SandboxDemand.REQUIRE
+    what = "are refused" if strict else "run without it"
+    detail = f"{fault}: commands that are granted hosts {what}"
+    if granted:
+        yield warn("egress", detail, "Allow the workers network namespaces (CAP_SYS_ADMIN, or "
+                   f"user namespaces), or take network out of: {', '.join(granted)}.")  # fmt: skip
+    else:
+        yield ok("egress", f"{detail}; no agent is granted any")

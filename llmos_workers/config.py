@@ -150,7 +150,9 @@ class SecurityConfig(Contract):
     """With sandbox = "prefer" on a host that cannot confine: run shell tools all the same."""
     allowed_hosts: tuple[str, ...] = ()
     """Hosts, with the names below them, that WebFetch reads and commands may name without asking a
-    person; the sandbox gives commands no network in any case."""
+    person. Commands reach those of them that their agent's file lists under ``network``."""
+    egress_mb: int = Field(default=100, ge=1)
+    """Most that one command may send and receive, together."""
     protected_paths: tuple[str, ...] = ()
     hooks: tuple[str, ...] = ()
     """User hooks: ``package.module:Class``, the name of an entry point of the group

@@ -14,6 +14,7 @@ from llmos_workers.execution.hooks.projects import ProjectHooks
 from llmos_workers.execution.hooks.sentience import SentienceInjectionHook
 from llmos_workers.execution.sandbox.staged import StagedSandbox
 from llmos_workers.execution.tools.base import ToolContext
+from llmos_workers.runtime_egress import egress_of
 from llmos_workers.sentience.guidance import caution
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def gate_context(
             durable=source == "model",
             agent=agent.name,
             grants=grants,
+            network=egress_of(runtime.config.security, runtime.redis, run, agent, ceiling),
         ),
     )
 

@@ -24,6 +24,9 @@ class AgentDefinition(Contract):
     """The Markdown body: the agent's system prompt."""
     tools: tuple[str, ...] = ()
     """Exact names of the tools it may call; nothing else passes the gate."""
+    network: tuple[str, ...] = ()
+    """Hosts, with what is below them, that its commands may reach, as far as
+    security.allowed_hosts holds them too; empty: none."""
     model: str | None = None
     """Model id or alias (haiku, sonnet, opus); None: the configured model."""
     version: int = Field(default=1, ge=1)

@@ -35,7 +35,8 @@ class GateRecord(Contract):
     agent: str
     mode: str
     source: str
-    """``model`` or ``trace``; a trace that is proved or tried out in mode LEARNER."""
+    """``model`` or ``trace``; a trace that is proved or tried out in mode LEARNER. ``command``: a
+    connection that a command wanted (tool ``egress``)."""
 
 
 class LoggedDecision(Contract):

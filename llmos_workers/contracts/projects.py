@@ -15,5 +15,8 @@ class ProjectSettings(Contract):
     """Asked after those of ``security.hooks``."""
     tools: tuple[str, ...] | None = None
     """Tools that may be used in the project, whatever agents are granted; None: no ceiling."""
+    network: tuple[str, ...] | None = None
+    """Hosts, with what is below them, that commands may reach in the project, whatever agents are
+    granted; None: no ceiling."""
     bounds: dict[str, dict[str, tuple[float, float]]] = Field(default_factory=dict)
     """Tool -> dotted argument -> least and greatest value; holds beside the agent's own."""

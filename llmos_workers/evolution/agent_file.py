@@ -11,6 +11,7 @@ from llmos_workers.config_keys import near_miss
 from llmos_workers.contracts.agents import AGENT_NAME, AUTO, AgentDefinition
 from llmos_workers.contracts.bounds import TOOL_NAME, BoundsError, parse_bounds, plain_bounds
 from llmos_workers.contracts.errors import MalformedFile
+from llmos_workers.execution.net.address import is_host_name, is_internal, is_number
 from llmos_workers.kernel.front_matter import FrontMatterError, dump_front_matter, load_mapping
 
 FENCE = "---"
@@ -97,7 +98,9 @@ def _first_problem(fields: dict[str, Any], stem: str) -> tuple[str, str] | None:
     for field in REQUIRED:
         if not isinstance(fields.get(field), str) or not fields[field].strip():
             return field, f"the field {field!r} must be text and not empty."
-    return _problem_of_values(fields, stem) or _problem_of_tools(fields)
+    return (
+        _problem_of_values(fields, stem) or _problem_of_tools(fields) or _problem_of_network(fields)
+    )
 
 
 def _problem_of_values(fields: dict[str, Any], stem: str) -> tuple[str, str] | None:
@@ -132,6 +135,20 @@ def _line_within(key: str, head: list[str]) -> int:
     pattern = re.compile(rf"(?:^|[\s{{,\"']){re.escape(key)}['\"]?\s*:")
     lines = enumerate(head[max(0, start - 1) :], max(1, start))
     return next((number for number, line in lines if pattern.search(line)), 0)
+
+
+def _problem_of_network(fields: dict[str, Any]) -> tuple[str, str] | None:
+    hosts = fields.get("network", [])
+    if not isinstance(hosts, list):
+        return "network", 'must be a list of hosts, e.g. ["docs.example.org"].'
+    for host in hosts:
+        if not isinstance(host, str) or not _is_public_name(host):
+            return "network", f"{host!r} is not the plain name of a public host."
+    return None
+
+
+def _is_public_name(host: str) -> bool:
+    return is_host_name(host) and not is_internal(host) and not is_number(host)
 
 
 def _line_of(field: str, head: list[str]) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from llmos_workers.contracts.bounds import ToolBounds
@@ -28,7 +28,7 @@ from llmos_workers.contracts.gate import GateRecord
 from llmos_workers.contracts.hooks import HookKind
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.state import CognitivePolicy
-from llmos_workers.contracts.tools import Effect, ToolCall, ToolResult, ToolSpec
+from llmos_workers.contracts.tools import COMMAND_TOOLS, Effect, ToolCall, ToolResult, ToolSpec
 from llmos_workers.execution.gate_record import Record, record_allowed, record_refused
 from llmos_workers.execution.gate_steps import (
     denial,
@@ -267,7 +267,7 @@ class ToolGate:
         if ctx.tool.time_left(1.0) <= 0:
             return ToolResult(ok=False, error="the goal's deadline has passed")
         try:
-            result = tool.run(call.arguments, ctx.tool)
+            result = tool.run(call.arguments, _networked(call, ctx))
         except InfrastructureError as error:
             logger.warning("%s of goal %s: %s", call.name, ctx.goal_id, redact(str(error)))
             return _failed(error)
@@ -310,6 +310,20 @@ class ToolGate:
         except LLMOSError:
             return  # said already: it is why the call failed
         tell(hooks.ask(event).told, ctx)
+
+
+def _networked(call: ToolCall, ctx: GateContext) -> ToolContext:
+    """What the tool gets: a network, where the run has one, that knows what the run holds."""
+    network = ctx.tool.network
+    if network is None or call.name not in COMMAND_TOOLS:
+        return ctx.tool
+    held = replace(
+        network,
+        withheld=ctx.taint.keeps_in(ctx.tool.area),
+        # Before it is connected: what comes of it may be somebody's words.
+        on_open=lambda host: ctx.taint.mark(f"{call.name}: {host}"),
+    )
+    return replace(ctx.tool, network=held)
 
 
 def _fault(error: Exception) -> ToolDenied:

@@ -12,7 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from llmos_workers.contracts.errors import ApprovalNeeded, ToolDenied
-from llmos_workers.contracts.tools import CONFINED_TOOLS, Effect, ToolCall, ToolResult, ToolSpec
+from llmos_workers.contracts.tools import (
+    COMMAND_TOOLS,
+    CONFINED_TOOLS,
+    Effect,
+    ToolCall,
+    ToolResult,
+    ToolSpec,
+)
 from llmos_workers.execution.gate import GateContext, ToolGate
 from llmos_workers.execution.journal import RunJournal
 
@@ -42,10 +49,11 @@ class OnceOnly:
     notice: Callable[[str], None] = lambda _words: None
     """Tells who watches."""
 
-    def outside(self, call: ToolCall) -> bool:
+    def outside(self, call: ToolCall, ctx: GateContext) -> bool:
         """Whether a call may have effects that no stage holds."""
         tool = self.gate.registry.find(call.name)
-        return tool is not None and is_outside(tool.spec)
+        networked = ctx.tool.network is not None and call.name in COMMAND_TOOLS
+        return tool is not None and (networked or is_outside(tool.spec))
 
     def call(self, turn: int, call: ToolCall, ctx: GateContext) -> ToolResult:
         """The result of the call, made now or by an earlier run.
@@ -58,7 +66,7 @@ class OnceOnly:
             ctx.taint.learn(tool.spec if tool else None, call, kept)
             return kept
         external = tool is not None and tool.spec.effect is Effect.EXTERNAL
-        outside = self.outside(call)
+        outside = self.outside(call, ctx)
         if external and self.journal.in_doubt(turn, call):
             refused = self._again(call, outside=outside)
             if refused is not None:

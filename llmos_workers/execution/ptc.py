@@ -112,7 +112,7 @@ class PTCExecutor:
             if reason:
                 return SequenceResult(results, False, index, reason)
             varies = touched or _reads_any(step, varying)
-            if once is not None and once.outside(step.call):
+            if once is not None and once.outside(step.call, ctx):
                 result = once.call(index, step.call, ctx)
             else:
                 result = self._gate.call(step.call, ctx)

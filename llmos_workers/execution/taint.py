@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from llmos_workers.contracts.outcome import FileDigest
-from llmos_workers.contracts.tools import ToolCall, ToolResult, ToolSpec
+from llmos_workers.contracts.tools import COMMAND_TOOLS, ToolCall, ToolResult, ToolSpec
 from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.execution.hooks.base import ALLOW, HookDecision, deny
 from llmos_workers.execution.tools.search import walk_files
@@ -42,6 +42,8 @@ class RunTaint:
     """A file of secrets that the run has read or changed; "" while there is none."""
     opaque: bool = False
     """Whether a command ran, of which nobody knows what it read."""
+    reached: bool = False
+    """Whether a command connected to something outside."""
     notice: Callable[[str], None] = field(default=lambda _words: None, repr=False)
     """Tells who watches."""
 
@@ -58,6 +60,7 @@ class RunTaint:
         """Take note of a call that ran, now or in an earlier run of the goal."""
         if result.tainted or (spec is not None and spec.from_outside and not result.denied_by):
             self.mark(call.name)
+        self.reached = self.reached or (result.tainted and call.name in COMMAND_TOOLS)
         if not result.denied_by:
             self.opaque = self.opaque or any(name in call.arguments for name in _OPAQUE)
         self.secret = self.secret or _secret_among((*result.reads, *result.writes))
@@ -91,13 +94,22 @@ class RunTaint:
             return deny("taint:secret", f"{self._holds}: what was read of {met} is withheld")
         return ALLOW
 
+    def keeps_in(self, area: Path) -> str:
+        """Why a command that could reach outside must not; "" when it may.
+
+        What it fetches is others' words, it can read all of the project, and it can send: with a
+        secret within its reach it would hold all three by itself.
+        """
+        known = self._known_secret(area, opaque=True)
+        return f"it may know {known}: nothing may leave the project" if known else ""
+
     @property
     def _holds(self) -> str:
         return f"this run holds content from outside ({self.outside})"
 
-    def _known_secret(self, area: Path) -> str:
+    def _known_secret(self, area: Path, *, opaque: bool = False) -> str:
         """A file of secrets that the run knows, or may know as a command ran beside it."""
-        if self.secret or not self.opaque:
+        if self.secret or not (self.opaque or opaque):
             return self.secret
         return next((path for path, _ in walk_files(area) if SECRET_FILE.fullmatch(path)), "")
 

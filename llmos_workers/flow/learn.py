@@ -41,6 +41,7 @@ def learn(
     tainted: bool = False,
     premises: tuple[str, ...] = (),
     told_later: bool = False,
+    reached: bool = False,
 ) -> ExecutionTrace | None:
     """Distil, prove and save the run; returns the trace, or None when there is nothing to keep.
 
@@ -67,6 +68,7 @@ def learn(
         usage=result.usage,
         duration_s=duration_s,
         tainted=tainted,
+        reached=reached,
     )
     if healed is not None and healed.steps and not result.steps:
         # It says what is there now, which no later replay could know.

@@ -17,7 +17,7 @@ from llmos_workers.contracts.outcome import FileDigest, Outcome
 from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.gate import GateContext
-from llmos_workers.execution.once import OnceOnly, is_outside
+from llmos_workers.execution.once import OnceOnly
 from llmos_workers.execution.ptc import PTCExecutor, SequenceResult, ToolSequence
 from llmos_workers.execution.recording import record_step
 from llmos_workers.execution.references import resolved
@@ -85,7 +85,7 @@ def _replay(run: Run) -> Outcome | Handover:
         result = PTCExecutor(runtime.gate, runtime.clock).execute_sequence(
             sequence,
             replace(context, mode=run_as.decision.mode),
-            once=_once(run, steps),
+            once=_once(run, steps, context),
             before_step=run.guards.before_step,
             program=program,
         )
@@ -113,14 +113,12 @@ def _replay(run: Run) -> Outcome | Handover:
     )
 
 
-def _once(run: Run, steps: Sequence[TraceStep]) -> OnceOnly | None:
+def _once(run: Run, steps: Sequence[TraceStep], context: GateContext) -> OnceOnly | None:
     """What keeps a replay that begins again from repeating effects; None where there are none."""
     runtime = run.runtime
-    found = (runtime.tools.find(step.call.name) for step in steps)
-    if not any(tool is not None and is_outside(tool.spec) for tool in found):
-        return None
     doubt = doubter(runtime.approvals, run, runtime.config.execution.on_doubt)
-    return OnceOnly(runtime.gate, journal_of(run), doubt)
+    once = OnceOnly(runtime.gate, journal_of(run), doubt)
+    return once if any(once.outside(step.call, context) for step in steps) else None
 
 
 def _refusal(run: Run, trace: ExecutionTrace | None) -> str:

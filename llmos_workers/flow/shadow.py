@@ -19,6 +19,7 @@ from llmos_workers.contracts.errors import GoalNotFound, InvalidOption, LLMOSErr
 from llmos_workers.contracts.goal import GoalOptions, GoalRecord, GoalState
 from llmos_workers.contracts.modes import REPLAYS, RequestedMode
 from llmos_workers.contracts.outcome import Outcome
+from llmos_workers.contracts.tools import COMMAND_TOOLS
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.execution.agent import AgentResult, AgentTask
 from llmos_workers.execution.once import is_outside
@@ -77,7 +78,8 @@ def sampled(goal_id: str, share: float) -> bool:
 
 def _confined(runtime: Runtime, trace: ExecutionTrace) -> bool:
     """Only what stays inside a stage can be done twice."""
-    return _confined_tools(runtime).issuperset(trace.tools_used)
+    reached = trace.tainted and COMMAND_TOOLS.intersection(trace.tools_used)
+    return not reached and _confined_tools(runtime).issuperset(trace.tools_used)
 
 
 def _confined_tools(runtime: Runtime) -> frozenset[str]:

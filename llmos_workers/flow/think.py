@@ -89,6 +89,7 @@ def think(run: Run) -> Outcome:
                     tainted=bool(gate.taint.outside),
                     premises=premises_of(gate.told),
                     told_later=bool(premises_of(gate.told_later)),
+                    reached=gate.taint.reached,
                 )
         finally:
             before.discard()

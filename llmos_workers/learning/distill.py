@@ -45,6 +45,8 @@ class RunFacts:
     usage: Usage = field(default_factory=Usage)
     duration_s: float = 0.0
     tainted: bool = False
+    reached: bool = False
+    """Whether its commands connected to something outside."""
 
 
 def distill(
@@ -71,7 +73,7 @@ def distill(
     tools = specs or {}
     transcript = [without_caches(step) for step in transcript]
     steps = with_references(goal, _distilled(transcript, tools))
-    doubts = _doubts(transcript, steps, tools, answer)
+    doubts = _doubts(facts, transcript, steps, tools, answer)
     answer = _text(answer)
     outputs = outputs_of(steps)
     named = {slot.value.lower() for slot in declared}
@@ -161,13 +163,14 @@ def _cleaned(step: TraceStep) -> TraceStep:
 
 
 def _doubts(
+    facts: RunFacts,
     transcript: Sequence[TraceStep],
     steps: Sequence[TraceStep],
     tools: Mapping[str, ToolSpec],
     answer: str,
 ) -> list[str]:
     """Why the trace cannot be called proved; empty when it can."""
-    doubts = []
+    doubts = [f"the network that its commands had {OUTSIDE}"] if facts.reached else []
     for name in dict.fromkeys(step.call.name for step in transcript):
         spec = tools.get(name)
         if spec is None:

@@ -164,3 +164,20 @@ def test_online_asks_the_endpoint_with_the_key(run, monkeypatch):
         found = findings(run("doctor", "--online", "--json"))["model online"]
     assert found["verdict"] == "fail"
     assert "key" in found["fix"]
+
+
+def test_agents_that_are_granted_a_network_which_the_host_cannot_give(run, monkeypatch, tmp_path):
+    from llmos_workers.execution.sandbox import level1
+
+    if level1.probe().level < 1:
+        pytest.skip("this host confines no commands at all")
+    monkeypatch.setattr(level1, "network_fault", lambda: "no namespaces")
+    assert findings(run("doctor", "--json"))["egress"]["verdict"] == "ok"
+    agents = tmp_path / "workspace" / "agents"
+    agents.mkdir(parents=True)
+    (agents / "fetcher.md").write_text(
+        "---\nname: fetcher\ndescription: a\nnetwork: [example.com]\n---\nYou fetch.\n"
+    )
+    found = findings(run("doctor", "--json"))["egress"]
+    assert found["verdict"] == "warn"
+    assert "fetcher" in found["fix"]

@@ -70,6 +70,11 @@ BAD = [
     (GOOD.replace("[Read, Write]", "['*']"), "'*' is not a tool name", 4),
     (GOOD.replace("[Read, Write]", "[Re\u0430d]"), "is not a tool name", 4),
     (GOOD.replace("[Read, Write]", "[Read, Read]"), "granted twice", 4),
+    (GOOD.replace("tools:", "network: example.com\ntools:"), "must be a list of hosts", 4),
+    *(
+        (GOOD.replace("tools:", f"network: ['{host}']\ntools:"), "plain name of a public host", 4)
+        for host in ("localhost", "a.internal", "10.0.0.1", "8.8.8.8", "*.com", "com", "A.com", "")
+    ),
     (GOOD.replace("tools:", "version: true\ntools:"), "version", 4),
     (GOOD.replace("tools:", "version: 0\ntools:"), "version", 4),
     (GOOD.replace("tools:", "max_turns: many\ntools:"), "max_turns", 4),

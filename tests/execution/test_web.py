@@ -9,16 +9,11 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
 import yaml
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +32,7 @@ from llmos_workers.execution.tools.web import NOTE, WebFetchTool
 from llmos_workers.execution.tools.web_fetch import MAX_BYTES, Fetch
 from llmos_workers.execution.tools.web_text import page_text
 from llmos_workers.kernel.clock import SystemClock
+from tests.support.certificate import make_certificate
 from tests.support.web import PUBLIC, LocalWeb, local_web
 
 Ctx = Callable[..., GateContext]
@@ -299,7 +295,7 @@ def test_text_is_decoded_as_it_was_meant(body: bytes, kind: str, text: str) -> N
 
 def test_https_is_checked_for_the_name_that_was_asked_for(tmp_path: Path) -> None:
     """The connection goes to the address, the certificate is the name's."""
-    certificate = _certificate(tmp_path, "example.com")
+    certificate = make_certificate(tmp_path, "example.com")
     trusting = ssl.create_default_context(cafile=str(certificate))
     with local_web(certificate) as web:
         web.says("/", "safe")
@@ -324,29 +320,3 @@ def test_a_real_resolver_finds_this_machine_and_is_not_followed(tool_context: To
 
 def _stay(_: object) -> None:
     return
-
-
-def _certificate(folder: Path, name: str) -> Path:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    secret = key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    path = folder / "server.pem"
-    path.write_bytes(secret + certificate.public_bytes(serialization.Encoding.PEM))
-    return path

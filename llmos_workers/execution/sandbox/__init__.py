@@ -31,7 +31,8 @@ def make_sandbox(security: SecurityConfig, *, report: SandboxReport | None = Non
     )
     report = report or probe()
     if report.level >= 1:
-        return ConfinedSandbox(limits)
+        required = security.sandbox is SandboxDemand.REQUIRE
+        return ConfinedSandbox(limits, network_required=required)
     reasons = report.reasons or ("unknown",)
     if security.sandbox is SandboxDemand.PREFER and security.allow_unconfined:
         logger.error("commands run UNCONFINED on this host: %s", "; ".join(reasons))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,20 @@ class SandboxResult:
     output_bytes: int = 0
     """All that the command printed, kept or not."""
     truncated: bool = False
+    notes: tuple[str, ...] = ()
+    """What the command had to do without on this host, in words."""
+
+
+class Network(Protocol):
+    """The other end of a command's one way out, such as execution.net.egress."""
+
+    def serve(self, listener: socket.socket) -> None:
+        """Answer, in the background, whatever connects to a listening socket; it is ours now."""
+        ...
+
+    def close(self) -> None:
+        """The command is gone: hang up."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -75,10 +90,12 @@ class Sandbox(Protocol):
         limits: Limits | None = None,
         env: Mapping[str, str] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        network: Network | None = None,
     ) -> SandboxResult:
         """Run ``argv`` in ``cwd``, the one folder it may write besides its private HOME.
 
         Returns when the command and all that it started are gone. ``env`` adds to the fixed
-        environment. Raises SandboxUnavailable when the host cannot confine it.
+        environment. Without ``network`` it has none; with it, nothing but that. Raises
+        SandboxUnavailable when the host cannot confine it.
         """
         ...

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable
 
 from llmos_workers.contracts.errors import SandboxUnavailable
-from llmos_workers.execution.sandbox.base import SandboxResult
+from llmos_workers.execution.sandbox.base import Network, SandboxResult
 from llmos_workers.execution.sandbox.process import Stream, drain
 from llmos_workers.execution.sandbox.zygote import ZYGOTE
 
@@ -16,21 +17,26 @@ GRACE_S = 10.0
 
 
 def carry_out(
-    order: list[tuple[str, str]], kept: int, timeout_s: float, cancelled: Callable[[], bool]
+    order: list[tuple[str, str]],
+    kept: int,
+    cancelled: Callable[[], bool],
+    network: Network | None = None,
 ) -> SandboxResult:
     """Have one command run, read until its end; ``kept`` bytes of its output are kept.
 
     Raises SandboxUnavailable when it could not be confined, or when its launcher was killed.
     """
     body = "\0".join(f"{key}={value}" for key, value in order).encode("utf-8", "surrogateescape")
-    with ZYGOTE.launcher() as launcher:
+    with ZYGOTE.launcher(two_way=network is not None) as launcher:
         output = Stream(launcher.output.fileno(), kept)
         report = Stream(launcher.report.fileno(), 65_536)
         control = launcher.control.fileno()
         reason = ""
         try:
             _write_all(control, b"%08d" % len(body) + body)
-            until = time.monotonic() + timeout_s + GRACE_S
+            if network is not None and (listener := _listener(control)) is not None:
+                network.serve(listener)
+            until = time.monotonic() + float(dict(order)["timeout"]) + GRACE_S
             reason = drain([output, report], until=until, cancelled=cancelled)
             if reason:
                 _write_all(control, b"c")
@@ -44,6 +50,21 @@ def carry_out(
             if not launcher.ended(GRACE_S):
                 launcher.kill()
         return _result(output, report, reason)
+
+
+def _listener(control: int) -> socket.socket | None:
+    """The socket on which the command's network ends; None when there is none: its report says
+    why.
+    """
+    with socket.socket(fileno=os.dup(control)) as channel:
+        channel.settimeout(GRACE_S)
+        try:
+            _, found, _, _ = socket.recv_fds(channel, 1, 1, socket.MSG_CMSG_CLOEXEC)
+        except TimeoutError:
+            return None
+        finally:
+            channel.settimeout(None)  # the descriptors share it
+    return socket.socket(fileno=found[0]) if found else None
 
 
 def _never() -> bool:

@@ -14,14 +14,16 @@ import logging
 import os
 import platform
 import shutil
+import socket
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from llmos_workers.contracts.errors import SandboxUnavailable
-from llmos_workers.execution.sandbox.base import Limits, SandboxReport, SandboxResult
+from llmos_workers.execution.sandbox.base import Limits, Network, SandboxReport, SandboxResult
 from llmos_workers.execution.sandbox.confined import landlock, seccomp
 from llmos_workers.execution.sandbox.identity import (
     Identity,
@@ -39,13 +41,21 @@ MIN_LANDLOCK_ABI = 2
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+PROXY = "http://127.0.0.1:3128"
+"""Where a command with a network finds its proxy; as in confined.network."""
+PROXY_NAMES = ("http_proxy", "https_proxy", "HTTPS_PROXY")
+"""HTTP_PROXY is for CGI programs to fear."""
+
+
 class ConfinedSandbox:
     """Runs commands at level 1. ``limits`` hold where a call names none."""
 
     level = 1
 
-    def __init__(self, limits: Limits | None = None) -> None:
+    def __init__(self, limits: Limits | None = None, *, network_required: bool = False) -> None:
+        """``network_required``: where no network can be given, what is granted one is refused."""
         self.limits = limits or Limits()
+        self._network_required = network_required
         # Own Pythons live in odd places; without theirs, python3 may be missing inside.
         prefix = os.path.realpath(sys.base_prefix)
         own = prefix not in ("/", "/usr", "/usr/local", str(Path.home()))
@@ -64,9 +74,41 @@ class ConfinedSandbox:
         limits: Limits | None = None,
         env: Mapping[str, str] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        network: Network | None = None,
     ) -> SandboxResult:
-        """See Sandbox.run. Raises SandboxUnavailable when the command could not be confined."""
+        """See Sandbox.run. Raises SandboxUnavailable when the command could not be confined, and
+        where it is to have a network and this host has none to give (or goes without one).
+        """
         limits = limits or self.limits
+        notes: tuple[str, ...] = ()
+        if network is not None and (missing := network_fault()):
+            if self._network_required:
+                raise SandboxUnavailable(
+                    f"no command can be given a network of its own here: {missing}.",
+                    fix="Take network out of the agent's file, or see llmos doctor.",
+                )
+            logger.error("a command runs WITHOUT the network it was granted: %s", missing)
+            network, notes = None, (f"no network: {missing}",)
+        try:
+            more = [("env", f"{name}={value}") for name, value in (env or {}).items()]
+            more.append(("timeout", repr(timeout_s)))
+            done = self.attempt(argv, cwd, more, limits, cancelled=cancelled, network=network)
+        finally:
+            if network is not None:
+                network.close()
+        return replace(done, notes=notes) if notes else done
+
+    def attempt(
+        self,
+        argv: Sequence[str],
+        cwd: Path,
+        more: list[tuple[str, str]],
+        limits: Limits,
+        *,
+        cancelled: Callable[[], bool] | None = None,
+        network: Network | None = None,
+    ) -> SandboxResult:
+        """The same, whatever this host was found to be able to do; ``more`` joins the order."""
         area = Path(os.path.realpath(cwd))
         identity = identity_of(area, self._interpreter)
         scratch = tempfile.mkdtemp(prefix="llmos-run-")
@@ -74,9 +116,10 @@ class ConfinedSandbox:
             if identity is not None:
                 os.chown(scratch, identity.uid, identity.gid)
             order = self._order(argv, area, scratch, limits, identity)
-            order += [("env", f"{name}={value}") for name, value in (env or {}).items()]
-            order.append(("timeout", repr(timeout_s)))
-            return carry_out(order, limits.output, timeout_s, cancelled or _never)
+            order += more
+            if network is not None:
+                order += [("network", "1"), *(("env", f"{name}={PROXY}") for name in PROXY_NAMES)]
+            return carry_out(order, limits.output, cancelled or _never, network)
         finally:
             try:
                 Path(scratch).rmdir()  # most commands leave nothing in it
@@ -172,6 +215,31 @@ def probe() -> SandboxReport:
     if tried.exit_code != 7:
         return SandboxReport(0, abi, False, (f"a trial command ended with {tried.exit_code}",))
     return SandboxReport(1, abi, True, tuple(_open_holes(abi, other)), other_user=other)
+
+
+class _Nobody:
+    """A network on which nobody answers."""
+
+    def serve(self, listener: socket.socket) -> None:
+        listener.close()
+
+    def close(self) -> None:
+        return
+
+
+@functools.cache
+def network_fault() -> str:
+    """Why this host can give commands no network of their own; "" when it can. Found by trying,
+    once per process.
+    """
+    with tempfile.TemporaryDirectory(prefix="llmos-probe-") as folder:
+        sandbox, area = ConfinedSandbox(), Path(folder)
+        sandbox.prepare(area)
+        try:
+            sandbox.attempt(["/bin/true"], area, [("timeout", "10")], Limits(), network=_Nobody())
+        except SandboxUnavailable as error:
+            return error.message.rstrip(".")
+    return ""
 
 
 def _open_holes(abi: int, other: bool) -> list[str]:

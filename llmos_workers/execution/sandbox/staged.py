@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from llmos_workers.execution.sandbox.base import Limits, Sandbox, SandboxResult
+from llmos_workers.execution.sandbox.base import Limits, Network, Sandbox, SandboxResult
 from llmos_workers.execution.sandbox.identity import UNUSED_IDS, can_change_user
 from llmos_workers.kernel.stage import Stage
 from llmos_workers.kernel.stages import Stages
@@ -42,12 +42,19 @@ class StagedSandbox:
         limits: Limits | None = None,
         env: Mapping[str, str] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        network: Network | None = None,
     ) -> SandboxResult:
         """See Sandbox.run; never before the area is prepared."""
         if not self._stage.isolated:
             self.prepare(self._stage.area)
         return self._inner.run(
-            argv, cwd=cwd, timeout_s=timeout_s, limits=limits, env=env, cancelled=cancelled
+            argv,
+            cwd=cwd,
+            timeout_s=timeout_s,
+            limits=limits,
+            env=env,
+            cancelled=cancelled,
+            network=network,
         )
 
     def _choose_user(self) -> None:

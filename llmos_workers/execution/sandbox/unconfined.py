@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from llmos_workers.contracts.errors import SandboxUnavailable
-from llmos_workers.execution.sandbox.base import Limits, SandboxResult
+from llmos_workers.execution.sandbox.base import Limits, Network, SandboxResult
 from llmos_workers.execution.sandbox.process import Stream, drain
 
 logger = logging.getLogger(__name__)
@@ -37,9 +37,10 @@ class RefusingSandbox:
         limits: Limits | None = None,
         env: Mapping[str, str] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        network: Network | None = None,
     ) -> SandboxResult:
         """Raises SandboxUnavailable."""
-        del argv, cwd, timeout_s, limits, env, cancelled
+        del argv, cwd, timeout_s, limits, env, cancelled, network
         raise SandboxUnavailable(
             f"commands cannot be confined on this host: {self._reasons}.",
             fix="Use a Linux kernel with Landlock, or set security.allow_unconfined = true with "
@@ -71,8 +72,10 @@ class UnconfinedSandbox:
         limits: Limits | None = None,
         env: Mapping[str, str] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        network: Network | None = None,
     ) -> SandboxResult:
-        """Run the command in a session of its own."""
+        """Run the command in a session of its own, on the worker's network."""
+        del network
         fixed = {"PATH": os.defpath, "HOME": str(cwd), "LANG": "C.UTF-8"}
         with subprocess.Popen(
             list(argv),

@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from llmos_workers.contracts.commits import FileKind
-from llmos_workers.execution.sandbox.base import Limits, Sandbox, SandboxResult
+from llmos_workers.execution.sandbox.base import Limits, Network, Sandbox, SandboxResult
 from llmos_workers.kernel import tree
 from llmos_workers.kernel.scratch import Scratch
 
@@ -61,8 +61,10 @@ class WatchedSandbox:
         limits: Limits | None = None,
         env: Mapping[str, str] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        network: Network | None = None,
     ) -> SandboxResult:
-        """See Sandbox.run."""
+        """See Sandbox.run. A trial reaches nothing: what is out there would be done once more."""
+        del network
         area = self._scratch.area
         folders = [path for path, kind in self._marked.items() if kind is FileKind.FOLDER]
         for folder in ("", *folders):

@@ -59,8 +59,9 @@ class Zygote:
         self._pidfd = -1
 
     @contextlib.contextmanager
-    def launcher(self) -> Iterator[Launcher]:
-        """A launcher without an order. Raises SandboxUnavailable.
+    def launcher(self, *, two_way: bool = False) -> Iterator[Launcher]:
+        """A launcher without an order. Raises SandboxUnavailable. ``two_way``: its control is a
+        socket, over which it can answer.
 
         Asking twice is safe: a launcher that gets no order through its own pipes does nothing.
         """
@@ -68,7 +69,7 @@ class Zygote:
         for _ in range(2):
             with contextlib.ExitStack() as opened:
                 try:
-                    launcher = self._attempt(opened)
+                    launcher = self._attempt(opened, two_way)
                 except OSError as error:
                     fault = str(error) or type(error).__name__
                     continue
@@ -78,10 +79,10 @@ class Zygote:
             f"the command could not be confined: {fault}.", fix="See llmos doctor."
         )
 
-    def _attempt(self, opened: contextlib.ExitStack) -> Launcher:
+    def _attempt(self, opened: contextlib.ExitStack, two_way: bool) -> Launcher:
         """A launcher whose descriptors here close with ``opened``. Raises OSError."""
         with contextlib.ExitStack() as theirs:
-            stdin, control = _pipe(theirs, opened)
+            stdin, control = (_line if two_way else _pipe)(theirs, opened)
             output, stdout = _pipe(opened, theirs)
             report, stderr = _pipe(opened, theirs)
             ends = [file.fileno() for file in (stdin, stdout, stderr)]
@@ -155,6 +156,15 @@ def _pipe(reader: contextlib.ExitStack, writer: contextlib.ExitStack) -> tuple[F
     """A pipe whose ends close with the one and the other stack."""
     read, write = os.pipe()
     return reader.enter_context(FileIO(read, "rb")), writer.enter_context(FileIO(write, "wb"))
+
+
+def _line(their: contextlib.ExitStack, our: contextlib.ExitStack) -> tuple[FileIO, FileIO]:
+    """A pair of connected sockets; each end closes with its stack."""
+    ours, theirs = socket.socketpair()
+    return (
+        their.enter_context(FileIO(theirs.detach(), "r+b")),
+        our.enter_context(FileIO(ours.detach(), "r+b")),
+    )
 
 
 ZYGOTE = Zygote()

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from llmos_workers.contracts.outcome import FileDigest
 from llmos_workers.contracts.tools import ToolResult, ToolSpec
+from llmos_workers.execution.net.egress import Egress
 from llmos_workers.execution.sandbox.base import Sandbox
 from llmos_workers.kernel.clock import Clock, SystemClock
 
@@ -41,6 +42,8 @@ class ToolContext:
     """Name of the agent that calls."""
     grants: frozenset[str] = frozenset()
     """What that agent may use in this run."""
+    network: Egress | None = None
+    """What commands may reach; None: nothing."""
     clock: Clock = field(default_factory=SystemClock)
 
     def time_left(self, most: float) -> float:

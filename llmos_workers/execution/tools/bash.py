@@ -27,7 +27,8 @@ class BashTool:
         name="Bash",
         defer_loading=False,
         description="Run a bash command in the project's folder. It may write there only and "
-        "has no network. Returns stdout and stderr together. `timeout` is in seconds.",
+        "reaches no network, but for hosts granted to the agent, through the proxy in $http_proxy. "
+        "Returns stdout and stderr together. `timeout` is in seconds.",
         input_schema={
             "type": "object",
             "properties": {
@@ -63,16 +64,19 @@ def run_confined(
     ctx.sandbox.prepare(ctx.area)
     before = Snapshot(ctx.area)
     reads = before.named_in(words)
+    session = ctx.network.session() if ctx.network else None
     ended = ctx.sandbox.run(
         argv,
         cwd=ctx.area,
         timeout_s=timeout,
         cancelled=ctx.cancelled,
+        network=session,
     )
     after = Snapshot(ctx.area)
     if not after.complete:
         logger.warning("%s has too many files: changes may be missed", ctx.area)
-    output, cut = cap(_without_place(ended.output, ctx.area))
+    text = "\n".join([_without_place(ended.output, ctx.area), *map("[{}]".format, ended.notes)])
+    output, cut = cap(text)
     error = _error(ended, timeout)
     return ToolResult(
         ok=error is None,
@@ -82,6 +86,7 @@ def run_confined(
         reads=reads,
         writes=after.changes_since(before),
         truncated=ended.truncated or cut,
+        tainted=session is not None and bool(session.opened),
     )
 
 

@@ -18,8 +18,9 @@ class PythonTool:
     spec = ToolSpec(
         name="Python",
         defer_loading=False,
-        description="Run Python code in the project's folder. It may write there only and has no "
-        "network. Returns what it prints, errors included. `timeout` is in seconds.",
+        description="Run Python code in the project's folder. It may write there only and "
+        "reaches no network, but for hosts granted to the agent, through the proxy in http_proxy. "
+        "Returns what it prints, errors included. `timeout` is in seconds.",
         input_schema={
             "type": "object",
             "properties": {

@@ -10,7 +10,8 @@ stdout  the command's output (and its stderr).
 stderr  one report at the end: ``key=value`` items separated by NUL.
 
 The order has the same form; keys may repeat: argv, env, cwd, readable, writable, limit
-(``NAME:value``), uid, gid, search, timeout, memory, processes, scratch.
+(``NAME:value``), uid, gid, search, timeout, memory, processes, scratch, network. With ``network``
+stdin is a socket, over which the worker gets the one way out (see network).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import select
 import time
 
 import landlock  # type: ignore[import-not-found]
+import network  # type: ignore[import-not-found]
 import privileges  # type: ignore[import-not-found]
 import seccomp  # type: ignore[import-not-found]
 import tree  # type: ignore[import-not-found]
@@ -31,6 +33,7 @@ WORKER, RULESET = 3, 4
 FIRST_LOOK_S, LAST_LOOK_S = 0.01, 0.1
 SETUP_FAILED = 126
 FILTER = seccomp.program()
+FILTER_WITH_NETWORK = seccomp.program(connect=True)
 
 
 def read_order() -> Order:
@@ -124,10 +127,14 @@ def _confine_and_run(order: Order, fault_fd: int) -> None:
     """In the child: give everything up, then become the command. Never returns."""
     try:
         os.setsid()
+        os.dup2(fault_fd, 3, inheritable=False)
+        networked = "network" in order
+        if networked:
+            network.isolate(0)
+            landlock.allow_connect(RULESET, network.PORT)
         null = os.open("/dev/null", os.O_RDONLY)
         os.dup2(null, 0)
         os.dup2(1, 2)
-        os.dup2(fault_fd, 3, inheritable=False)
         os.closerange(RULESET + 1, 65_536)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
             signal.signal(number, signal.SIG_DFL)
@@ -147,11 +154,13 @@ def _confine_and_run(order: Order, fault_fd: int) -> None:
             os.fchown(1, uid, gid)
             privileges.change_user(uid, gid, keep_search="search" in order)
         else:
+            if networked:
+                privileges.drop_bounding()  # a user namespace of its own came with all of them
             privileges.drop_capabilities()
         privileges.no_new_privileges()
         privileges.die_with_parent(signal.SIGKILL)
         landlock.restrict(RULESET)
-        seccomp.install(FILTER)
+        seccomp.install(FILTER_WITH_NETWORK if networked else FILTER)
         env = dict(item.split("=", 1) for item in order.get("env", []))
         os.execve(order["argv"][0], order["argv"], env)  # noqa: S606
     # Whatever it is, the command must not run; the launcher passes the words on.

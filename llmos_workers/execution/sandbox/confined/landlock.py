@@ -8,7 +8,8 @@ import os
 
 _CREATE, _ADD_RULE, _RESTRICT = 444, 445, 446
 _VERSION_FLAG = 1
-_PATH_BENEATH = 1
+_PATH_BENEATH, _NET_PORT = 1, 2
+_CONNECT = 2
 
 # Rights by the bit in which the kernel defines them.
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR, REMOVE_DIR, REMOVE_FILE = (1 << n for n in range(6))
@@ -34,6 +35,10 @@ class _RulesetAttr(ctypes.Structure):
 class _PathAttr(ctypes.Structure):
     _pack_ = 1
     _fields_ = (("allowed", ctypes.c_uint64), ("fd", ctypes.c_int32))
+
+
+class _PortAttr(ctypes.Structure):
+    _fields_ = (("allowed", ctypes.c_uint64), ("port", ctypes.c_uint64))
 
 
 def abi() -> int:
@@ -80,6 +85,13 @@ def allow(ruleset: int, paths: list[str], rights: int, *, missing_ok: bool = Fal
             _check(_libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, ctypes.byref(attr), 0))
         finally:
             os.close(fd)
+
+
+def allow_connect(ruleset: int, port: int) -> None:
+    """Add a rule for TCP connections to a port, where the kernel would forbid them."""
+    if abi() >= 4:
+        attr = _PortAttr(_CONNECT, port)
+        _check(_libc.syscall(_ADD_RULE, ruleset, _NET_PORT, ctypes.byref(attr), 0))
 
 
 def _handled(version: int) -> int:

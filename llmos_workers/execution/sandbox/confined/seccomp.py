@@ -10,7 +10,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 _LOAD, _JEQ, _JGE, _JSET, _AND, _RET = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
-_NUMBER, _ARCH, _ARG0, _ARG1 = 0, 4, 16, 24
+_NUMBER, _ARCH, _ARG0, _ARG1, _ARG2 = 0, 4, 16, 24, 32
 _X32 = 0x40000000
 _NEW_NAMESPACE = 0x7E020000
 """All CLONE_NEW* bits that clone can carry."""
@@ -53,9 +53,19 @@ _AARCH64 = (
 # Calls that are judged by an argument: socket, socketpair, clone, ioctl.
 _JUDGED = {"x86_64": (41, 53, 56, 16), "aarch64": (198, 199, 220, 29)}
 _CLONE3 = 435
-_STREAM, _SEQPACKET = 1, 5
+_INET, _STREAM, _SEQPACKET = 2, 1, 5
 
 Instruction = tuple[int, int, int, int]
+
+# A stream with the default protocol or TCP; MPTCP would get around Landlock's rules.
+_TCP: list[Instruction] = [
+    (_LOAD, 0, 0, _ARG1),
+    (_AND, 0, 0, 0xF),
+    (_JEQ, 0, 3, _STREAM),
+    (_LOAD, 0, 0, _ARG2),
+    (_JEQ, 2, 0, 0),
+    (_JEQ, 1, 0, 6),
+]
 
 
 def supported() -> bool:
@@ -68,8 +78,8 @@ def _refused() -> dict[str, int]:
     return {**dict(zip(words[::2], map(int, words[1::2]), strict=True)), **_COMMON}
 
 
-def program() -> bytes:
-    """The filter as the kernel reads it."""
+def program(*, connect: bool = False) -> bytes:
+    """The filter as the kernel reads it; ``connect``: TCP sockets over IPv4 may be made."""
     machine = os.uname().machine
     denied, unknown = _ERRNO | errno.EPERM, _ERRNO | errno.ENOSYS
     socket, socketpair, clone, ioctl = _JUDGED[machine]
@@ -85,7 +95,10 @@ def program() -> bytes:
         code += [(_JEQ, 0, 1, number), (_RET, 0, 0, denied)]
     # glibc falls back to clone, whose flags can be read here; those of clone3 lie in memory.
     code += [(_JEQ, 0, 1, _CLONE3), (_RET, 0, 0, unknown)]
-    code += [(_JEQ, 0, 1, socket), (_RET, 0, 0, _ERRNO | errno.EACCES)]
+    no_socket = (_RET, 0, 0, _ERRNO | errno.EACCES)
+    if connect:
+        code += _judge(socket, _ARG0, [(_JEQ, 1, 0, _INET), no_socket, *_TCP, no_socket])
+    code += [(_JEQ, 0, 1, socket), no_socket]
     code += _judge(clone, _ARG0, [(_JSET, 0, 1, _NEW_NAMESPACE), (_RET, 0, 0, denied)])
     code += _judge(
         ioctl,
