@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -20,7 +21,7 @@ from llmos_workers.config import LLMOSConfig, merge
 from llmos_workers.config_sources import load_config
 from llmos_workers.contracts.base import format_usd
 from llmos_workers.contracts.events import GoalEvent
-from llmos_workers.contracts.modes import Mode
+from llmos_workers.contracts.modes import REPLAYS, Mode
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.embedded.local import LocalSystem
 
@@ -29,7 +30,14 @@ if TYPE_CHECKING:
 
 PROJECT = "demo"
 GOAL_TIMEOUT_SECS = 300.0
-COLOURS = {Mode.FOLLOWER: "green", Mode.MIXED: "yellow", Mode.LEARNER: "red"}
+TOOL_TIMEOUT_SECS = 60.0
+COLOURS = {
+    Mode.CRYSTALLIZED: "cyan",
+    Mode.FOLLOWER: "green",
+    Mode.MIXED: "yellow",
+    Mode.LEARNER: "red",
+}
+CHANGES = {"redis": {"url": None}, "dispatcher": {"auto_crystallization": True}}
 
 
 @dataclass(frozen=True)
@@ -64,7 +72,7 @@ def demo(folder: Path, svg: Path | None, as_json: bool) -> None:
     _prepare(folder)
     signal.signal(signal.SIGTERM, _as_interrupt)
     config = load_config(overrides={"workspace": str(folder)})
-    config = LLMOSConfig.from_dict(merge(config.model_dump(), {"redis": {"url": None}}))
+    config = LLMOSConfig.from_dict(merge(config.model_dump(), CHANGES))
     console.print("Starting valkey-server and the dispatch, llm, replay and upkeep workers ...")
     with LocalSystem(config, rehearsal_log=folder / "state" / "rehearsal.jsonl") as system:
         _say_who_answers(console, system)
@@ -117,6 +125,8 @@ def play(llmos: LLMOS, folder: Path, console: Console) -> list[Played]:
     for number, scene in enumerate(SCENES, 1):
         if scene.before is not None:
             scene.before(output)
+        if scene.once_compiled and scene.follows is not None:
+            _wait_for_tool(llmos, played[scene.follows].outcome.learned_trace_id or "")
         console.print(f"\n[bold]{number}. {scene.goal}[/]  [dim]({scene.title})[/]")
         handle = llmos.submit(scene.goal, project=PROJECT)
         for event in handle.events(timeout=GOAL_TIMEOUT_SECS):
@@ -128,6 +138,16 @@ def play(llmos: LLMOS, folder: Path, console: Console) -> list[Played]:
         played.append(Played(scene, outcome, fault))
         console.print(_verdict(outcome, fault), highlight=False)
     return played
+
+
+def _wait_for_tool(llmos: LLMOS, trace_id: str) -> None:
+    """Upkeep makes it within seconds; when it does not, the scene says what is wrong."""
+    until = time.monotonic() + TOOL_TIMEOUT_SECS
+    while time.monotonic() < until:
+        trace = llmos.trace_manager.get(PROJECT, trace_id)
+        if trace is not None and trace.crystallized_into_tool:
+            return
+        time.sleep(0.1)
 
 
 def _line(event: GoalEvent) -> str:
@@ -145,7 +165,7 @@ def _fault(scene: Scene, outcome: Outcome, played: list[Played], output: Path) -
     if outcome.mode not in scene.modes:
         right = " or ".join(sorted(mode.value for mode in scene.modes))
         return f"ran as {outcome.mode}, should be {right}"
-    if outcome.mode is Mode.FOLLOWER and (outcome.llm_calls or outcome.cost_micro):
+    if outcome.mode in REPLAYS and (outcome.llm_calls or outcome.cost_micro):
         return "a replay called the model"
     if scene.follows is not None:
         learned = played[scene.follows].outcome

@@ -25,6 +25,7 @@ INPUTS = {"sales.csv": SALES, "prices.csv": PRICES, "customers.json": CUSTOMERS}
 MODEL = frozenset({Mode.LEARNER, Mode.MIXED})
 NEW = frozenset({Mode.LEARNER})
 KNOWN = frozenset({Mode.FOLLOWER})
+COMPILED = frozenset({Mode.CRYSTALLIZED})
 
 Check = Callable[[Path], str]
 """Looks at the project's output folder; returns what is wrong, or an empty string."""
@@ -42,6 +43,8 @@ class Scene:
     before: Callable[[Path], None] | None = None
     follows: int | None = None
     """Index of the scene whose trace a replay must follow."""
+    once_compiled: bool = False
+    """Not before upkeep has made a tool of that trace."""
 
 
 def _calculator_works(folder: Path) -> str:
@@ -163,6 +166,17 @@ SCENES: tuple[Scene, ...] = (
     ),
     Scene("a new goal", "Convert sales.csv to JSON", MODEL, _json_of("sales.csv", "sales.json")),
     Scene("the other direction", "Convert customers.json to CSV", NEW, _csv_of_customers),
+    *(
+        Scene(
+            f"its {uses} use",
+            "Create a Python calculator",
+            KNOWN,
+            _calculator_works,
+            before=_remove("calculator.py"),
+            follows=0,
+        )
+        for uses in ("fourth", "fifth")
+    ),
     Scene("a new goal", "Summarize sales.csv into summary.md", MODEL, _summary_says(230)),
     Scene(
         "the same again",
@@ -170,7 +184,7 @@ SCENES: tuple[Scene, ...] = (
         KNOWN,
         _summary_says(230),
         before=_remove("summary.md"),
-        follows=9,
+        follows=11,
     ),
     Scene(
         "its input changed",
@@ -178,5 +192,14 @@ SCENES: tuple[Scene, ...] = (
         MODEL,
         _summary_says(730),
         before=_change_sales,
+    ),
+    Scene(
+        "after five uses: compiled to a tool",
+        "Create a Python calculator",
+        COMPILED,
+        _calculator_works,
+        before=_remove("calculator.py"),
+        follows=0,
+        once_compiled=True,
     ),
 )

@@ -6,12 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape
 
-COLOURS = {"LEARNER": "#c2410c", "MIXED": "#a16207", "FOLLOWER": "#15803d"}
+COLOURS = {
+    "LEARNER": "#c2410c",
+    "MIXED": "#a16207",
+    "FOLLOWER": "#15803d",
+    "CRYSTALLIZED": "#0e7490",
+}
 OTHER, INK, GREY, FREE = "#475569", "#0f172a", "#64748b", "#dcfce7"
 LEGEND = {
-    "LEARNER": "a model solves it, paid",
-    "MIXED": "a model, helped by a trace, paid",
-    "FOLLOWER": "a replay, no model",
+    "LEARNER": "a model, paid",
+    "MIXED": "a model with a trace, paid",
+    "FOLLOWER": "a replay, free",
+    "CRYSTALLIZED": "a compiled tool, free",
 }
 WIDTH, ROW, BAR, LEFT, TOP, PLOT = 860, 44, 28, 290, 118, 400
 LABEL_CHARS, FREE_WIDTH = 38, 132

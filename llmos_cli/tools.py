@@ -1,4 +1,4 @@
-"""``llmos tools list | show | search | sign``: what agents may be granted."""
+"""``llmos tools``: what agents may be granted, and what traces were compiled into."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from llmos_cli.context import Session
 from llmos_cli.exits import Exit
 from llmos_cli.options import json_option
 from llmos_cli.render import printable, short, to_json
+from llmos_cli.tools_generated import disable, generated, rollback, show_generated
 from llmos_workers.contracts.errors import InvalidOption, NotThere
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 @click.group()
 def tools() -> None:
-    """What agents may be granted: list, show, search, sign.
+    """What agents may be granted: list, show, search, sign; and what traces were compiled into:
+    generated, disable, rollback.
 
     Needs the workspace on this machine. An agent uses a tool when its front matter names it.
     """
@@ -38,8 +40,10 @@ def list_tools(session: Session, as_json: bool) -> int:
 @json_option
 @click.pass_obj
 def show(session: Session, name: str, as_json: bool) -> int:
-    """Show what the model and the gate know of the tool NAME."""
+    """Show what the model and the gate know of the tool NAME, or the source of a generated one."""
     tool = session.registry.find(name)
+    if tool is None and (shown := show_generated(session, name, as_json=as_json)) is not None:
+        return shown
     if tool is None:
         raise NotThere(f"there is no tool {short(name)!r}.", fix="See: llmos tools list.")
     if as_json:
@@ -88,6 +92,11 @@ def sign(session: Session, file: Path, as_json: bool) -> int:
     made = sign_file(file, session.client.keys)
     print(to_json({"signed": str(file), "signature": str(made)}) if as_json else f"wrote {made}")
     return Exit.SUCCEEDED
+
+
+tools.add_command(generated)
+tools.add_command(disable)
+tools.add_command(rollback)
 
 
 def _print(specs: list[ToolSpec], *, as_json: bool) -> int:

@@ -13,7 +13,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 
 KIND = "generated-tool"
 FOLDER = "tools/generated"
+MOST_DIGESTS = 10_000
 REF = re.compile(r"([a-z][a-z0-9_]{0,79})_([1-9][0-9]{0,5})")
 
 _WORDS = {
@@ -55,6 +56,7 @@ class GeneratedTools:
         self.folder = workspace.root / FOLDER
         self._workspace, self._keys = workspace, keys
         self._lock = threading.Lock()
+        self._digests: dict[str, str] = {}
         self._loaded: dict[str, tuple[str, LoadedTool | MalformedFile]] = {}
 
     def get(self, ref: str) -> LoadedTool | None:
@@ -84,6 +86,18 @@ class GeneratedTools:
         if isinstance(known[1], MalformedFile):
             raise known[1]
         return known[1]
+
+    def remember(self, signature: str, digest: Callable[[], str]) -> str:
+        """The digest of a trace with this signature, made once."""
+        with self._lock:
+            known = self._digests.get(signature)
+        if known is None:
+            known = digest()
+            with self._lock:
+                if len(self._digests) >= MOST_DIGESTS:
+                    self._digests.clear()
+                self._digests[signature] = known
+        return known
 
     def refs(self) -> list[str]:
         """References of all that is on the shelf, also of what may not run; sorted."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from llmos_workers.contracts.errors import SandboxUnavailable
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.tools import ToolCall, ToolResult
-from llmos_workers.contracts.trace import ExecutionTrace
+from llmos_workers.contracts.trace import ExecutionTrace, Standing
 from llmos_workers.evolution.generated import LoadedTool
 from llmos_workers.evolution.generated_notes import ToolNote
 from llmos_workers.execution.crystal.runners import ProgramFault, Session
@@ -68,19 +68,21 @@ class ToolRun:
 def usable(runtime: Runtime, trace: ExecutionTrace) -> LoadedTool | None:
     """The tool that a trace was compiled into, when it is of this very trace and may run here."""
     ref = trace.crystallized_into_tool
-    if not ref or not runtime.confines:
+    if not ref or trace.standing is not Standing.SIGNED or not runtime.confines:
         return None
     tool = runtime.generated.get(ref)
-    return tool if tool is not None and _is_of(tool, trace) else None
+    return tool if tool is not None and is_of(runtime, tool, trace) else None
 
 
-def _is_of(tool: LoadedTool, trace: ExecutionTrace) -> bool:
+def is_of(runtime: Runtime, tool: LoadedTool, trace: ExecutionTrace) -> bool:
+    """Whether the tool was made from this very trace."""
     if tool.record.project != trace.project:
         return False
     source = next((s for s in tool.record.traces if s.trace_id == trace.trace_id), None)
     if source is None or source.version != trace.version:
         return False
-    return source.digest == trace_digest(trace)
+    # What decides its calls is signed: the same signature, the same digest.
+    return source.digest == runtime.generated.remember(trace.signature, lambda: trace_digest(trace))
 
 
 @contextmanager
@@ -110,19 +112,19 @@ def _followed(run: Run, why: str) -> Run:
     return replace(run, decision=changed)
 
 
-def demote(run: Run, trace: ExecutionTrace, result: SequenceResult, why: str) -> None:
+def demote(run: Run, result: SequenceResult, why: str) -> None:
     """Put a tool that came to an open end out of use. Raises LeaseLost."""
     ref = run.decision.tool
     if run.decision.mode is not Mode.CRYSTALLIZED or not ref or result.reason in OUTSIDE:
         return
     lease, reason = run.guards.keeper.lease, f"goal {run.record.goal_id}: {why}"
-    put_out_of_use(run.runtime, trace, ref, reason, lease=lease)
+    put_out_of_use(run.runtime, run.project, ref, reason, lease=lease)
     run.runtime.notice(run.record.goal_id, f"the generated tool {ref} is demoted: {why}")
 
 
 def put_out_of_use(
     runtime: Runtime,
-    trace: ExecutionTrace,
+    project: str,
     ref: str,
     why: str,
     *,
@@ -131,10 +133,9 @@ def put_out_of_use(
 ) -> bool:
     """No trace uses the tool any more, and it is noted why. False: none did. Raises LeaseLost."""
     tool = runtime.generated.get(ref)
-    ids = [s.trace_id for s in tool.record.traces] if tool else [trace.trace_id]
     changed = [
-        runtime.traces.set_tool(trace.project, trace_id, None, was=ref, lease=lease)
-        for trace_id in ids
+        runtime.traces.set_tool(project, source.trace_id, None, was=ref, lease=lease)
+        for source in (tool.record.traces if tool else ())
     ]
     if any(changed):
         runtime.generated_notes.put_out(ref, ToolNote(status, why, runtime.clock.now()))

@@ -41,9 +41,6 @@ from llmos_workers.runtime import Runtime
 
 log = logging.getLogger(__name__)
 
-MAX_TRIES = 5
-"""So many tries of one version of a trace; then it stays a replay."""
-
 
 class Unattended(RunGuards):
     """Guards of work that belongs to no goal: nobody cancels it."""
@@ -100,7 +97,7 @@ def unfit(runtime: Runtime, trace: ExecutionTrace) -> str:
 def _due(runtime: Runtime) -> Iterator[ExecutionTrace]:
     """Traces that have earned a tool, the most used first."""
     execution = runtime.config.execution
-    tries = runtime.generated_notes.attempts()
+    tries, disabled = runtime.generated_notes.attempts(), _disabled(runtime)
     found = []
     for project in runtime.traces.projects():
         for trace in runtime.traces.list(project):
@@ -110,6 +107,8 @@ def _due(runtime: Runtime) -> Iterator[ExecutionTrace]:
                 continue
             if trace.success_rating < execution.crystallization_success_rate:
                 continue
+            if (project, trace.trace_id, trace.version) in disabled:
+                continue
             last = tries.get((project, trace.trace_id))
             if last is not None and not _again(trace, last, execution.crystallization_threshold):
                 continue
@@ -118,8 +117,20 @@ def _due(runtime: Runtime) -> Iterator[ExecutionTrace]:
     yield from sorted(found, key=lambda trace: -trace.usage_count)
 
 
+def _disabled(runtime: Runtime) -> set[tuple[str, str, int]]:
+    """Versions of traces whose tool a person took out of use."""
+    notes = runtime.generated_notes.notes().items()
+    tools = [runtime.generated.get(ref) for ref, note in notes if note.status == "disabled"]
+    return {
+        (tool.record.project, source.trace_id, source.version)
+        for tool in tools
+        if tool is not None
+        for source in tool.record.traces
+    }
+
+
 def _again(trace: ExecutionTrace, last: Attempt, more: int) -> bool:
-    """Whether another try is due. A tool that was put out of use has been a try, too."""
+    """Whether another try is due. A tool that was demoted since was a try, too."""
     return trace.version != last.version or trace.usage_count >= last.uses + more
 
 

@@ -97,7 +97,7 @@ def _replay(run: Run) -> Outcome | Handover:
         publish(run, done, _unnamed(trace, decision))
     latency_ms = (runtime.clock.steady() - started) * 1000
     if open_end:
-        demote(run, trace, result, open_end)
+        demote(run, result, open_end)
         return _hand_over(decision, done, open_end, latency_ms)
     _count(run, trace, success=True, latency_ms=latency_ms)
     return make_outcome(

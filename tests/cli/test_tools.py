@@ -5,6 +5,11 @@ from __future__ import annotations
 import json
 
 from llmos_cli.main import main
+from llmos_workers.evolution.generated import GeneratedTools
+from llmos_workers.kernel.workspace import Workspace
+from llmos_workers.learning.traces import TraceManager
+from tests.learning.conftest import make_trace
+from tests.support.generated import plant
 
 FILE = '''
 from llmos_workers import llm_tool
@@ -37,3 +42,21 @@ def test_only_files_of_the_workspace_s_tools_are_signed(tmp_path, capsys):
     (tmp_path / "x.py").write_text(FILE)
     assert main(["--workspace", str(tmp_path), "tools", "sign", str(tmp_path / "x.py")]) == 2
     assert "no Python file of" in capsys.readouterr().err
+
+
+def test_generated_tools_are_listed_shown_and_taken_out_of_use(run, state, tmp_path, monkeypatch):
+    monkeypatch.setenv("LLMOS_WORKSPACE", str(tmp_path / "w"))
+    workspace = Workspace(tmp_path / "w").ensure()
+    manager = TraceManager(state, workspace)
+    assert "no trace has been compiled" in run("tools", "generated").out
+    shelf = GeneratedTools(workspace, manager.keys)
+    trace = manager.save_trace(make_trace())
+    ref = plant(shelf, manager, trace, '    tools.call("Write", path="a", content="")', name="note")
+    (tool,) = run("tools", "generated", "--json").json
+    assert (tool["ref"], tool["state"]) == (ref, "in use")
+    assert 'tools.call("Write"' in run("tools", "show", "note").out
+    assert run("tools", "show", "nothing").code != 0
+    assert "is disabled (by ada)" in run("tools", "disable", "note", "--by", "ada").out
+    assert "in use" in run("tools", "rollback", "note", "--version", "1").out
+    assert "the trace is replayed" in run("tools", "rollback", "note").out
+    assert "disabled" in run("tools", "generated").out

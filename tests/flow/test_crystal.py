@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from llmos_workers.contracts.errors import MalformedFile
-from llmos_workers.contracts.generated import GeneratedTool, SourceTrace
+from llmos_workers.contracts.errors import InvalidOption, MalformedFile
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.evolution.generated import GeneratedTools
-from llmos_workers.flow import crystal_proof
+from llmos_workers.flow import crystal_proof, crystal_shelf
 from llmos_workers.flow.crystallize import crystallize, crystallize_due
 from llmos_workers.kernel.gate_log import GateLog
-from llmos_workers.learning.compiled import trace_digest
+from tests.support.generated import plant
 from tests.support.script import calls, says, text, use
 
 DONE = says(text("Done."))
@@ -39,24 +38,9 @@ def compiled(flow, goal=GOAL):
     return attempt.result
 
 
-def planted(flow, body, *, name="wrong", tools=("Bash",)):
+def planted(flow, body):
     """A signed tool of the goal's trace with another body than the compiler would write."""
-    trace = flow.trace(GOAL)
-    source = f'def {name}() -> str:\n{body}\n    return ""\n'
-    record = GeneratedTool(
-        name=name,
-        version=1,
-        project=trace.project,
-        goal=trace.goal_text,
-        tools=dict.fromkeys(tools, "1"),
-        traces=(
-            SourceTrace(trace_id=trace.trace_id, version=trace.version, digest=trace_digest(trace)),
-        ),
-        source_digest="",
-    )
-    ref = flow.runtime.generated.put(record, source).record.ref
-    assert flow.runtime.traces.set_tool(trace.project, trace.trace_id, ref)
-    return ref
+    return plant(flow.runtime.generated, flow.runtime.traces, flow.trace(GOAL), body)
 
 
 @pytest.mark.parametrize("flow", [AUTO], indirect=True)
@@ -233,6 +217,38 @@ def test_what_is_not_replayed_blindly_is_not_compiled(sales, facts, why):
     attempt = crystallize(sales.runtime, trace)
     assert not attempt.made
     assert why in attempt.result
+
+
+@pytest.mark.parametrize("flow", [AUTO], indirect=True)
+def test_a_tool_that_a_person_disabled_stays_out_of_use(sales):
+    ref = compiled(sales)
+    for _ in range(5):
+        assert sales.run(GOAL).mode is Mode.CRYSTALLIZED
+    assert crystal_shelf.disable(sales.runtime, "copy", by="ada").why == "by ada"
+    assert sales.run(GOAL).mode is BY_REPLAY
+    assert crystallize_due(sales.runtime) == "none due"
+    with pytest.raises(InvalidOption, match="is disabled"):
+        crystal_shelf.disable(sales.runtime, ref, by="ada")
+    back = crystal_shelf.rollback(sales.runtime, "copy", by="ada", version=1)
+    assert (back.ref, back.state) == (ref, "in use")
+    assert sales.run(GOAL).mode is Mode.CRYSTALLIZED
+
+
+def test_a_rollback_goes_to_the_version_before_and_then_to_the_replay(sales):
+    first = compiled(sales)
+    record = sales.runtime.generated.load(first).record
+    source = sales.runtime.generated.load(first).source
+    second = record.model_copy(update={"version": 2})
+    sales.runtime.generated.put(second, source)
+    trace = sales.trace(GOAL)
+    sales.runtime.traces.set_tool(trace.project, trace.trace_id, second.ref)
+    assert sales.run(GOAL).tool == second.ref
+    assert crystal_shelf.rollback(sales.runtime, "copy", by="ada").ref == first
+    assert sales.run(GOAL).tool == first
+    assert crystal_shelf.rollback(sales.runtime, "copy", by="ada") is None
+    assert sales.run(GOAL).mode is BY_REPLAY
+    states = {each.ref: each.state for each in crystal_shelf.shelf(sales.runtime)}
+    assert states == {first: "disabled", second.ref: "disabled"}
 
 
 def test_a_compiler_that_errs_is_found_out_by_the_proof(sales, monkeypatch):
