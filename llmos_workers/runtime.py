@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.agents import AgentDefinition
 from llmos_workers.contracts.state import CognitivePolicy, TriggerType
-from llmos_workers.execution.gate import Ask, GateContext, ToolGate
+from llmos_workers.execution.gate import Ask, GateContext, Source, ToolGate
 from llmos_workers.execution.hooks.memory import MemoryProvider
 from llmos_workers.execution.hooks.projects import ProjectHooks
 from llmos_workers.execution.tools.registry import ToolRegistry
@@ -225,7 +225,7 @@ class Runtime(EvolutionParts):
         self,
         run: Run,
         *,
-        source: Literal["model", "trace"],
+        source: Source,
         agent: AgentDefinition,
         ask: Ask | None = None,
     ) -> GateContext:

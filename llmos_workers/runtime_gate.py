@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from llmos_workers.contracts.agents import AgentDefinition
 from llmos_workers.contracts.goal import GoalRecord
-from llmos_workers.execution.gate import Ask, GateContext
+from llmos_workers.execution.gate import Ask, GateContext, Source
 from llmos_workers.execution.hooks.budget import BudgetControlHook
 from llmos_workers.execution.hooks.control import ControlHook
 from llmos_workers.execution.hooks.memory import MemoryInjectionHook
@@ -55,7 +55,7 @@ def gate_context(
     runtime: Runtime,
     run: Run,
     *,
-    source: Literal["model", "trace"],
+    source: Source,
     agent: AgentDefinition,
     ask: Ask | None = None,
 ) -> GateContext:
@@ -99,6 +99,6 @@ def _steady_deadline(runtime: Runtime, record: GoalRecord, source: str) -> float
     limits = []
     if record.options.deadline is not None:
         limits.append(record.options.deadline - runtime.clock.now())
-    if source == "trace":
+    if source != "model":
         limits.append(runtime.config.execution.ptc_timeout_secs)
     return runtime.clock.steady() + min(limits) if limits else None

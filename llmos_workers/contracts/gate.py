@@ -35,8 +35,8 @@ class GateRecord(Contract):
     agent: str
     mode: str
     source: str
-    """``model`` or ``trace``; a trace that is proved or tried out in mode LEARNER. ``command``: a
-    connection that a command wanted (tool ``egress``)."""
+    """``model``, ``trace`` for a replay, ``proof`` for a trial in a scratch copy of what was just
+    learned; ``command``: a connection that a command wanted (tool ``egress``)."""
 
 
 class LoggedDecision(Contract):

@@ -79,6 +79,8 @@ class AgentResult:
     usage: Usage = field(default_factory=Usage)
     cost_micro: int = 0
     llm_calls: int = 0
+    discovered: list[str] = field(default_factory=list)
+    """Tools that were searched for, found, and did their work."""
     error: ErrorInfo | None = None
 
 
@@ -137,7 +139,13 @@ class AgentLoop:
             examples=task.examples,
             needed=_used_before(task),
         )
-        user = ToolUser(parts, shelf, result.steps, max_sequence_calls=self._use.max_sequence_calls)
+        user = ToolUser(
+            parts,
+            shelf,
+            result.steps,
+            max_sequence_calls=self._use.max_sequence_calls,
+            discovered=result.discovered,
+        )
         for turn in range(task.max_turns):
             try:
                 before_step()

@@ -64,6 +64,12 @@ Ask = Callable[[ToolCall, HookDecision], None]
 ApprovalNeeded before an answer."""
 
 
+Source = Literal["model", "trace", "proof"]
+"""Who makes calls: a model, a replay, or a trial that proves and perturbs what was just learned."""
+
+Admitted = tuple[ToolCall, HookDecision | None]
+"""A call as hooks changed it, and what a person has to say yes to."""
+
 HooksOf = Callable[[str], HookChain]
 """The hooks of a project. Raises MalformedFile when they cannot be known."""
 
@@ -79,7 +85,7 @@ class GateContext:
     agent: str
     policy: CognitivePolicy
     tool: ToolContext
-    source: Literal["model", "trace"] = "model"
+    source: Source = "model"
     bounds: tuple[ToolBounds, ...] = ()
     """Ranges of numbers that the agent and the project demand."""
     injected: list[str] = field(default_factory=list)
@@ -127,7 +133,9 @@ class ToolGate:
         started, asked_for = self._clock.steady(), call
         spec: ToolSpec | None = None
         try:
-            tool, call = self._decide(call, ctx)
+            tool = self.registry.find(call.name)
+            call = self._decide(call, ctx, lambda: self._admit(asked_for, tool, ctx))
+            assert tool is not None  # noqa: S101 - what is not there was refused
             spec = tool.spec
             if spec.from_outside:
                 # Before it runs: even how it fails may be somebody's words.
@@ -184,10 +192,22 @@ class ToolGate:
         record_refused(self._record, ToolCall(name=PROMPT, arguments={"goal": text}), ctx, denied)
         raise denied
 
-    def _decide(self, call: ToolCall, ctx: GateContext) -> tuple[Tool, ToolCall]:
-        """Admit the call and put on record what came of it: one record a call, whatever it is."""
+    def admit(self, call: ToolCall, spec: ToolSpec, ctx: GateContext) -> ToolCall:
+        """A call of one of the agent loop's own tools, as it may run: those need no grant, and pass
+        all else before it, the log included. OnError hooks see a refusal.
+
+        Raises ToolDenied, and what ``call`` raises.
+        """
         try:
-            tool, changed, asked = self._admit(call, ctx)
+            return self._decide(call, ctx, lambda: self._consider(call, spec, ctx))
+        except ToolDenied as denied:
+            self._tell_error(spec, call, refused(denied), ctx)
+            raise
+
+    def _decide(self, call: ToolCall, ctx: GateContext, check: Callable[[], Admitted]) -> ToolCall:
+        """Check the call and put on record what came of it: one record a call, whatever it is."""
+        try:
+            changed, asked = check()
             if asked is not None:
                 # Last, and bound to the call as it will run: nothing may change it after the yes.
                 self._confirm(changed, asked, ctx)
@@ -202,7 +222,7 @@ class ToolGate:
             raise
         rule, reason = (asked.rule, f"confirmed: {asked.reason}") if asked else ("", "")
         record_allowed(self._record, call, changed, ctx, rule=rule, reason=reason)
-        return tool, changed
+        return changed
 
     def _confirm(self, call: ToolCall, asked: HookDecision, ctx: GateContext) -> None:
         """Return after a person's yes."""
@@ -215,11 +235,8 @@ class ToolGate:
             record_refused(self._record, call, ctx, waits, asked=True)
             raise
 
-    def _admit(
-        self, call: ToolCall, ctx: GateContext
-    ) -> tuple[Tool, ToolCall, HookDecision | None]:
-        """Every check; gives the call as hooks changed it, and what a person has to say yes to."""
-        tool = self.registry.find(call.name)
+    def _admit(self, call: ToolCall, tool: Tool | None, ctx: GateContext) -> Admitted:
+        """Every check of a call; ``tool`` is None when none has its name."""
         if tool is None:
             known = ", ".join(sorted(ctx.grants & set(self.registry.names()))) or "none"
             raise ToolDenied(
@@ -232,33 +249,39 @@ class ToolGate:
                 rule="grant",
                 fix=f"Add {call.name} to the agent's tools.",
             )
+        return self._consider(call, tool.spec, ctx)
+
+    def _consider(self, call: ToolCall, spec: ToolSpec, ctx: GateContext) -> Admitted:
+        """What schema, hooks, policy, state and taint say of a call that is granted."""
+        _check_arguments(spec, call)
         hooks = self._hooks(ctx.project)
-        verdict = hooks.ask(event_of(HookKind.PRE_TOOL_USE, ctx, call=call, spec=tool.spec))
+        verdict = hooks.ask(event_of(HookKind.PRE_TOOL_USE, ctx, call=call, spec=spec))
         asked = unless_denied(verdict, ctx)
         tell(verdict.told, ctx)
         changed = verdict.event.call or call
         if changed is not call:
-            _check_arguments(tool.spec, changed)
-        if changed.arguments != call.arguments and ctx.source == "trace":
+            _check_arguments(spec, changed)
+        if changed.arguments != call.arguments and ctx.source != "model":
             # What a replay does was proved; what a hook makes of it now was not.
             raise ToolDenied(
                 f"the hook {verdict.changed_by} changes this call, which a trace replays",
                 rule=CHANGED,
             )
         # The policy has the last word, on the call as it will run.
-        verdict = hooks.judge(event_of(HookKind.PRE_TOOL_USE, ctx, call=changed, spec=tool.spec))
-        asked = asked or unless_denied(verdict, ctx)
-        decision = state_decision(changed, tool.spec, ctx.policy)
+        verdict = hooks.judge(event_of(HookKind.PRE_TOOL_USE, ctx, call=changed, spec=spec))
+        judged = unless_denied(verdict, ctx)
+        asked = asked or judged
+        decision = state_decision(changed, spec, ctx.policy)
         if decision.action is HookAction.ASK:
             asked = asked or decision
         elif decision.action is not HookAction.ALLOW:
             raise denial(decision)
-        tainted = ctx.taint.decision(changed, tool.spec, ctx.tool.area)
+        tainted = ctx.taint.decision(changed, spec, ctx.tool.area)
         if tainted.action is not HookAction.ALLOW:
             raise denial(tainted)
-        if ctx.tool.dry_run and tool.spec.effect is not Effect.READ:
+        if ctx.tool.dry_run and spec.effect is not Effect.READ:
             raise ToolDenied("this is a dry run: nothing is changed", rule="dry_run")
-        return tool, changed, asked
+        return changed, asked
 
     def _run(self, tool: Tool, call: ToolCall, ctx: GateContext) -> ToolResult:
         """Run the tool; whatever it raises becomes a failed result, but ToolDenied."""

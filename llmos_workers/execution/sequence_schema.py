@@ -74,6 +74,6 @@ SEQUENCE_SPEC = ToolSpec(
         "required": ["steps", "return"],
         "additionalProperties": False,
     },
-    effect=Effect.EXTERNAL,
+    effect=Effect.READ,  # by itself it does nothing: each of its calls passes the gate
     informative=True,
 )

@@ -7,7 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from llmos_workers.contracts.errors import CallInDoubt, Cancelled, DeadlineExceeded, ToolError
+from llmos_workers.contracts.errors import (
+    CallInDoubt,
+    Cancelled,
+    DeadlineExceeded,
+    ToolDenied,
+    ToolError,
+)
 from llmos_workers.contracts.outcome import ErrorInfo
 from llmos_workers.contracts.tools import (
     RUN_SEQUENCE,
@@ -21,13 +27,14 @@ from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.execution.conversation import references_block, text_block, tool_result_block
 from llmos_workers.execution.endings import describe, hopeless_result, in_circles
 from llmos_workers.execution.gate import GateContext
+from llmos_workers.execution.gate_steps import refused
 from llmos_workers.execution.llm_contracts import CallContext
 from llmos_workers.execution.loops import REFUSED, LoopWatch
 from llmos_workers.execution.once import OnceOnly
 from llmos_workers.execution.recording import record_step, summarize
 from llmos_workers.execution.sequence import Program
-from llmos_workers.execution.tools.schema import validate
-from llmos_workers.execution.tools.shelf import SEARCH_SCHEMA, ToolShelf
+from llmos_workers.execution.sequence_schema import SEQUENCE_SPEC
+from llmos_workers.execution.tools.shelf import SEARCH_SPEC, ToolShelf
 
 MAX_PARALLEL = 4
 """Independent reads at a time."""
@@ -47,13 +54,22 @@ class ToolUser:
     """The tools of one run. ``steps`` grows by each call that ran."""
 
     def __init__(
-        self, parts: RunParts, shelf: ToolShelf, steps: list[TraceStep], *, max_sequence_calls: int
+        self,
+        parts: RunParts,
+        shelf: ToolShelf,
+        steps: list[TraceStep],
+        *,
+        max_sequence_calls: int,
+        discovered: list[str] | None = None,
     ) -> None:
         self._parts = parts
         self._shelf = shelf
         self._steps = steps
         self._max_calls = max_sequence_calls
         self._loops = LoopWatch()
+        self._searched: set[str] = set()
+        self.discovered: list[str] = [] if discovered is None else discovered
+        """Tools that were searched for, found, and did their work."""
         self._later = 1 + max((step.turn for step in steps), default=-1)
         """What is added to a turn to get that of its steps: behind those of an earlier replay,
         and behind each step of a program, which saw the results of the one before."""
@@ -147,6 +163,7 @@ class ToolUser:
             result = self._found(call)
             journal.finish(turn, call, result)
         names = result.output.split() if result.ok else []
+        self._searched.update(names)
         self._shelf.found(names)
         self._tell(call, result)
         if self._shelf.references and names:
@@ -157,9 +174,10 @@ class ToolUser:
         return tool_result_block(call, shown), result
 
     def _found(self, call: ToolCall) -> ToolResult:
-        faults = validate(SEARCH_SCHEMA, call.arguments)
-        if faults:
-            return ToolResult(ok=False, error="; ".join(faults[:5]))
+        try:
+            call = self._parts.once.gate.admit(call, SEARCH_SPEC, self._parts.gate)
+        except ToolDenied as denied:
+            return refused(denied)
         names = self._shelf.search(call.arguments["query"], call.arguments.get("limit"))
         return ToolResult(ok=True, output=" ".join(names))
 
@@ -180,9 +198,12 @@ class ToolUser:
             return result
 
         try:
-            program = Program.parse(call.arguments, max_calls=self._max_calls)
+            asked = self._parts.once.gate.admit(call, SEQUENCE_SPEC, self._parts.gate)
+            program = Program.parse(asked.arguments, max_calls=self._max_calls)
             self._later += len(program.steps)
             result = program.run(run)
+        except ToolDenied as denied:
+            result = refused(denied)
         except ToolError as error:
             result = ToolResult(ok=False, error=error.message)
         self._tell(call, result)
@@ -192,6 +213,8 @@ class ToolUser:
         self._parts.call.on_event("tool_call", {"name": call.name, "summary": summarize(call)})
 
     def _record(self, call: ToolCall, result: ToolResult, turn: int) -> None:
+        if result.ok and call.name in self._searched and call.name not in self.discovered:
+            self.discovered.append(call.name)
         self._steps.append(record_step(self._spec(call.name), call, result, turn))
         self._tell(call, result)
 

@@ -203,6 +203,9 @@ def _feel(run: Run, result: AgentResult, noted: Sequence[GateRecord]) -> None:
     events = safety.felt(noted)
     if run.decision.mode is Mode.LEARNER:
         events.append(Felt(TriggerType.NOVEL_TASK, "a new kind of goal"))
+    if result.discovered:
+        found = ", ".join(result.discovered[:3])
+        events.append(Felt(TriggerType.TOOL_DISCOVERY, f"found by search: {found}"))
     if result.error is None:
         events.append(Felt(TriggerType.TASK_SUCCESS, "solved by the model", cost))
     elif result.error.kind == Cancelled.__name__:

@@ -154,7 +154,7 @@ class Trials:
         )
         try:
             ctx = runtime.gate_context(
-                replace(run, stage=scratch), source="trace", agent=self.agent
+                replace(run, stage=scratch), source="proof", agent=self.agent
             )
             watch = WatchedSandbox(ctx.tool.sandbox, scratch)
             ctx.tool.sandbox = watch

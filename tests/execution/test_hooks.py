@@ -192,6 +192,14 @@ def test_an_allow_of_a_hook_is_no_permission(make_gate: Make, gate_context: Ctx)
     assert make_gate(Pre(ALLOW)).call(call, gate_context()).denied_by == "security:path"
 
 
+def test_a_hook_that_asks_does_not_silence_the_policy(make_gate: Make, gate_context: Ctx) -> None:
+    asked: list[ToolCall] = []
+    context = gate_context(ask=lambda call, _decision: asked.append(call))
+    call = ToolCall(name="Bash", arguments={"command": "rm -rf /"})
+    assert make_gate(Pre(ask("mine", "sure?"))).call(call, context).denied_by == "security:path"
+    assert asked == []
+
+
 def test_a_hook_that_judges_changes_nothing(make_gate: Make, gate_context: Ctx) -> None:
     hook = Pre(modify(path="g", content="y"))
     hook.judges = True  # type: ignore[misc]

@@ -18,9 +18,7 @@ def decisions(state: redis.Redis, goal_id: str) -> Counter[str]:
     """Decisions about the calls of a goal itself; those of its proof are a trace's, in LEARNER."""
     found = (entry.decision().record for entry in GateLog(state).newest())
     return Counter(
-        each.decision.value
-        for each in found
-        if each.goal_id == goal_id and (each.source, each.mode) != ("trace", "LEARNER")
+        each.decision.value for each in found if each.goal_id == goal_id and each.source != "proof"
     )
 
 

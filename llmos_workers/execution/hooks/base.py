@@ -37,7 +37,7 @@ class HookEvent:
     agent: str
     mode: Mode
     source: str
-    """``model`` or ``trace``."""
+    """``model``, ``trace`` or ``proof``."""
     policy: CognitivePolicy = field(default_factory=CognitivePolicy)
     call: ToolCall | None = None
     spec: ToolSpec | None = None

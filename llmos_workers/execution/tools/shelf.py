@@ -28,6 +28,15 @@ SEARCH_SCHEMA: dict[str, Any] = {
     "additionalProperties": False,
 }
 
+SEARCH_SPEC = ToolSpec(
+    name=SEARCH_TOOLS,
+    description="Find tools that are not shown.",
+    input_schema=SEARCH_SCHEMA,
+    effect=Effect.READ,
+    informative=True,
+)
+"""As the gate knows it; the model is told more, see ``_search_spec``."""
+
 Examples = Mapping[str, Sequence[dict[str, Any]]]
 """Inputs that worked before, by name of the tool."""
 
@@ -160,15 +169,12 @@ def _search_spec(deferred: Mapping[str, ToolSpec]) -> ToolSpec:
     told = ", ".join(areas)
     if len(told) > MAX_AREAS_CHARS:
         told = told[:MAX_AREAS_CHARS].rpartition(",")[0] + ", …"
-    return ToolSpec(
-        name=SEARCH_TOOLS,
-        description=f"Find tools that are not shown: there are {len(deferred)} more, about {told}. "
+    words = (
+        f"Find tools that are not shown: there are {len(deferred)} more, about {told}. "
         "Say in a few words what the tool has to do; those that fit best can be called from then "
-        "on. Search before you say that something cannot be done.",
-        input_schema=SEARCH_SCHEMA,
-        effect=Effect.READ,
-        informative=True,
+        "on. Search before you say that something cannot be done."
     )
+    return SEARCH_SPEC.model_copy(update={"description": words})
 
 
 def _area(name: str) -> str:
