@@ -22,7 +22,8 @@ from typing import Any
 
 from bench.report import finish, table
 from llmos_workers.execution.guard.calls import Caller, judge_call
-from llmos_workers.execution.guard.policy import ALWAYS_PROTECTED, SECRETS, GuardPolicy
+from llmos_workers.execution.guard.policy import ALWAYS_PROTECTED, GuardPolicy
+from llmos_workers.execution.secret_files import SECRET_GLOBS
 
 TOOLS = frozenset(
     {"Read", "Write", "Edit", "Bash", "Python", "WebFetch", "create_agent", "modify_agent"}
@@ -109,7 +110,7 @@ def judge(item: dict[str, Any], folder: Path, hosts: tuple[str, ...]) -> tuple[s
     workspace = Path(tempfile.mkdtemp(dir=folder)).resolve() / "workspace"
     _furnish(workspace, item.get("setup") or {})
     policy = GuardPolicy(
-        str(workspace), protected=(*ALWAYS_PROTECTED, *PROTECTED), secrets=SECRETS, hosts=hosts
+        str(workspace), protected=(*ALWAYS_PROTECTED, *PROTECTED), secrets=SECRET_GLOBS, hosts=hosts
     )
     context = item.get("ctx") or {}
     caller = Caller(

@@ -17,14 +17,8 @@ from llmos_workers.contracts.outcome import FileDigest
 from llmos_workers.contracts.tools import COMMAND_TOOLS, ToolCall, ToolResult, ToolSpec
 from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.execution.hooks.base import ALLOW, HookDecision, deny
+from llmos_workers.execution.secret_files import SECRET_FILE
 from llmos_workers.execution.tools.search import walk_files
-
-SECRET_FILE = re.compile(
-    r"(.*/)?(\.env(\.[^/]+)?|[^/]*\.(pem|p12|pfx|jks|keystore)|id_(rsa|dsa|ecdsa|ed25519)[^/]*|\.netrc"
-    r"|\.pypirc|\.npmrc|\.pgpass|\.git-credentials|\.htpasswd)",
-    re.IGNORECASE,
-)
-"""Paths that hold keys by their names."""
 
 _PATHS = ("path", "file", "folder", "pattern", "glob")
 _OPAQUE = ("command", "code")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from llmos_workers.execution.secret_files import SECRET_GLOBS
 from llmos_workers.execution.tools.search import glob_pattern
 
 READABLE = (
@@ -18,12 +19,6 @@ READABLE = (
 
 WRITABLE = ("/tmp", "/dev/null", "/dev/stdout", "/dev/stderr", "/dev/tty", "/dev/fd")  # noqa: S108
 """The folder for temporary files is private to a run inside the sandbox, or not there."""
-
-SECRETS = (
-    *("**/.env", "**/.env.*", "**/*.pem", "**/id_rsa*", "**/id_ed25519*", "**/.netrc"),
-    *("**/.pypirc", "**/.npmrc", "**/.pgpass", "**/*.p12", "**/.git-credentials"),
-)
-"""Files of the project that hold keys by their names."""
 
 ALWAYS_PROTECTED = (
     *("**/.git/hooks/**", "**/.git/hooks", "**/.git/config", "**/.gitmodules"),
@@ -41,7 +36,7 @@ class GuardPolicy:
     home: str = "/home/agent"
     protected: tuple[str, ...] = ALWAYS_PROTECTED
     """Globs that no tool may write; reading is fine."""
-    secrets: tuple[str, ...] = SECRETS
+    secrets: tuple[str, ...] = SECRET_GLOBS
     """Globs whose reading needs a yes."""
     readable: tuple[str, ...] = READABLE
     writable: tuple[str, ...] = WRITABLE
