@@ -6,6 +6,7 @@ file at import.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from celery import Celery, Task
@@ -13,6 +14,7 @@ from celery._state import get_current_worker_task
 from celery.app.amqp import AMQP
 from celery.app.routes import Router
 from celery.exceptions import Reject
+from celery.signals import after_setup_logger, after_setup_task_logger
 from celery.worker.request import Request
 from kombu.entity import Exchange, Queue
 
@@ -20,6 +22,7 @@ from llmos_workers import compat
 from llmos_workers.app_settings import celery_settings
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.kernel import codec, drain
+from llmos_workers.kernel.log_redact import redact_handlers
 from llmos_workers.kernel.shorten import short_text
 from llmos_workers.kernel.wire import describe
 
@@ -95,7 +98,10 @@ class QuietRequest(Request):  # type: ignore[misc]
         kwargs = self._kwargs
         if isinstance(kwargs, dict) and isinstance(kwargs.get("goal"), str):
             self._argsrepr, self._kwargsrepr = _shown(self.id, kwargs), "{}"
-            self._request_dict |= {"argsrepr": self._argsrepr, "kwargsrepr": self._kwargsrepr}
+        elif self._argsrepr:
+            # A sender elsewhere does not know what is a secret here.
+            self._argsrepr = short_text(self._argsrepr, MAX_SHOWN)
+        self._request_dict |= {"argsrepr": self._argsrepr, "kwargsrepr": self._kwargsrepr}
 
     def send_event(self, type: str, **fields: Any) -> None:  # noqa: A002 - Celery's name
         """As Celery's, with results and errors shortened and without secrets."""
@@ -144,8 +150,14 @@ def make_app(config: LLMOSConfig, *, redis_url: str | None = None) -> Celery:
     app.llmos_config = config
     compat.apply()
     drain.install()
+    for ready in (after_setup_logger, after_setup_task_logger):
+        ready.connect(_log_without_secrets, dispatch_uid="llmos-redact")
     _add_steps(app)
     return app
+
+
+def _log_without_secrets(logger: logging.Logger, **_options: Any) -> None:
+    redact_handlers(logger)
 
 
 def _add_steps(app: Celery) -> None:

@@ -11,6 +11,7 @@ from llmos_workers.contracts.agents import AGENT_NAME, AUTO
 from llmos_workers.contracts.errors import InvalidOption, UnknownAgent
 from llmos_workers.contracts.goal import GoalRecord, GoalState, check_goal_text
 from llmos_workers.contracts.payload import make_options
+from llmos_workers.kernel.goal_secrets import refuse_secrets
 from llmos_workers.kernel.goal_submit import new_record
 
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
@@ -94,6 +95,7 @@ def make_record(
     if "deadline" in said:
         said["deadline"] = check_deadline(said["deadline"], now)
     checked = make_options(**said)
+    refuse_secrets(text, checked.metadata)
     check_agent(checked.agent, agents_folder)
     return new_record(text, checked, now=now, traceparent=check_traceparent(traceparent))
 

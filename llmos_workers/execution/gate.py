@@ -36,7 +36,6 @@ from llmos_workers.execution.gate_steps import (
     premises_of,
     refused,
     say_loudly,
-    scrub,
     take_note,
     tell,
     unless_denied,
@@ -44,6 +43,7 @@ from llmos_workers.execution.gate_steps import (
 from llmos_workers.execution.hooks.base import HookAction, HookDecision
 from llmos_workers.execution.hooks.chain import HookChain, Told, Verdict
 from llmos_workers.execution.hooks.state_rules import state_decision
+from llmos_workers.execution.run_secrets import REFERENCE_USED, named_in
 from llmos_workers.execution.taint import RunTaint
 from llmos_workers.execution.tools.base import Tool, ToolContext
 from llmos_workers.execution.tools.registry import ToolRegistry
@@ -254,6 +254,8 @@ class ToolGate:
     def _consider(self, call: ToolCall, spec: ToolSpec, ctx: GateContext) -> Admitted:
         """What schema, hooks, policy, state and taint say of a call that is granted."""
         _check_arguments(spec, call)
+        if named := named_in(call.arguments):
+            raise ToolDenied(REFERENCE_USED.format(named), rule="secret:reference")
         hooks = self._hooks(ctx.project)
         verdict = hooks.ask(event_of(HookKind.PRE_TOOL_USE, ctx, call=call, spec=spec))
         asked = unless_denied(verdict, ctx)
@@ -307,8 +309,12 @@ class ToolGate:
     def _after(
         self, spec: ToolSpec, call: ToolCall, result: ToolResult, ctx: GateContext
     ) -> ToolResult:
-        """Scrub secrets, ask PostToolUse hooks, scrub what they put in."""
-        result = scrub(result)
+        """Scrub secrets, ask PostToolUse hooks, scrub what they put in.
+
+        Before anything else gets to see it: journal, trace, events and the model are given
+        the scrubbed result.
+        """
+        result = ctx.tool.secrets.scrubbed(result, ctx.tool.area)
         kept = {"reads": result.reads, "writes": result.writes, "exit_code": result.exit_code}
         withheld = ctx.taint.withheld(result)
         if withheld.action is not HookAction.ALLOW:
@@ -321,7 +327,9 @@ class ToolGate:
             return refused(denial(verdict.refusal)).model_copy(update=kept)
         tell(verdict.told, ctx)
         changed = verdict.event.result
-        return result if changed is None or changed is result else scrub(changed)
+        if changed is None or changed is result:
+            return result
+        return ctx.tool.secrets.scrubbed(changed, ctx.tool.area)
 
     def _tell_error(
         self, spec: ToolSpec | None, call: ToolCall, result: ToolResult, ctx: GateContext

@@ -98,11 +98,3 @@ def refused(denied: ToolDenied) -> ToolResult:
     return ToolResult(
         ok=False, error=redact(f"denied: {denied}"), error_kind="ToolDenied", denied_by=denied.rule
     )
-
-
-def scrub(result: ToolResult) -> ToolResult:
-    """The result with secrets replaced in its texts."""
-    output, error = redact(result.output), result.error and redact(result.error)
-    if output == result.output and error == result.error:
-        return result
-    return result.model_copy(update={"output": output, "error": error})

@@ -9,6 +9,8 @@ import hashlib
 from llmos_workers.contracts.outcome import ToolCallSummary
 from llmos_workers.contracts.tools import ToolCall, ToolResult, ToolSpec
 from llmos_workers.contracts.trace import TraceStep
+from llmos_workers.kernel.redact import redact
+from llmos_workers.kernel.shorten import READ_CHARS
 
 MAX_STORED_OUTPUT = 8_192
 """Characters of a result kept in a step; its digest covers all of it."""
@@ -40,11 +42,11 @@ def output_digest(output: str) -> str:
 
 
 def summarize(call: ToolCall, limit: int = 100) -> str:
-    """A call in one short line for people: its most telling argument, without bulk."""
+    """A call in one short line for people: its most telling argument, no bulk, no secrets."""
     for key in ("command", "path", "pattern", "url"):
         value = call.arguments.get(key)
         if isinstance(value, str):
-            line = " ".join(value.split())
+            line = " ".join(redact(value[:READ_CHARS]).split())
             return line if len(line) <= limit else line[: limit - 1] + "…"
     return ", ".join(sorted(call.arguments))[:limit]
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from llmos_workers.contracts.tools import ToolCall
 from llmos_workers.kernel.redact import MARK, shared
-from llmos_workers.kernel.shorten import KEY_SHAPES
+from llmos_workers.kernel.secrets import KEY_FORMS
 
 HEAD_CHARS = 3_000
 TAIL_CHARS = 1_000
@@ -61,7 +61,7 @@ def visible(text: str, *, limit: int | None = None) -> str:
 def blank_secrets(text: str) -> str:
     """The text without secrets; never blanks what a shell would act on."""
     text = shared().known(text)
-    for pattern in KEY_SHAPES:
+    for pattern in KEY_FORMS:
         text = pattern.sub(MARK, text)
     return _URL_PASSWORD.sub(rf"\1{MARK}\2", text)
 

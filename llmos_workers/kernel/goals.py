@@ -32,7 +32,7 @@ from llmos_workers.contracts.goal import (
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.kernel import goal_submit, keys, scripts
 from llmos_workers.kernel.clock import Clock
-from llmos_workers.kernel.goal_codec import pairs, read_record
+from llmos_workers.kernel.goal_codec import pairs, read_record, record_fields
 from llmos_workers.kernel.goal_reads import GoalReads
 from llmos_workers.kernel.goal_submit import (
     CHUNK,
@@ -109,6 +109,13 @@ class GoalStore(GoalReads):
         answer to this message too.
         """
         return self.create(record)
+
+    def blank(self, goal_id: str, text: str) -> None:
+        """Keep a goal that is refused under this text, and without its metadata."""
+        record = self.get(goal_id)
+        options = record.options.model_copy(update={"metadata": {}})
+        fields = record_fields(record.model_copy(update={"text": text, "options": options}))
+        self._redis.hset(keys.goal(goal_id), mapping={k: fields[k] for k in ("text", "options")})
 
     def request_cancel(self, goal_id: str) -> GoalState:
         """Ask a goal to stop; the state after it. See ``stop``."""

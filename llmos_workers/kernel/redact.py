@@ -1,4 +1,8 @@
-"""Secrets out of text: before it reaches a model, a log, an event, a trace or Flower."""
+"""Secrets out of text: before it reaches a model, a log, an event, a trace or Flower.
+
+Values that this process knows (its environment's, its settings') by value, all others as
+kernel.secrets finds them.
+"""
 
 from __future__ import annotations
 
@@ -6,47 +10,54 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 
+from llmos_workers.kernel.secrets import (
+    MIN_SECRET_CHARS,
+    either,
+    find_secrets,
+    reference,
+    replace,
+)
+
 MARK = "[redacted]"
-MIN_SECRET_CHARS = 8
-"""Shorter values are words of everyday text; removing them would only garble."""
+"""In the place of a value that has no name."""
 
 _NAMED_SECRET = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL", re.IGNORECASE)
 _NOT_SECRET = re.compile(r"_(?:FILE|PATH|DIR|URL|ID)$", re.IGNORECASE)
-_PATTERNS = (
-    (re.compile(r"sk-ant-[A-Za-z0-9_\-]{8,}"), MARK),
-    # scheme://user:password@host keeps scheme, user and host.
-    (re.compile(r"(\b[a-zA-Z][a-zA-Z0-9+.\-]*://[^\s/:@]*:)[^\s/@]+(@)"), rf"\1{MARK}\2"),
-)
 
 
 class Redactor:
-    """Replaces known secret values and strings that look like secrets by ``[redacted]``."""
+    """Replaces known secret values, and strings that look like secrets, by references."""
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets: set[str] = set()
-        self._values: re.Pattern[str] | None = None
-        self.add(*secrets)
+    def __init__(self, secrets: Iterable[str] | Mapping[str, str] = ()) -> None:
+        """``secrets``: values, or values with their names."""
+        self._held: tuple[dict[str, str], re.Pattern[str] | None] = ({}, None)
+        """What comes in place of each value, and what finds them: replaced together."""
+        self.name(secrets if isinstance(secrets, Mapping) else dict.fromkeys(secrets, ""))
 
     def add(self, *secrets: str) -> None:
         """Remember values that must not appear; short ones are ignored."""
-        fresh = {secret for secret in secrets if len(secret) >= MIN_SECRET_CHARS} - self._secrets
-        if not fresh:
-            return
-        self._secrets |= fresh
-        # Longest first: one secret may begin with another.
-        parts = sorted(map(re.escape, self._secrets), key=len, reverse=True)
-        self._values = re.compile("|".join(parts))
+        self.name(dict.fromkeys(secrets, ""))
+
+    def name(self, secrets: Mapping[str, str]) -> None:
+        """The same, with the names that come in their place."""
+        held, _ = self._held
+        fresh = {
+            value: reference(name) if name else MARK
+            for value, name in secrets.items()
+            if len(value) >= MIN_SECRET_CHARS and value not in held
+        }
+        if fresh:
+            self._held = (held | fresh, either(held | fresh))
 
     def known(self, text: str) -> str:
         """``text`` without the secrets known by value, whatever else looks like one."""
-        return text if self._values is None else self._values.sub(MARK, text)
+        instead, values = self._held
+        return text if values is None else values.sub(lambda match: instead[match[0]], text)
 
-    def redact(self, text: str) -> str:
-        """``text`` without the secrets."""
+    def redact(self, text: str, *, config: bool = False) -> str:
+        """``text`` without the secrets. ``config`` as in ``find_secrets``."""
         text = self.known(text)
-        for pattern, replacement in _PATTERNS:
-            text = pattern.sub(replacement, text)
-        return text
+        return replace(text, find_secrets(text, config=config))
 
 
 def secrets_of(environ: Mapping[str, str]) -> list[str]:
@@ -69,7 +80,7 @@ _shared: list[Redactor] = []
 def shared() -> Redactor:
     """This process's redactor: it knows the environment's secrets and those added since."""
     if not _shared:
-        _shared.append(Redactor(secrets_of(os.environ)))
+        _shared.append(Redactor(named_secrets(os.environ)))
     return _shared[0]
 
 

@@ -23,6 +23,7 @@ from llmos_workers.contracts.goal import GoalOptions, GoalRecord, GoalState, che
 from llmos_workers.kernel import keys, wire
 from llmos_workers.kernel.clock import Clock, iso
 from llmos_workers.kernel.cron import Misfire, due, next_fire, parse_cron, parse_zone
+from llmos_workers.kernel.goal_secrets import refuse_secrets
 from llmos_workers.kernel.goal_submit import new_record
 from llmos_workers.kernel.goals import GoalStore
 
@@ -86,6 +87,7 @@ class Schedules:
         options = options or GoalOptions()
         if options.idempotency_key is not None or options.deadline is not None:
             raise InvalidOption("a schedule's goals take neither idempotency key nor deadline.")
+        refuse_secrets(check_goal_text(goal), options.metadata)
         now = self._clock.now()
         made = Schedule(
             schedule_id=secrets.token_hex(5),

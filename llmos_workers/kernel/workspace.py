@@ -160,6 +160,13 @@ def read_inside(base: Path, relative: str, *, limit: int | None = None) -> bytes
         return file.read() if limit is None else file.read(limit)
 
 
+def peek_inside(base: Path, relative: str, *, limit: int) -> bytes:
+    """The same, without leaving a mark that it was read. Raises ToolError."""
+    with _open_regular(paths.open_inside(base, relative), relative) as file:
+        _leave_no_mark(file.fileno())
+        return file.read(limit)
+
+
 def digest_file(base: Path, relative: str) -> FileDigest:
     """sha256 and size of a file as it is now; digest None when there is no such file.
 

@@ -1,45 +1,24 @@
 """Secrets do not enter a trace: where one stood, a trace says where it came from. Pure.
 
-Known are the secrets of this process (by value), and what stands behind a name that says so in
-what the run's calls were told or told: ``API_KEY=...``, ``"password": "..."``. In its place comes
-``[secret API_KEY]``. A call whose arguments held one cannot be made again from the trace: such
-a trace only helps.
+Known are the secrets of this process (by value), and what kernel.secrets finds in what the run's
+calls were told or told. In its place comes a reference, ``«secret:API_KEY»``. A call whose
+arguments held one cannot be made again from the trace: such a trace only helps.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from llmos_workers.contracts.base import Json
 from llmos_workers.contracts.trace import ExecutionTrace, Slot, TraceStep
-from llmos_workers.kernel.redact import MIN_SECRET_CHARS
+from llmos_workers.kernel.secrets import MIN_SECRET_CHARS, find_secrets, replace
 from llmos_workers.learning.matching.arguments import leaves
 
 HELD = "its calls hold a secret"
 """How the note begins on a trace that cannot be made again for that."""
 
-_WORD = r"(?:api_?key|access_?key|secret|token|passw(?:or)?d|credential)s?"
-_ASSIGNED = re.compile(
-    rf"""(?ix) (?<![a-z0-9]) (?P<name>[a-z0-9_.-]*{_WORD}[a-z0-9_]*) ["']? \s* [=:]\s* ["']?
-    (?P<value>[A-Za-z0-9_\-+/=.~!@#$%^&*]{{{MIN_SECRET_CHARS},}})"""
-)
-_OF_CODE = re.compile(r"[A-Za-z_]+(?:[._-][A-Za-z_]+)*")
-"""A plain name: what programs assign is mostly one, and no secret."""
-
 Clean = Callable[[str], str]
-
-
-def found_in(texts: Iterable[str]) -> dict[str, str]:
-    """Secret values that stand behind a telling name, with that name."""
-    found: dict[str, str] = {}
-    for text in texts:
-        for match in _ASSIGNED.finditer(text):
-            value = match["value"]
-            if not _OF_CODE.fullmatch(value) and text[match.end() : match.end() + 1] != "(":
-                found.setdefault(value, match["name"])
-    return found
 
 
 def without_secrets(
@@ -50,7 +29,8 @@ def without_secrets(
     ``named`` are secret values with their names, ``redact`` blanks what else is known to be one.
     """
     values = {value: name for value, name in named.items() if len(value) >= MIN_SECRET_CHARS}
-    values = found_in(_texts(trace)) | values
+    for text in _texts(trace):
+        values = find_secrets(text) | values
     clean = _cleaner(values, redact)
     steps = tuple(_step(step, clean) for step in trace.steps)
     changed = [
@@ -89,13 +69,7 @@ def _texts(trace: ExecutionTrace) -> Iterable[str]:
 def _cleaner(values: Mapping[str, str], redact: Clean) -> Clean:
     if not values:
         return redact
-    longest_first = sorted(values, key=len, reverse=True)
-    pattern = re.compile("|".join(map(re.escape, longest_first)))
-
-    def clean(text: str) -> str:
-        return redact(pattern.sub(lambda match: f"[secret {values[match[0]]}]", text))
-
-    return clean
+    return lambda text: redact(replace(text, values))
 
 
 def _kept(texts: Iterable[str], clean: Clean) -> tuple[str, ...]:

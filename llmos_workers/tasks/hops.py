@@ -21,6 +21,7 @@ from llmos_workers.contracts.errors import (
     BrokerUnavailable,
     GoalFinished,
     GoalNotFound,
+    InvalidGoal,
     LeaseHeld,
     LeaseLost,
     LLMOSError,
@@ -40,6 +41,7 @@ from llmos_workers.flow.replay import Handover, keep_done
 from llmos_workers.flow.run import Run, RunGuards, overdue
 from llmos_workers.flow.shadow import offer
 from llmos_workers.kernel import drain
+from llmos_workers.kernel.goal_secrets import refuse_secrets
 from llmos_workers.kernel.goals import new_record
 from llmos_workers.kernel.lease import LeaseKeeper
 from llmos_workers.kernel.redact import shared
@@ -121,6 +123,8 @@ def receive(
             raise _later(task, 1.0)
         if _held(record, runtime):
             raise _later(task, (record.lease_until or 0.0) - runtime.clock.now())
+        if told := _told_secret(runtime, record):
+            return as_json(end_badly(runtime, record, told, fence=None))
         late = overdue(record, runtime.clock.now())
         if late and not record.cancel_requested:  # however it waited, and whether or not admitted
             return as_json(end_badly(runtime, record, late, fence=None))
@@ -219,9 +223,24 @@ def _record(
     if payload.get("stored") is True:
         return runtime.goals.get(goal_id)
     text, options, traceparent = parse_payload(payload, args)
+    refuse_secrets(text, options.metadata)
     now = runtime.clock.now()
     record = new_record(text, options, now=now, goal_id=goal_id, traceparent=traceparent)
     return runtime.goals.ensure(record)[0]
+
+
+def _told_secret(runtime: Runtime, record: GoalRecord) -> InvalidGoal | None:
+    """Why a new goal is refused that holds a secret of the workers, which its sender's machine
+    could not know as one. It is not kept.
+    """
+    if record.decision is not None:
+        return None
+    try:
+        refuse_secrets(record.text, record.options.metadata)
+    except InvalidGoal as error:
+        runtime.goals.blank(record.goal_id, shared().redact(record.text))
+        return error
+    return None
 
 
 def _envelope(task: Task) -> TaskEnvelope:

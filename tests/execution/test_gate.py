@@ -166,7 +166,8 @@ def test_secrets_do_not_come_out(make_gate: Make, gate_context: Ctx, area: Path)
     shared().add("hush-hush-123456")
     (area / "f").write_text("k=hush-hush-123456 and sk-ant-abcdefghijk")
     call = ToolCall(name="Read", arguments={"path": "f"})
-    assert make_gate().call(call, gate_context()).output == "k=[redacted] and [redacted]"
+    shown = make_gate().call(call, gate_context()).output
+    assert shown == "k=[redacted] and «secret:anthropic-key»"
 
 
 def test_a_dry_run_changes_nothing(make_gate: Make, gate_context: Ctx, area: Path) -> None:

@@ -298,7 +298,7 @@ def test_a_secret_enters_no_trace_and_what_held_one_is_not_followed(flow, monkey
     once = bash("echo opensesame-42 | wc -c > sum.txt")
     trace = learn(flow, once)
     assert (
-        trace.steps[0].call.arguments["command"] == "echo [secret SERVICE_TOKEN] | wc -c > sum.txt"
+        trace.steps[0].call.arguments["command"] == "echo «secret:SERVICE_TOKEN» | wc -c > sum.txt"
     )
     files = flow.runtime.workspace.traces.rglob("*.md")
     assert not any("opensesame-42" in file.read_text() for file in files)

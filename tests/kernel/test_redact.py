@@ -22,8 +22,10 @@ def test_values_of_secret_variables_are_replaced_longest_first() -> None:
 
 def test_keys_and_passwords_in_urls_are_seen_without_being_known() -> None:
     redactor = Redactor()
-    assert redactor.redact("use sk-ant-api03-AbC_123-xyz now") == "use [redacted] now"
-    assert redactor.redact("redis://:hunter2@db:6379/0") == "redis://:[redacted]@db:6379/0"
+    assert redactor.redact("use sk-ant-api03-AbC_123-xyz now") == "use «secret:anthropic-key» now"
+    assert (
+        redactor.redact("redis://:hunter2@db:6379/0") == "redis://:«secret:url-password»@db:6379/0"
+    )
     assert redactor.redact("http://a.example/b?c=d@e") == "http://a.example/b?c=d@e"
 
 

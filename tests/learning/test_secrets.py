@@ -3,8 +3,9 @@
 import pytest
 from hypothesis import given
 
+from llmos_workers.kernel.secrets import find_secrets
 from llmos_workers.learning.distill import distill
-from llmos_workers.learning.secrets import found_in, without_secrets
+from llmos_workers.learning.secrets import without_secrets
 from llmos_workers.learning.trace_file import to_markdown
 from tests.learning.runs import SPECS, bash, read, write
 from tests.learning.trace_strategies import text
@@ -24,8 +25,8 @@ def test_a_secret_of_the_process_is_named_where_it_stood():
         named={VALUE: "SERVICE_TOKEN"},
     )
     assert VALUE not in to_markdown(trace)
-    assert trace.steps[0].call.arguments["content"] == "curl -H 'X-Auth: [secret SERVICE_TOKEN]' x"
-    assert trace.answer == "I used [secret SERVICE_TOKEN]."
+    assert trace.steps[0].call.arguments["content"] == "curl -H 'X-Auth: «secret:SERVICE_TOKEN»' x"
+    assert trace.answer == "I used «secret:SERVICE_TOKEN»."
 
 
 def test_a_trace_whose_calls_held_a_secret_only_helps():
@@ -36,7 +37,7 @@ def test_a_trace_whose_calls_held_a_secret_only_helps():
 
 def test_what_was_read_from_a_file_is_blanked_and_does_not_stop_the_trace():
     trace = cleaned(read(".env", f"API_KEY={VALUE}\n"))
-    assert trace.steps[0].output == "API_KEY=[secret API_KEY]\n"
+    assert trace.steps[0].output == "API_KEY=«secret:API_KEY»\n"
     assert trace.proved
 
 
@@ -45,7 +46,7 @@ def test_what_was_read_is_known_again_in_later_calls():
         read("conf.json", f'{{"db_password": "{VALUE}"}}'),
         bash(f"login {VALUE}", turn=2),
     )
-    assert trace.steps[1].call.arguments["command"] == "login [secret db_password]"
+    assert trace.steps[1].call.arguments["command"] == "login «secret:db_password»"
     assert not trace.proved
 
 
@@ -68,7 +69,7 @@ def test_a_secret_in_the_goal_is_in_no_wording_and_no_slot():
     ],
 )
 def test_code_about_secrets_is_none(harmless):
-    assert found_in([harmless]) == {}
+    assert find_secrets(harmless) == {}
 
 
 def test_a_trace_without_secrets_is_the_same_trace():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,11 +11,16 @@ from typing import Any, Protocol
 from llmos_workers.contracts.outcome import FileDigest
 from llmos_workers.contracts.tools import ToolResult, ToolSpec
 from llmos_workers.execution.net.egress import Egress
+from llmos_workers.execution.run_secrets import RunSecrets
 from llmos_workers.execution.sandbox.base import Sandbox
 from llmos_workers.kernel.clock import Clock, SystemClock
 
 MAX_OUTPUT_CHARS = 60_000
 """Longest text a tool returns; what is beyond is cut off, and the result says so."""
+
+
+MAX_WORD_CHARS = 2_000
+_LAST_WORD = re.compile(r"(?<=\s)\S+\Z")
 
 
 def _never() -> bool:
@@ -44,6 +50,8 @@ class ToolContext:
     """What that agent may use in this run."""
     network: Egress | None = None
     """What commands may reach; None: nothing."""
+    secrets: RunSecrets = field(default_factory=RunSecrets)
+    """Secrets of the project's files that the run has come across."""
     clock: Clock = field(default_factory=SystemClock)
 
     def time_left(self, most: float) -> float:
@@ -82,4 +90,14 @@ def cap(text: str, limit: int = MAX_OUTPUT_CHARS) -> tuple[str, bool]:
     """The text, or its start and a note of its full length; and whether it was cut."""
     if len(text) <= limit:
         return text, False
-    return f"{text[:limit]}\n[truncated: {len(text):,} characters in all]", True
+    return f"{text[: whole_words(text, limit)]}\n[truncated: {len(text):,} characters in all]", True
+
+
+def whole_words(text: str, limit: int) -> int:
+    """How much of a text to keep, at most ``limit``, so that no word is halved: half a key is
+    not known as one any more. A longer word than MAX_WORD_CHARS is none.
+    """
+    if len(text) <= limit or text[limit].isspace():
+        return min(limit, len(text))
+    last = _LAST_WORD.search(text, max(0, limit - MAX_WORD_CHARS), limit)
+    return limit if last is None else last.start()

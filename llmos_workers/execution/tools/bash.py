@@ -65,6 +65,7 @@ def run_confined(
     before = Snapshot(ctx.area)
     reads = before.named_in(words)
     session = ctx.network.session() if ctx.network else None
+    ctx.secrets.look(ctx.area, before.files)
     ended = ctx.sandbox.run(
         argv,
         cwd=ctx.area,
@@ -75,6 +76,7 @@ def run_confined(
     after = Snapshot(ctx.area)
     if not after.complete:
         logger.warning("%s has too many files: changes may be missed", ctx.area)
+    ctx.secrets.look(ctx.area, after.files)
     text = "\n".join([_without_place(ended.output, ctx.area), *map("[{}]".format, ended.notes)])
     output, cut = cap(text)
     error = _error(ended, timeout)

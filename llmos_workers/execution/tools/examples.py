@@ -17,6 +17,7 @@ from llmos_workers.contracts.tools import ToolCall, ToolSpec
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.execution.tools.schema import validate
 from llmos_workers.kernel.redact import redact
+from llmos_workers.kernel.secrets import REFERENCE
 
 MAX_EXAMPLE_CHARS = 300
 """Longer inputs cost more tokens in every prompt than they teach."""
@@ -69,6 +70,7 @@ def _fit(spec: ToolSpec, arguments: dict[str, Any]) -> bool:
         and len(text) <= MAX_EXAMPLE_CHARS
         and not validate(spec.input_schema, arguments)
         and redact(text) == text
+        and not REFERENCE.search(text)
     )
 
 

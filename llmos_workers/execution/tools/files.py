@@ -11,7 +11,7 @@ from typing import Any
 from llmos_workers.contracts.errors import FileMissing, ToolError
 from llmos_workers.contracts.outcome import FileDigest
 from llmos_workers.contracts.tools import Effect, ToolResult, ToolSpec
-from llmos_workers.execution.tools.base import MAX_OUTPUT_CHARS, ToolContext, success
+from llmos_workers.execution.tools.base import MAX_OUTPUT_CHARS, ToolContext, success, whole_words
 from llmos_workers.kernel import paths
 from llmos_workers.kernel.workspace import digest_bytes, read_inside
 
@@ -69,6 +69,7 @@ class ReadTool:
             raise ToolError(f"{path!r} has {taken.lines} lines; offset {first} is past its end.")
         text = taken.text.decode("utf-8", errors="replace")
         if taken.more:
+            text = text[: whole_words(f"{text}…", len(text))]
             text += f"\n[truncated: the file has {taken.size:,} bytes, {taken.lines:,} lines]"
         return ToolResult(ok=True, output=text, reads=(read,), truncated=taken.more)
 

@@ -13,7 +13,7 @@ from typing import Any
 from llmos_workers.contracts.errors import ToolError
 from llmos_workers.contracts.outcome import FileDigest
 from llmos_workers.contracts.tools import Effect, ToolResult, ToolSpec
-from llmos_workers.execution.tools.base import ToolContext, success
+from llmos_workers.execution.tools.base import ToolContext, success, whole_words
 from llmos_workers.kernel import paths
 from llmos_workers.kernel.workspace import digest_bytes, read_inside
 
@@ -204,5 +204,6 @@ def _matches(expression: re.Pattern[str], path: str, data: bytes) -> Iterator[st
         return
     for number, line in enumerate(data.decode("utf-8", errors="replace").splitlines(), 1):
         if expression.search(line[:10_000]):
-            shown = line if len(line) <= MAX_LINE_CHARS else f"{line[:MAX_LINE_CHARS]}…"
+            kept = whole_words(line, MAX_LINE_CHARS)
+            shown = line if kept == len(line) else f"{line[:kept]}…"
             yield f"{path}:{number}:{shown}"

@@ -1,0 +1,118 @@
+"""What is taken for a secret value, and what is not."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llmos_workers.kernel.secrets import find_secrets, reference, replace, secrets_of_file
+
+VALUE = "hunter2-hunter2"
+PEM = (
+    "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nAQEFAASCBKcwggSjAgEAAoIB\n"
+    "-----END PRIVATE KEY-----\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "name"),
+    [
+        (f"API_KEY={VALUE}", VALUE, "API_KEY"),
+        (f'{{"db_password": "{VALUE}"}}', VALUE, "db_password"),
+        (f"export AWS_SECRET_ACCESS_KEY='{VALUE}'", VALUE, "AWS_SECRET_ACCESS_KEY"),
+        (f"my-auth-token: {VALUE}", VALUE, "my-auth-token"),
+        (f"clientSecret={VALUE}", VALUE, "clientSecret"),
+        (f"STRIPE_KEY = {VALUE}", VALUE, "STRIPE_KEY"),
+        (f"Log in; the password is {VALUE}.", VALUE, "password"),
+        ('passphrase = "correct horse 7 battery"', "correct horse 7 battery", "passphrase"),
+        ("use sk-ant-api03-AbC_123-xyz now", "sk-ant-api03-AbC_123-xyz", "anthropic-key"),
+        ("ghp_abcdefghij0123456789", "ghp_abcdefghij0123456789", "token"),
+        ("id AKIAABCDEFGHIJKLMNOP", "AKIAABCDEFGHIJKLMNOP", "aws-key"),
+        (f"Authorization: Bearer {VALUE}x", f"{VALUE}x", "authorization"),
+        (f"redis://:{VALUE}@db:6379/0", VALUE, "url-password"),
+    ],
+)
+def test_values_are_found_with_their_names(text: str, value: str, name: str) -> None:
+    assert find_secrets(text) == {value: name}
+    assert value not in replace(text, find_secrets(text))
+
+
+@pytest.mark.parametrize(
+    "harmless",
+    [
+        "token = get_token()",
+        "password: str = None",
+        "secret = settings.secret_value",
+        "the secret: keep it short",
+        "tokenizer=bert-base-v2-uncased",
+        "max_tokens: 8192000000",
+        "token_expiry: 2026-11-22T10:00",
+        "KEY_FILE=/etc/ssl/key2.pem",
+        "password=$DB_PASSWORD2",
+        "api_key: your-api-key-1",
+        "raise Error(\"bad token: 'the 2nd word of it'\")",
+        "basic authentication is required",
+        "http://a.example/b?c=d@e",
+        "The keyboard: logitech-mx-3000",
+        'secrets["DB"] = None',
+    ],
+)
+def test_what_only_speaks_of_secrets_is_none(harmless: str) -> None:
+    assert find_secrets(harmless) == {}
+    assert replace(harmless, {}) == harmless
+
+
+def test_in_a_configuration_a_plain_word_is_a_value() -> None:
+    text = "password: correcthorse\n"
+    assert find_secrets(text) == {}
+    assert find_secrets(text, config=True) == {"correcthorse": "password"}
+
+
+def test_short_passwords_are_blanked_in_urls_only() -> None:
+    text = "redis://:a@db:6379/0 is a database"
+    assert (
+        replace(text, find_secrets(text))
+        == "redis://:«secret:url-password»@db:6379/0 is a database"
+    )
+
+
+def test_private_keys_go_as_a_block_also_when_cut_at_either_end() -> None:
+    for shown in (PEM, PEM[:60], PEM.split("\n", 1)[1]):
+        assert "MII" not in replace(shown, find_secrets(shown))
+        assert "AQEF" not in replace(shown, find_secrets(shown))
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "values"),
+    [
+        (".env", "DB_PASSWORD=correct horse\nPLAIN=1\n", {"correct horse"}),
+        (
+            "app/.env.local",
+            'MAILER="8f3ka93kf93kf9sd8f7"\nHOST=example.org\n',
+            {"8f3ka93kf93kf9sd8f7"},
+        ),
+        (".netrc", "machine h login me password opensesame\n", {"opensesame"}),
+        (".pgpass", "h:5432:db:me:opensesame\n", {"opensesame"}),
+        (".npmrc", "//r/:_authToken=abcdef-123456\n", {"abcdef-123456"}),
+    ],
+)
+def test_files_of_secrets_are_read_as_such(path: str, text: str, values: set[str]) -> None:
+    assert set(secrets_of_file(path, text)) == values
+
+
+def test_each_line_of_a_key_file_is_known() -> None:
+    assert {"MIIEvQIBADANBgkqhkiG9w0B", "AQEFAASCBKcwggSjAgEAAoIB"} <= set(
+        secrets_of_file("id_rsa", PEM)
+    )
+
+
+@given(st.text(), st.sampled_from([VALUE, PEM, "sk-ant-api03-AbC_123-xyz"]))
+def test_replacing_again_changes_nothing(before: str, value: str) -> None:
+    text = f"{before} api_key={value}"
+    once = replace(text, find_secrets(text))
+    assert replace(once, find_secrets(once)) == once
+
+
+def test_a_reference_is_one_word_whatever_the_name() -> None:
+    assert reference("a b»c") == "«secret:a_b_c»"
