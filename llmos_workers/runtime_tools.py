@@ -17,7 +17,8 @@ from llmos_workers.evolution.agent_tools import agent_tools
 from llmos_workers.evolution.agents import AgentLoader
 from llmos_workers.execution.tools.base import Tool
 from llmos_workers.execution.tools.examples import ToolExampleGenerator
-from llmos_workers.execution.tools.mcp_servers import PREFIX, McpConnection, read_servers
+from llmos_workers.execution.tools.mcp_config import read_servers
+from llmos_workers.execution.tools.mcp_servers import PREFIX, McpConnection
 from llmos_workers.execution.tools.plugins import add_plugins
 from llmos_workers.execution.tools.registry import ToolRegistry
 from llmos_workers.execution.tools.search_engine import Embed, Vectors

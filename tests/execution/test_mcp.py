@@ -10,7 +10,8 @@ import pytest
 from llmos_workers.contracts.errors import ConfigError
 from llmos_workers.contracts.tools import ToolCall
 from llmos_workers.execution.once import is_outside
-from llmos_workers.execution.tools.mcp_servers import McpConnection, McpServer, read_servers
+from llmos_workers.execution.tools.mcp_config import McpServer, read_servers
+from llmos_workers.execution.tools.mcp_servers import McpConnection
 from llmos_workers.execution.tools.registry import ToolRegistry
 
 pytest.importorskip("mcp")

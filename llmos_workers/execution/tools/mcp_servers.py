@@ -1,9 +1,8 @@
 """Tools of MCP servers, over stdio or HTTP, through the official ``mcp`` package (extra ``mcp``).
 
-``workspace/mcp.json`` names the servers in the form that other programs use:
-``{"mcpServers": {"NAME": {"command": ..., "args": [...], "env": {...}} or {"url": ...}}}``, and may
-limit one to ``"projects": [...]``. A server's tools are called ``mcp__NAME__TOOL`` and granted one
-by one, like all others. A server is started when one of its tools is first asked for.
+``workspace/mcp.json`` names the servers (mcp_config). A server's tools are called
+``mcp__NAME__TOOL`` and granted one by one, like all others. A server is started, or connected to,
+when one of its tools is first asked for, and again after it failed.
 
 A server runs with the worker's rights, outside of the sandbox, with a small environment without
 keys. What a call does there is not known: each is an effect outside of the project, and what it
@@ -17,20 +16,18 @@ import hashlib
 import json
 import logging
 import threading
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, ValidationError, model_validator
-
-from llmos_workers.contracts.base import Contract
-from llmos_workers.contracts.errors import ConfigError, ToolError
+from llmos_workers.contracts.errors import ToolError
 from llmos_workers.contracts.tools import Effect, ToolResult, ToolSpec
 from llmos_workers.execution.tools.base import Tool, ToolContext, cap
 from llmos_workers.execution.tools.foreign_schema import simplified
+from llmos_workers.execution.tools.mcp_config import McpServer, filled
 
 if TYPE_CHECKING:
     from mcp import Client
@@ -41,34 +38,11 @@ PREFIX = "mcp__"
 START_SECONDS = 30.0
 CALL_SECONDS = 120.0
 LOOK_SECONDS = 0.2
+MAX_WORDS = 200
 
 
-class McpServer(Contract):
-    """How a server is reached: a command, or the URL of its HTTP endpoint."""
-
-    command: str = ""
-    args: tuple[str, ...] = ()
-    env: dict[str, str] = Field(default_factory=dict)
-    url: str = ""
-    projects: tuple[str, ...] | None = None
-    """Projects whose goals may use it; None: all."""
-
-    @model_validator(mode="after")
-    def _one_way(self) -> McpServer:
-        if bool(self.command) == bool(self.url):
-            raise ValueError("needs either command or url")
-        return self
-
-
-def read_servers(path: Path) -> dict[str, McpServer]:
-    """The servers that a file names; none where there is no file. Raises ConfigError."""
-    if not path.is_file():
-        return {}
-    try:
-        given = json.loads(path.read_text(encoding="utf-8"))["mcpServers"]
-        return {str(name): McpServer.model_validate(server) for name, server in given.items()}
-    except (ValueError, KeyError, AttributeError, TypeError, ValidationError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}.") from None
+class _SessionGone(ToolError):
+    """The server was started anew and does not know our session: what we sent did not run."""
 
 
 class McpConnection:
@@ -89,7 +63,10 @@ class McpConnection:
         """One call. Raises ToolError when the server fails or takes too long."""
         if self.server.projects is not None and ctx.project not in self.server.projects:
             raise ToolError(f"the server {self.name} is not for project {ctx.project}.")
-        made = self._do(self._call(tool, arguments), ctx.time_left(CALL_SECONDS), ctx)
+        try:
+            made = self._do(self._call(tool, arguments), ctx.time_left(CALL_SECONDS), ctx)
+        except _SessionGone:
+            made = self._do(self._call(tool, arguments), ctx.time_left(CALL_SECONDS), ctx)
         words = "\n".join(
             getattr(part, "text", None) or f"[{part.type} left out]" for part in made.content
         )
@@ -137,9 +114,8 @@ class McpConnection:
             # The client of others may raise anything; it is a failed call, and a new start.
             except Exception as error:
                 self.close()
-                raise ToolError(
-                    f"the server {self.name} failed: {type(error).__name__}."
-                ) from error
+                kind = _SessionGone if _unknown_session(error) else ToolError
+                raise kind(f"the server {self.name} failed: {_words(error)}.") from error
 
     def _started(self) -> asyncio.AbstractEventLoop:
         with self._lock:
@@ -178,12 +154,36 @@ class McpConnection:
     def _make(self) -> Client:
         from mcp import Client, StdioServerParameters
 
-        if self.server.url:
-            return Client(self.server.url)
         given = self.server
-        return Client(
-            StdioServerParameters(command=given.command, args=list(given.args), env=given.env)
-        )
+        if given.url:
+            return Client(self._over_http())
+        env = filled(given.env)
+        return Client(StdioServerParameters(command=given.command, args=list(given.args), env=env))
+
+    @asynccontextmanager
+    async def _over_http(self) -> AsyncIterator[Any]:
+        import httpx2
+        from mcp.client.streamable_http import streamable_http_client
+
+        timeout = httpx2.Timeout(START_SECONDS, read=CALL_SECONDS)
+        async with (
+            httpx2.AsyncClient(headers=filled(self.server.headers), timeout=timeout) as client,
+            streamable_http_client(self.server.url, http_client=client) as streams,
+        ):
+            yield streams
+
+
+def _unknown_session(error: BaseException) -> bool:
+    """Whether this is the answer to a session that an HTTP endpoint does not know (404)."""
+    return str(error) in ("Session terminated", "Session not found")
+
+
+def _words(error: BaseException) -> str:
+    """Type and first words of what is behind an error."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    said = " ".join(str(error).split())[:MAX_WORDS]
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 @dataclass(frozen=True)
