@@ -26,9 +26,10 @@ class ExecutionLayerConfig(Contract):
     max_sequence_calls: int = Field(default=200, ge=1, le=1_000)
     """Most calls of one program."""
     code_execution: bool = False
-    """Whether the endpoint's own programmatic tool calling is offered, too. The code runs on the
-    endpoint's side, each call that it makes passes the gate here. The endpoint charges for it by
-    time, and llmos does not see that."""
+    """Whether the endpoint's own programmatic tool calling is offered, too, where it is Anthropic
+    (see tool_references). The code runs on the endpoint's side, each call that it makes passes the
+    gate here. Money is not exact then: the endpoint charges for the container by time, which llmos
+    does not see, and code that prints much can cost more than was reserved."""
     compact_tokens: int = Field(default=120_000, ge=1_000)
     """Prompts longer than this lose old results of tools."""
     crystallization_threshold: int = Field(default=5, ge=1)

@@ -43,7 +43,6 @@ OTHER_VARIABLES: dict[str, str] = {
 """Variables that are no settings. Names that start with LLMOS_TEST_ belong to the tests."""
 
 NOT_YET: dict[str, str] = {
-    "execution.code_execution": "the endpoint's own programmatic tool calling",
     "memory.enable_cross_project_learning": "learning across projects",
     "sdk.permission_mode": "approvals",
 }

@@ -188,7 +188,8 @@ class AgentLoop:
         messages = with_cache_breakpoint(conversation.messages)
         parts.call.on_event("model_call", {"turn": turn, "model": request["model"]})
         return self._gateway.complete(
-            ModelRequest(messages=messages, turn=turn, **request), parts.call
+            ModelRequest(messages=messages, turn=turn, container=conversation.container, **request),
+            parts.call,
         )
 
     def _make_room(

@@ -23,12 +23,19 @@ class Conversation:
         self.messages: list[dict[str, Any]] = [{"role": "user", "content": [text_block(first)]}]
         self.partial = ""
         self.continuations = 0
+        self.container = ""
+        """Of the endpoint, in which code of the model lives."""
+        self._code_waits = False
+        self._held: list[dict[str, Any]] = []
+        """What is said as soon as no code waits for results."""
 
     def assistant(self, response: ModelResponse) -> None:
         """Add what the model said."""
         # An assistant turn without blocks is refused by the API.
         if response.content:
             self.messages.append({"role": "assistant", "content": response.content})
+        self.container = response.container or self.container
+        self._code_waits = response.answers_code
 
     def resume(self, response: ModelResponse) -> None:
         """A paused turn goes back as it is, and goes on."""
@@ -38,12 +45,19 @@ class Conversation:
             self.user([text_block("Go on.")])
 
     def user(self, blocks: list[dict[str, Any]]) -> None:
-        """Add what it is told."""
+        """Add what it is told. Code that waits gets results only; words follow after it."""
+        if self._code_waits:
+            self._held += [block for block in blocks if block["type"] != "tool_result"]
+            blocks = [block for block in blocks if block["type"] == "tool_result"]
+        else:
+            blocks, self._held = [*blocks, *self._held], []
         self.messages.append({"role": "user", "content": blocks})
 
     def tell(self, context: tuple[str, ...]) -> None:
         """Add what hooks want said to the message that is about to be sent."""
-        if context:
+        if context and self._code_waits:
+            self._held += [text_block(said) for said in context]
+        elif context:
             blocks = self.messages[-1]["content"]
             self.messages[-1] = self.messages[-1] | {
                 "content": [*blocks, *(text_block(said) for said in context)]

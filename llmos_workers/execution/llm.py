@@ -154,12 +154,13 @@ class ModelGateway:
         usage = usage_of(message.usage)
         self._admission.answered(admitted, usage)
         response = ModelResponse(
-            content=[block.to_dict() for block in message.content],
+            content=[block.to_dict(warnings=False) for block in message.content],
             stop_reason=str(message.stop_reason),
             usage=usage,
             cost_micro=self._prices.cost(body["model"], usage),
             model=message.model,
             request_id=getattr(message, "_request_id", None) or "",
+            container=message.container.id if message.container is not None else "",
         )
         entry = None
         if ctx.lease is not None:

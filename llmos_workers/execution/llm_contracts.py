@@ -21,6 +21,9 @@ JUDGE_KIND = "judge"
 
 JOURNAL_VERSION = 1
 
+CODE_CALLER = "code_execution_"
+"""How the type of a caller begins that is code of the endpoint's container."""
+
 
 class ModelRequest(Contract):
     """One call of a model. Blocks are the API's own; cache_control is passed on as it is."""
@@ -39,6 +42,8 @@ class ModelRequest(Contract):
     """low, medium, high, xhigh or max; None leaves it to the model."""
     turn: int = Field(default=0, ge=0)
     """Which turn of its run this is, for the journal."""
+    container: str = ""
+    """Id of the endpoint's container in which earlier code of this run lives."""
     journal_kind: str = JOURNAL_KIND
     """What the journal files the response under: only ``model`` is a turn of the run."""
 
@@ -53,6 +58,8 @@ class ModelRequest(Contract):
             body["system"] = self.system
         if self.tools:
             body["tools"] = self.tools
+        if self.container:
+            body["container"] = self.container
         config: dict[str, Any] = {}
         if self.output_schema is not None:
             config["format"] = {"type": "json_schema", "schema": self.output_schema}
@@ -73,6 +80,8 @@ class ModelResponse(Contract):
     cost_micro: Micro
     model: str
     request_id: str = ""
+    container: str = ""
+    """Id of the container that code of this message runs in."""
 
     @property
     def text(self) -> str:
@@ -87,6 +96,12 @@ class ModelResponse(Contract):
             for block in self.content
             if block.get("type") == "tool_use"
         ]
+
+    @property
+    def answers_code(self) -> bool:
+        """Whether code waits for the results: the API takes nothing but results then."""
+        callers = [b.get("caller") or {} for b in self.content if b.get("type") == "tool_use"]
+        return any(str(caller.get("type")).startswith(CODE_CALLER) for caller in callers)
 
 
 @dataclass

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from llmos_workers.contracts.errors import UnknownModel
 from llmos_workers.contracts.outcome import Usage
 from llmos_workers.rehearsal.brain import Reply, goal_of
+from llmos_workers.rehearsal.code_execution import container_of
 from llmos_workers.rehearsal.faults import AT_EVENT, Fault
 from llmos_workers.rehearsal.faults import HEADER as FAULT_HEADER
 from llmos_workers.rehearsal.log import ServedRequest
@@ -172,6 +173,7 @@ class Handler(BaseHTTPRequestHandler):
             "stop_sequence": None,
             "stop_details": None,
             "usage": usage_body(prompt, count_output(content)),
+            **container_of(request, content),
         }
 
     def _check_model(self, model: Any) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from llmos_workers.rehearsal.code_execution import faults_of_answers, faults_of_tools
+
 API_VERSIONS = ("2026-10-21", "2023-06-01")
 STRICT_MODELS = ("claude-sonnet-5-5", "claude-opus-5-5")
 """Models that refuse a forced tool choice, sampling settings, prefill and thinking budgets."""
@@ -90,7 +92,7 @@ def check_request(body: Any, *, counting: bool = False) -> dict[str, Any]:
         limit = body["max_tokens"]
         if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
             raise ApiFault(400, "max_tokens: Input should be greater than or equal to 1")
-    _check_messages(body["messages"])
+    _check_messages(body["messages"], body.get("container"))
     _check_tools(body)
     _check_model_rules(body)
     if len(_breakpoints(segments(body))) > MAX_BREAKPOINTS:
@@ -98,10 +100,11 @@ def check_request(body: Any, *, counting: bool = False) -> dict[str, Any]:
     return body
 
 
-def _check_messages(messages: Any) -> None:
+def _check_messages(messages: Any, container: object) -> None:
     if not isinstance(messages, list) or not messages:
         raise ApiFault(400, "messages: at least one message is required")
     pending: set[str] = set()
+    asked: list[dict[str, Any]] = []
     for index, message in enumerate(messages):
         role = message.get("role") if isinstance(message, dict) else None
         if role not in ("user", "assistant"):
@@ -123,6 +126,9 @@ def _check_messages(messages: Any) -> None:
                 f"{', '.join(sorted(map(str, answered - pending)))}. Each `tool_result` block "
                 "must have a corresponding `tool_use` block in the previous message.",
             )
+        if fault := faults_of_answers(asked, blocks, container):
+            raise ApiFault(400, f"messages.{index}: {fault}")
+        asked = blocks
         pending = {b["id"] for b in blocks if b.get("type") == "tool_use" and b.get("id")}
         if pending and role != "assistant":
             raise ApiFault(400, f"messages.{index}: `tool_use` blocks belong to the assistant")
@@ -142,6 +148,8 @@ def _check_tools(body: dict[str, Any]) -> None:
         for example in tool.get("input_examples") or []:
             if not isinstance(example, dict) or _lacking(tool["input_schema"], example):
                 raise ApiFault(400, f"tools.{index}.input_examples: does not match input_schema")
+    if fault := faults_of_tools(tools):
+        raise ApiFault(400, fault)
     if tools and all(tool.get("defer_loading") for tool in tools):
         raise ApiFault(400, "tools: at least one tool must not be deferred")
     if unknown := set(_referenced(body)) - {tool["name"] for tool in tools}:
@@ -351,7 +359,8 @@ def stream_events(message: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]
                 {"type": "content_block_delta", "index": index, "delta": delta},
             )
         yield "content_block_stop", {"type": "content_block_stop", "index": index}
-    delta = {key: message[key] for key in ("stop_reason", "stop_sequence", "stop_details")}
+    told = ("stop_reason", "stop_sequence", "stop_details", "container")
+    delta = {key: message[key] for key in told if key in message}
     totals = {k: v for k, v in usage.items() if k not in ("cache_creation", "service_tier")}
     yield "message_delta", {"type": "message_delta", "delta": delta, "usage": totals}
     yield "message_stop", {"type": "message_stop"}
@@ -361,6 +370,8 @@ def _block_deltas(block: dict[str, Any]) -> tuple[dict[str, Any], list[dict[str,
     if block["type"] == "text":
         pieces = _pieces(block["text"])
         return {**block, "text": ""}, [{"type": "text_delta", "text": piece} for piece in pieces]
+    if "input" not in block:
+        return block, []
     text = json.dumps(block["input"], ensure_ascii=False)
     deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in _pieces(text)]
     return {**block, "input": {}}, deltas

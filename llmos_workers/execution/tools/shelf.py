@@ -18,6 +18,9 @@ from llmos_workers.execution.tools.search_engine import Embed, ToolSearchEngine
 
 MAX_AREAS_CHARS = 400
 
+CODE_EXECUTION = "code_execution_20260521"
+"""Type of the endpoint's tool that runs code, and of callers that are such code."""
+
 SEARCH_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -124,6 +127,8 @@ class ToolShelf:
             blocks.append(_plain(_search_spec(self._deferred)))
         if RUN_SEQUENCE in self.offers:
             blocks.append(_plain(SEQUENCE_SPEC))
+        if self._use.code_execution:
+            blocks.append({"type": CODE_EXECUTION, "name": "code_execution"})
         if self._use.references:
             blocks += [self._block(s) | {"defer_loading": True} for s in self._deferred.values()]
         else:
@@ -132,6 +137,8 @@ class ToolShelf:
 
     def _block(self, spec: ToolSpec) -> dict[str, Any]:
         block = _plain(spec)
+        if self._use.code_execution:
+            block["allowed_callers"] = ["direct", CODE_EXECUTION]
         examples = [dict(example) for example in self._examples.get(spec.name, ())]
         if examples and self._use.references:
             block["input_examples"] = examples
