@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from llmos_workers.execution.tools.search import glob_pattern
+from llmos_workers.execution.tools.globs import glob_pattern
 
 NAMES = (
     *(".env", ".env.*", "*.pem", "*.p12", "*.pfx", "*.jks", "*.keystore", ".netrc", ".pypirc"),

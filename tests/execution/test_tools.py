@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from llmos_workers.contracts.errors import ConfigError, ToolError
 from llmos_workers.contracts.tools import Effect, ToolResult, ToolSpec
 from llmos_workers.execution.tools.base import MAX_OUTPUT_CHARS, ToolContext
+from llmos_workers.execution.tools.globs import glob_pattern
 from llmos_workers.execution.tools.registry import ToolRegistry
 from llmos_workers.execution.tools.schema import check_schema, validate
-from llmos_workers.execution.tools.search import MAX_RESULTS, glob_pattern
+from llmos_workers.execution.tools.search import MAX_RESULTS
 from llmos_workers.kernel.workspace import digest_file
 
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 from llmos_workers.execution.secret_files import SECRET_GLOBS
-from llmos_workers.execution.tools.search import glob_pattern
+from llmos_workers.execution.tools.globs import glob_pattern
 
 READABLE = (
     *("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/opt"),

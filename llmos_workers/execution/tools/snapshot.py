@@ -13,7 +13,8 @@ from pathlib import Path
 
 from llmos_workers.contracts.errors import ToolError
 from llmos_workers.contracts.outcome import FileDigest
-from llmos_workers.execution.tools.search import glob_pattern, walk_files
+from llmos_workers.execution.tools.globs import glob_pattern
+from llmos_workers.execution.tools.search import walk_files
 from llmos_workers.kernel.paths import TEMPORARY_SUFFIX
 from llmos_workers.kernel.workspace import digest_file
 
