@@ -22,6 +22,7 @@ COMMANDS = {
     "list": "llmos_cli.goals:list_goals",
     "cancel": "llmos_cli.goals:cancel",
     "explain": "llmos_cli.explain:explain",
+    "plan": "llmos_cli.plan:plan",
     "feedback": "llmos_cli.feedback:feedback",
     "judge": "llmos_cli.judge:judge",
     "approvals": "llmos_cli.approvals:approvals",

@@ -111,6 +111,7 @@ def summary(outcome: Outcome) -> list[str]:
     # A model that gives up says why in its words; they are told once, as the error.
     if outcome.text and not (error and error.message[:SHORT_TEXT] in outcome.text):
         lines += ["", outcome.text.rstrip(), ""]
+    lines += _parts(outcome)
     lines += [f"file: {file.path}" for file in outcome.files[:MOST_FILES]]
     if len(outcome.files) > MOST_FILES:
         lines.append(f"… and {len(outcome.files) - MOST_FILES} more files")
@@ -121,6 +122,16 @@ def summary(outcome: Outcome) -> list[str]:
         if error.fix:
             lines.append(f"fix: {error.fix}")
     return [printable(line) for line in lines]
+
+
+def _parts(outcome: Outcome) -> list[str]:
+    """What became of each part of a goal that was split."""
+    rows = outcome.plan.steps if outcome.plan else ()
+    return [
+        f"part {row['id']}: {row.get('status') or 'not begun'}  {row.get('mode') or '-'}  "
+        f"{short(row['goal'], 60)}"
+        for row in rows
+    ]
 
 
 def figures(outcome: Outcome) -> str:

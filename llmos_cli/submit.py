@@ -23,7 +23,7 @@ from llmos_workers.contracts.errors import InvalidGoal
     metavar="FILE",
     help="Goals as JSON lines: a text, or an object with 'goal' and options "
     "(project, mode, agent, budget_usd, idempotency_key, concurrency_key, metadata, "
-    "priority, deadline, dry_run, traceparent). '-' reads stdin.",
+    "priority, deadline, dry_run, approve_plan, plan_only, traceparent). '-' reads stdin.",
 )
 @click.option("--project", help="Project whose folder and traces the goal uses (default: default).")
 @click.option(
@@ -52,6 +52,11 @@ from llmos_workers.contracts.errors import InvalidGoal
     "--dry-run",
     is_flag=True,
     help="Only decide and tell: mode, trace, slots, worst cost, files. Runs nothing.",
+)
+@click.option(
+    "--approve-plan",
+    is_flag=True,
+    help="A plan of sub-goals waits for a person's yes (llmos approvals).",
 )
 @click.option(
     "--wait/--no-wait",
@@ -119,6 +124,7 @@ def _options(said: dict[str, Any]) -> dict[str, Any]:
         "priority": said["priority"],
         "deadline": read_deadline(said["deadline"]),
         "dry_run": said["dry_run"],
+        "approve_plan": said["approve_plan"],
     }
 
 

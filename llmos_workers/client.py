@@ -109,6 +109,8 @@ class LLMOS(ClientParts, Opinions):
         priority: int | None = None,
         deadline: Deadline | None = None,
         dry_run: bool = False,
+        approve_plan: bool = False,
+        plan_only: bool = False,
         traceparent: str | None = None,
     ) -> GoalHandle:
         """Hand one goal to the workers; returns as soon as it is recorded and queued.
@@ -117,7 +119,8 @@ class LLMOS(ClientParts, Opinions):
         the same text again under it gives the same goal. ``concurrency_key``: goals with the
         same key take turns, by default those of a project. ``priority``: 1 first, 2, 3 last.
         ``deadline``: Unix seconds, a timedelta from now, or an aware datetime. ``dry_run``:
-        decide and explain, run nothing. ``traceparent``: W3C trace context to carry along.
+        decide and explain, run nothing. ``approve_plan``: a plan of sub-goals waits for a person;
+        ``plan_only``: see ``plan``. ``traceparent``: W3C trace context to carry along.
 
         Raises InvalidGoal, InvalidOption, UnknownAgent; BrokerUnavailable.
         """
@@ -134,6 +137,8 @@ class LLMOS(ClientParts, Opinions):
             priority=priority,
             deadline=deadline,
             dry_run=dry_run,
+            approve_plan=approve_plan,
+            plan_only=plan_only,
         )
         return self._handle(*self._submitter.send([record])[0])
 

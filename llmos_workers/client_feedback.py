@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from llmos_workers.client_handle import GoalHandle
     from llmos_workers.config import LLMOSConfig
     from llmos_workers.contracts.feedback import Feedback
+    from llmos_workers.contracts.modes import RequestedMode
     from llmos_workers.contracts.outcome import Outcome
     from llmos_workers.kernel.clock import Clock
     from llmos_workers.kernel.goals import GoalStore
@@ -41,7 +42,16 @@ class Connected(Protocol):
     def goals(self) -> GoalStore:
         """The goal records."""
 
-    def submit(self, goal: str, *, project: str | None = None, dry_run: bool = False) -> GoalHandle:
+    def submit(
+        self,
+        goal: str,
+        *,
+        project: str | None = None,
+        mode: str | RequestedMode | None = None,
+        budget_usd: float | str | None = None,
+        dry_run: bool = False,
+        plan_only: bool = False,
+    ) -> GoalHandle:
         """Hand a goal to the workers."""
 
 
@@ -55,6 +65,19 @@ class Opinions:
         asks no model. ``timeout`` in seconds. Raises as submit; NotFinished.
         """
         return self.submit(goal, project=project, dry_run=True).result(timeout)
+
+    def plan(
+        self: Connected, goal: str, *, project: str | None = None,
+        budget_usd: float | str | None = None, timeout: float | None = 300.0,
+    ) -> Outcome:  # fmt: skip
+        """How a goal would be split: ``plan`` of the outcome. A known plan costs nothing, a new
+        one its planner's calls; nothing is carried out. ``timeout`` in seconds. Raises as submit;
+        NotFinished.
+        """
+        asked = self.submit(
+            goal, project=project, mode="ORCHESTRATOR", budget_usd=budget_usd, plan_only=True
+        )
+        return asked.result(timeout)
 
     def feedback(
         self: Connected,

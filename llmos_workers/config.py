@@ -15,6 +15,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 
 from llmos_workers.config_execution import ExecutionLayerConfig
 from llmos_workers.config_learning import JudgeConfig, LearningConfig, MemoryConfig
+from llmos_workers.config_orchestration import OrchestrationConfig
 from llmos_workers.contracts.base import Contract, usd_to_micro
 from llmos_workers.contracts.errors import ConfigError, InvalidOption
 
@@ -242,6 +243,7 @@ class LLMOSConfig(Contract):
     dispatcher: DispatcherConfig = Field(default_factory=DispatcherConfig)
     judge: JudgeConfig = Field(default_factory=JudgeConfig)
     execution: ExecutionLayerConfig = Field(default_factory=ExecutionLayerConfig)
+    orchestration: OrchestrationConfig = Field(default_factory=OrchestrationConfig)
     sentience: SentienceConfig = Field(default_factory=SentienceConfig)
     security: SecurityConfig = Field(default_factory=SecurityConfig)
     redis: RedisConfig = Field(default_factory=RedisConfig)

@@ -60,14 +60,17 @@ def gate_context(
     ask: Ask | None = None,
 ) -> GateContext:
     """What the gate has to know about a run under ``agent``'s grants, which end at the project's
-    ceiling. Raises MalformedFile when that cannot be read.
+    ceiling, and for a part of a plan at what the plan may do. Raises MalformedFile when the
+    ceiling cannot be read.
     """
-    record = run.record
+    record, member = run.record, run.record.options.member
     ceiling = runtime.project_files.of(record.project)
     grants = frozenset(agent.tools)
     if ceiling.tools is not None:
         grants &= set(ceiling.tools)
-    return GateContext(
+    if member is not None:
+        grants &= frozenset(member.grants)
+    context = GateContext(
         grants=grants,
         bounds=(agent.bounds, ceiling.bounds),
         mode=run.decision.mode,
@@ -92,6 +95,10 @@ def gate_context(
             network=egress_of(runtime.config.security, runtime.redis, run, agent, ceiling),
         ),
     )
+    held = member and (member.tainted or runtime.children.taint(member.parent_id))
+    if held:  # what members made before is among the files that this one reads
+        context.taint.mark(f"its plan: {held}")
+    return context
 
 
 def _steady_deadline(runtime: Runtime, record: GoalRecord, source: str) -> float | None:

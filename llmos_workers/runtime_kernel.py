@@ -12,6 +12,8 @@ from llmos_workers.kernel.admission import Admission
 from llmos_workers.kernel.agent_records import AgentRecords
 from llmos_workers.kernel.approvals import Approvals
 from llmos_workers.kernel.audits import Audits
+from llmos_workers.kernel.board import Boards
+from llmos_workers.kernel.children import Children
 from llmos_workers.kernel.clock import Clock, SystemClock
 from llmos_workers.kernel.commits import CommitLog
 from llmos_workers.kernel.delayed import DelayedGoals
@@ -83,6 +85,16 @@ class KernelParts:
     def agent_records(self) -> AgentRecords:
         """How agents' runs came out."""
         return AgentRecords(self.redis)
+
+    @cached_property
+    def boards(self) -> Boards:
+        """Where the members of plans work."""
+        return Boards(self.workspace, self.stages, self.publisher)
+
+    @cached_property
+    def children(self) -> Children:
+        """Members of plans, and who waits for them."""
+        return Children(self.redis, self.broker, self.goals)
 
     @cached_property
     def audits(self) -> Audits:

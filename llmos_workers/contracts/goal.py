@@ -125,6 +125,23 @@ class TaskEnvelope(Contract):
     headers: dict[str, Any] = Field(default_factory=dict)
 
 
+class Member(Contract):
+    """What makes a goal a part of another one's plan. No submitter can ask for it."""
+
+    parent_id: str
+    depth: int = Field(ge=1)
+    """1 for the members of a goal that somebody submitted."""
+    step: str
+    """Id of the plan's step."""
+    attempt: int = Field(default=1, ge=1)
+    grants: tuple[str, ...] = ()
+    """Tools that the parent may call: the member may call no others, whatever its agent may."""
+    place: str
+    """Where its files are: the parent's board (kernel.board)."""
+    tainted: str = ""
+    """Content from outside that the plan's run held when this member was sent off."""
+
+
 class GoalOptions(Contract):
     """Everything a submitter may say about a goal besides its text."""
 
@@ -146,6 +163,12 @@ class GoalOptions(Contract):
     shadow_of: str | None = None
     """Id of a replayed goal that this one runs again, publishing nothing (flow.shadow). No
     submitter can ask for it."""
+    approve_plan: bool = False
+    """A plan of sub-goals waits for a person's yes."""
+    plan_only: bool = False
+    """Make and show the plan, do nothing of it."""
+    member: Member | None = None
+    """The plan that this goal is a part of."""
 
 
 class GoalRecord(Contract):
@@ -179,6 +202,17 @@ class GoalRecord(Contract):
     def project(self) -> str:
         """Project the goal belongs to."""
         return self.options.project
+
+    @property
+    def place(self) -> str:
+        """Where its files are: the project, or the board of the plan that it is a part of."""
+        member = self.options.member
+        return member.place if member else self.options.project
+
+    @property
+    def depth(self) -> int:
+        """How many goals stand above it."""
+        return self.options.member.depth if self.options.member else 0
 
     @property
     def lane(self) -> str:

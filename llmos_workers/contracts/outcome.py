@@ -8,6 +8,7 @@ from pydantic import Field
 
 from llmos_workers.contracts.base import Contract, Micro
 from llmos_workers.contracts.modes import Mode
+from llmos_workers.contracts.plan import PlanView
 
 
 class Usage(Contract):
@@ -99,6 +100,10 @@ class Outcome(Contract):
     """From acceptance to the end, in seconds."""
     error: ErrorInfo | None = None
     approval_id: str | None = None
+    tainted: str = ""
+    """Where content from outside came from that the run took in; "" when it took in none."""
+    plan: PlanView | None = None
+    """What became of each part of a goal that was split."""
     dry_run: dict[str, Any] | None = None
     """For a dry run: what would happen (mode, trace, slots, worst cost, files)."""
 

@@ -26,7 +26,8 @@ from llmos_workers.contracts.modes import RequestedMode
 FIELDS = frozenset(
     {
         "v", "goal", "project", "mode", "agent", "budget_usd", "idempotency_key",
-        "concurrency_key", "metadata", "priority", "deadline", "dry_run", "traceparent",
+        "concurrency_key", "metadata", "priority", "deadline", "dry_run", "approve_plan",
+        "plan_only", "traceparent",
     }
 )  # fmt: skip
 
@@ -43,6 +44,8 @@ def make_options(
     priority: object = 2,
     deadline: object = None,
     dry_run: object = False,
+    approve_plan: object = False,
+    plan_only: object = False,
 ) -> GoalOptions:
     """Check every option of a goal by hand-written rules with words for people.
 
@@ -52,8 +55,10 @@ def make_options(
         raise InvalidOption(f"agent must be a name, not {agent!r}.")
     if isinstance(priority, bool) or priority not in (1, 2, 3):
         raise InvalidOption(f"priority must be 1 (first), 2 or 3 (last), not {priority!r}.")
-    if not isinstance(dry_run, bool):
-        raise InvalidOption(f"dry_run must be true or false, not {dry_run!r}.")
+    flags = {"dry_run": dry_run, "approve_plan": approve_plan, "plan_only": plan_only}
+    for name, flag in flags.items():
+        if not isinstance(flag, bool):
+            raise InvalidOption(f"{name} must be true or false, not {flag!r}.")
     return GoalOptions(
         project=check_project_name(project),
         mode=mode if isinstance(mode, RequestedMode) else RequestedMode.parse(str(mode)),
@@ -64,7 +69,9 @@ def make_options(
         metadata=_check_metadata(metadata),
         priority=int(str(priority)),
         deadline=_check_deadline(deadline),
-        dry_run=dry_run,
+        dry_run=bool(dry_run),
+        approve_plan=bool(approve_plan),
+        plan_only=bool(plan_only),
     )
 
 

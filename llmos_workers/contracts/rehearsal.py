@@ -17,6 +17,12 @@ FAILURE_PREFIXES = (NO_SKILL_PREFIX, FAILED_PREFIX)
 JUDGE_MARKER = "llmos-judge/1"
 """Stands in the system prompt of a judge's question."""
 
+PLAN_MARKER = "llmos-plan/1"
+"""Stands in the system prompt of a planner's question."""
+
+SUMMARY_MARKER = "llmos-plan-summary/1"
+REVIEW_MARKER = "llmos-plan-review/1"
+
 SIGNATURE = "(Scripted rehearsal model, not an LLM.)"
 """Last line of every final text of the rehearsal model."""
 

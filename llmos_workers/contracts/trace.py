@@ -166,6 +166,11 @@ class ExecutionTrace(Contract):
     """Labelled outcomes of following it; names as learning.posterior makes them."""
 
     @property
+    def is_plan(self) -> bool:
+        """Whether its steps are sub-goals (learning.plan_trace), and no calls of tools."""
+        return self.mode is Mode.ORCHESTRATOR
+
+    @property
     def success_rating(self) -> float:
         """Share of successful uses; 1.0 before the first reuse."""
         return self.success_count / self.usage_count if self.usage_count else 1.0

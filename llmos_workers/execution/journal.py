@@ -16,6 +16,7 @@ from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.execution.llm_contracts import (
     JOURNAL_KIND,
     JUDGE_KIND,
+    PLAN_KIND,
     ModelResponse,
     read_journal_entry,
 )
@@ -66,8 +67,8 @@ class RunJournal:
             if (response := read_journal_entry(entry)) is not None:
                 self._responses[response[0]] = response[1]
             return
-        if kind == JUDGE_KIND:
-            return  # whoever asked the judge reads it
+        if kind in (JUDGE_KIND, PLAN_KIND):
+            return  # whoever asked reads it
         if kind not in KINDS or data.get("v") != VERSION:
             raise CodecError(f"a journal entry of kind {kind!r} is not known here.")
         if self._effects_gone and not data.get("outside"):

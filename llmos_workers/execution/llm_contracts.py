@@ -19,6 +19,9 @@ JOURNAL_KIND = "model"
 JUDGE_KIND = "judge"
 """Kind of a verdict's entry: it is no turn of the run."""
 
+PLAN_KIND = "plan"
+"""Kind of what a planner, a summary's writer or a reviewer said."""
+
 JOURNAL_VERSION = 1
 
 CODE_CALLER = "code_execution_"

@@ -34,7 +34,7 @@ def asker(approvals: Approvals, run: Run) -> Ask:
     """
 
     def ask(call: ToolCall, decision: HookDecision) -> None:
-        _ask(approvals, run, call, decision.rule, decision.reason)
+        ask_person(approvals, run, call, decision.rule, decision.reason)
 
     return ask
 
@@ -56,12 +56,15 @@ def doubter(approvals: Approvals, run: Run, setting: str) -> Doubt:
                 'execution.on_doubt = "ask" asks you instead.',
             )
         again = call.model_copy(update={"name": f"{call.name} (again)"})
-        _ask(approvals, run, again, "in_doubt", "it may have happened already: run it again?")
+        ask_person(approvals, run, again, "in_doubt", "it may have happened already: run it again?")
 
     return doubt
 
 
-def _ask(approvals: Approvals, run: Run, call: ToolCall, rule: str, reason: str) -> None:
+def ask_person(approvals: Approvals, run: Run, call: ToolCall, rule: str, reason: str) -> None:
+    """Return when a person allowed exactly this call, which uses the yes up. Raises as ``asker``
+    says.
+    """
     goal_id = run.record.goal_id
     digest, fence = call_digest(call), run.guards.keeper.lease.fence
     if approvals.consume(goal_id, digest, fence=fence):

@@ -16,6 +16,7 @@ from llmos_workers.flow.crystal import usable
 from llmos_workers.flow.explain import explained
 from llmos_workers.flow.judge import in_doubt
 from llmos_workers.learning.followable import path_with_slots, replay_blockers
+from llmos_workers.learning.plan_trace import plan_blockers
 from llmos_workers.learning.posterior import Threshold, own_threshold
 from llmos_workers.learning.quarantine import without_unapproved
 from llmos_workers.learning.strategies import ModeContext, strategy_for
@@ -53,6 +54,8 @@ class Dispatcher:
             versions={trace_id: trace.version for trace_id, trace in known.items()},
             thresholds=self._thresholds(known),
             compiled=self._compiled(known),
+            plans=frozenset(trace_id for trace_id, trace in known.items() if trace.is_plan),
+            may_plan=_may_plan(runtime, record),
         )
         decision = strategy_for(runtime.config).determine_mode(context)
         decision = in_doubt(runtime, record, decision, context, known)
@@ -91,12 +94,15 @@ class Dispatcher:
         to be followed is looked at: its inputs are read from the disk.
         """
         runtime = self._runtime
-        area = runtime.workspace.peek(record.project).output
+        area = runtime.workspace.peek(record.place).output
         found: dict[str, tuple[str, ...]] = {}
         for candidate in match.candidates:
             trace = known.get(candidate.trace_id)
             if trace is None:
                 found[candidate.trace_id] = ("its trace is gone",)
+            elif trace.is_plan:
+                agents = {agent.name for agent in runtime.agents.load_agents()}
+                found[candidate.trace_id] = plan_blockers(trace, agents)
             elif not runtime.config.execution.enable_ptc:
                 found[candidate.trace_id] = ("replay is switched off (execution.enable_ptc)",)
             elif candidate.confidence >= runtime.config.dispatcher.follower_threshold:
@@ -113,7 +119,7 @@ class Dispatcher:
         """What a dry run tells: mode, trace, slots, worst cost and the files it would touch."""
         trace = self._trace_of(record, decision)
         files = []
-        if trace is not None:
+        if trace is not None and not trace.is_plan:
             files = [path_with_slots(trace, decision.slots, f.path) for f in trace.outputs]
         worst = self._worst_cost_micro(record, decision)
         return {
@@ -160,6 +166,14 @@ class Dispatcher:
             "ptc": execution.enable_ptc,
             "indexed": self._runtime.index.count(),
         }
+
+
+def _may_plan(runtime: Runtime, record: GoalRecord) -> bool:
+    """Whether the goal may be split: not below the deepest level, not again what is an audit."""
+    settings = runtime.config.orchestration
+    return (
+        settings.enabled and record.depth < settings.max_depth and record.options.shadow_of is None
+    )
 
 
 def _with_estimate(decision: ModeDecision, known: dict[str, ExecutionTrace]) -> ModeDecision:

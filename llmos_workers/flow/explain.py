@@ -30,7 +30,7 @@ def _explain(runtime: Runtime, record: GoalRecord, candidate: MatchCandidate) ->
         return told | {"against": ["its trace is gone"]}
     config = runtime.config.dispatcher
     own = own_threshold(trace.evidence, config.follower_threshold, config.max_replay_error)
-    area = runtime.workspace.peek(record.project).output
+    area = runtime.workspace.peek(record.place).output
     against = replay_blockers(
         trace, candidate.slots, area, runtime.tools.versions(), stage=candidate.stage
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from llmos_workers.contracts import errors
 from llmos_workers.contracts.decision import ModeDecision
 from llmos_workers.contracts.goal import GoalRecord, GoalState, TaskEnvelope
-from llmos_workers.contracts.modes import RequestedMode
+from llmos_workers.contracts.modes import Mode, RequestedMode
 from llmos_workers.contracts.outcome import ErrorInfo, Outcome
 from llmos_workers.execution.once import is_outside
 from llmos_workers.flow.outcomes import make_outcome
@@ -69,6 +69,7 @@ def flies(record: GoalRecord, decision: ModeDecision) -> bool:
     """
     return (
         decision.mode.calls_model
+        and decision.mode is not Mode.ORCHESTRATOR  # its members fly, and would wait for it
         and record.options.mode is RequestedMode.AUTO
         and decision.strategy != ForcedLearnerStrategy.name
         and not record.options.dry_run

@@ -110,7 +110,7 @@ def _doubtful(
     """
     related = runtime.config.judge.relatedness
     grey = [c for c in decision.match.candidates if worth_asking(c, related)]
-    area = runtime.workspace.peek(record.project).output
+    area = runtime.workspace.peek(record.place).output
     for candidate in sorted(grey, key=lambda c: -c.relatedness):
         trace, own = known.get(candidate.trace_id), thresholds.get(candidate.trace_id)
         if trace is None or (own is not None and own.value > ALIAS):

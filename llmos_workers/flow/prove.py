@@ -51,11 +51,11 @@ def keep_before(run: Run) -> Before:
     """Keep the project as it is until now: to be called before the run is published."""
     runtime, fence = run.runtime, run.guards.keeper.lease.fence
     goal_id = run.record.goal_id
-    if fence > 1 and runtime.publisher.log.of_goal(run.project, goal_id):
+    if fence > 1 and runtime.publisher.log.of_goal(run.place, goal_id):
         return Before(why_not="its run was interrupted after it had published")
     before = Before()
     try:
-        before.scratch = runtime.stages.scratch(run.project, goal_id, fence, "before")
+        before.scratch = runtime.stages.scratch(run.place, goal_id, fence, "before")
         before.effects = effects(run.stage, before.scratch)
     except (GoalStateError, BrokerUnavailable):
         before.discard()

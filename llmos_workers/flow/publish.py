@@ -12,10 +12,13 @@ from llmos_workers.flow.run import Run
 from llmos_workers.learning.dependence import inputs_of
 
 
-def publish(run: Run, steps: Sequence[TraceStep], inputs: Iterable[FileDigest] = ()) -> None:
+def publish(
+    run: Run, steps: Sequence[TraceStep], inputs: Iterable[FileDigest] = (), *, tainted: str = ""
+) -> None:
     """Publish the run's stage, once everything in it is as it should be.
 
-    ``inputs``: files that it depends on besides those that its steps say they read.
+    ``inputs``: files that it depends on besides those that its steps say they read. ``tainted``:
+    where content from outside came from that may be in what it made; "" when there is none.
 
     Raises PublishConflict when a file that the run changed or read was changed by somebody else
     meanwhile; Cancelled, LeaseLost, WorkspaceUnwritable. Nothing is published then.
@@ -35,6 +38,10 @@ def publish(run: Run, steps: Sequence[TraceStep], inputs: Iterable[FileDigest] =
     publisher, lease = run.runtime.publisher, run.guards.keeper.lease
     known = {file.path: file for file in inputs}
     reads = tuple((known | {file.path: file for file in inputs_of(steps)}).values())
+    if (member := run.record.options.member) is not None:
+        run.runtime.children.note_reads(member.parent_id, reads)
+        if tainted:
+            run.runtime.children.mark_tainted(member.parent_id, tainted)
     try:
         publisher.publish(run.stage, lease=lease, facts=facts, reads=reads)
     except PublishConflict:

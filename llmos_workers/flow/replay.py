@@ -79,6 +79,8 @@ def _replay(run: Run) -> Outcome | Handover:
     context = runtime.gate_context(run, source="trace", agent=agent)
     if refusal := _told_otherwise(run, trace, context):
         return _hand_over(decision, (), refusal)
+    if trace.tainted:
+        context.taint.mark(f"trace {trace.trace_id}")
     steps = tuple(fill(trace.steps, trace.slots, decision.slots))
     sequence = ToolSequence(steps, decision.slots, recorded=trace.steps)
     with opened(run, trace) as (run_as, program):
@@ -94,13 +96,13 @@ def _replay(run: Run) -> Outcome | Handover:
     done = _done_steps(runtime, steps, result)
     open_end = _open_end(trace, decision, result)
     if not open_end:
-        publish(run, done, _unnamed(trace, decision))
+        publish(run, done, _unnamed(trace, decision), tainted=context.taint.outside)
     latency_ms = (runtime.clock.steady() - started) * 1000
     if open_end:
         demote(run, result, open_end)
         return _hand_over(decision, done, open_end, latency_ms)
     _count(run, trace, success=True, latency_ms=latency_ms)
-    return make_outcome(
+    outcome = make_outcome(
         run.record,
         GoalState.SUCCEEDED,
         now=runtime.clock.now(),
@@ -111,6 +113,7 @@ def _replay(run: Run) -> Outcome | Handover:
         saved_micro=trace.learn_cost_micro,
         replayed_from=trace.created_at,
     )
+    return outcome.model_copy(update={"tainted": context.taint.outside})
 
 
 def _once(run: Run, steps: Sequence[TraceStep], context: GateContext) -> OnceOnly | None:

@@ -79,13 +79,18 @@ class Run:
         """The same run on a new stage of the project as it is now."""
         self.stage.discard()
         fence = self.guards.keeper.lease.fence
-        stage = self.runtime.stages.open(self.project, self.record.goal_id, fence)
+        stage = self.runtime.stages.open(self.place, self.record.goal_id, fence)
         return replace(self, stage=stage)
 
     @property
     def project(self) -> str:
         """The goal's project."""
         return self.record.project
+
+    @property
+    def place(self) -> str:
+        """Where its files are: the project, or its parent's board."""
+        return self.record.place
 
 
 def overdue(record: GoalRecord, now: float) -> DeadlineExceeded | None:
@@ -106,5 +111,5 @@ def journal_of(run: Run) -> RunJournal:
         lambda entry: goals.append_journal(keeper.lease, entry),
         effects_gone=bool(entries)
         and run.stage.resumed_from is None
-        and not commits.of_goal(run.project, goal_id),
+        and not commits.of_goal(run.place, goal_id),
     )

@@ -53,6 +53,8 @@ def offer(run: Run, outcome: Outcome) -> str | None:
     runtime, record = run.runtime, run.record
     if outcome.mode not in REPLAYS or not outcome.ok:
         return None
+    if record.options.member is not None:
+        return None  # its files are its plan's, which will have gone with its board
     if not sampled(record.goal_id, runtime.config.dispatcher.audit_share):
         return None
     try:

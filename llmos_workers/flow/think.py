@@ -76,7 +76,7 @@ def think(run: Run) -> Outcome:
     if result.error is None:
         before, duration_s = keep_before(run), runtime.clock.steady() - started
         try:
-            _publish(run, result)
+            _publish(run, result, gate.taint.outside)
             if result.error is None:
                 saved_micro = _saved(run, experience, result)
                 learned = learn(
@@ -93,7 +93,7 @@ def think(run: Run) -> Outcome:
                 )
         finally:
             before.discard()
-    return make_outcome(
+    outcome = make_outcome(
         run.record,
         _state(result),
         now=runtime.clock.now(),
@@ -108,12 +108,13 @@ def think(run: Run) -> Outcome:
         learned_trace_id=learned.trace_id if learned else None,
         error=result.error,
     )
+    return outcome.model_copy(update={"tainted": gate.taint.outside})
 
 
-def _publish(run: Run, result: AgentResult) -> None:
+def _publish(run: Run, result: AgentResult, tainted: str) -> None:
     """A conflict ends the run as failed, with what it cost."""
     try:
-        publish(run, result.steps)
+        publish(run, result.steps, tainted=tainted)
     except (PublishConflict, WorkspaceUnwritable) as error:
         result.error = describe(error)
 
@@ -147,7 +148,7 @@ def _experience(run: Run) -> ExecutionTrace | None:
     if run.decision.mode is not Mode.MIXED or run.decision.trace_id is None:
         return None
     trace = run.runtime.traces.get(run.project, run.decision.trace_id)
-    return None if trace is None or objection(trace) else trace
+    return None if trace is None or trace.is_plan or objection(trace) else trace
 
 
 def _task(run: Run, experience: ExecutionTrace | None, done: tuple[TraceStep, ...]) -> AgentTask:

@@ -150,7 +150,7 @@ class Trials:
         fence = run.guards.keeper.lease.fence
         self.made += 1
         scratch = runtime.stages.scratch(
-            run.project, run.record.goal_id, fence, f"trial-{self.made}", like=self.before
+            run.place, run.record.goal_id, fence, f"trial-{self.made}", like=self.before
         )
         try:
             ctx = runtime.gate_context(

@@ -78,7 +78,10 @@ def sweep_stages(runtime: Runtime) -> str:
         except GoalNotFound:
             return True
 
-    return f"{runtime.stages.sweep(ended)} removed"
+    removed = runtime.stages.sweep(ended)
+    for folder in ProjectManager(runtime.workspace).list_projects():
+        removed += runtime.boards.sweep(folder, ended)
+    return f"{removed} removed"
 
 
 def file_gate_log(runtime: Runtime) -> str:

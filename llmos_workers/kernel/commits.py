@@ -82,6 +82,13 @@ class CommitLog:
         """Say that a pending commit's files are gone: nobody can move them in any more."""
         self._run("lost", project, commit_id, "", ())
 
+    def forget(self, project: str) -> None:
+        """Drop the whole log: its files are gone with their board."""
+        self._redis.unlink(
+            keys.commit_state(project), keys.commits(project), keys.commit_log(project),
+            keys.commit_paths(project),
+        )  # fmt: skip
+
     def get(self, project: str, commit_id: str) -> Commit | None:
         """One commit, if the log still holds it."""
         found = cast(bytes | None, self._redis.hget(keys.commits(project), commit_id))

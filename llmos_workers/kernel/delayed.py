@@ -39,8 +39,9 @@ class DelayedGoals:
     broker: Client
     goals: GoalStore
 
-    def park(self, lease: Lease, *, state: GoalState, due: float | None, reason: str) -> None:
-        """End the run in a waiting state, in one step with its lease.
+    def park(self, lease: Lease, *, state: GoalState, due: float | None, reason: str) -> bool:
+        """End the run in a waiting state, in one step with its lease. False: it was to wait for
+        members that have all ended, so it runs on.
 
         ``due``: Unix time in seconds at which it goes on by itself; None: only ``wake`` helps.
         The run must do nothing more for the goal; its task leaves by ``Ignore``, so that no
@@ -50,7 +51,7 @@ class DelayedGoals:
         """
         if state not in WAITING_STATES:
             raise IllegalTransition(f"{state} is no waiting state.")
-        self._leave(lease, state, due, reason)
+        return self._leave(lease, state, due, reason)
 
     def give_back(self, lease: Lease, *, reason: str) -> None:
         """End the run before its goal is done, for another worker to go on: DISPATCHED, in one
@@ -59,7 +60,7 @@ class DelayedGoals:
         """
         self._leave(lease, GoalState.DISPATCHED, None, reason)
 
-    def _leave(self, lease: Lease, state: GoalState, due: float | None, reason: str) -> None:
+    def _leave(self, lease: Lease, state: GoalState, due: float | None, reason: str) -> bool:
         extra: dict[str, object] = {"reason": reason}
         if due is not None:
             extra["due"] = due
@@ -73,6 +74,7 @@ class DelayedGoals:
             raise GoalFinished(f"goal {lease.goal_id} has already ended.")
         if code == b"lost":
             raise LeaseLost(f"the run of goal {lease.goal_id} lost its lease.")
+        return bool(code != b"ready")
 
     def wake(self, goal_id: str) -> bool:
         """Let a waiting goal go on now; False when it does not wait. Raises GoalNotFound."""

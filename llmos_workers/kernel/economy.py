@@ -127,7 +127,7 @@ class TokenEconomy(EconomyReads):
         args = (bound, "" if fence is None else fence, model_id, purpose, mode or "")
         reply = self._run("reserve", reservation_id, (*args, *self._limits.values(), budget))
         if reply[0] == b"exceeded":
-            raise _exceeded(reply, scopes_of(project, goal_id), bound)
+            raise _exceeded(reply, bound)
         if reply[0] == b"lost":
             raise LeaseLost(f"the run of goal {goal_id} lost its lease: no money was reserved.")
         return reservation_id
@@ -235,7 +235,7 @@ class TokenEconomy(EconomyReads):
         args: list[scripts.Argument] = [micro, description, *self._limits.values()]
         reply = self._run("deduct", reservation_id, args, goal_scope=False)
         if reply[0] == b"exceeded":
-            raise _exceeded(reply, scopes_of(project, ""), micro)
+            raise _exceeded(reply, micro)
 
     def set_limit(self, scope: str, micro: int | None, *, window: Window | None = None) -> None:
         """Set the limit of ``global``, ``project:<p>`` or ``goal:<id>``; None lifts it.
@@ -324,8 +324,8 @@ def _tokens(usage: Usage) -> tuple[int, ...]:
     )
 
 
-def _exceeded(reply: Sequence[Any], scopes: Sequence[str], needed: int) -> BudgetExceeded:
-    scope, available, limit = scopes[int(reply[1]) - 1], int(reply[2]), int(reply[3])
+def _exceeded(reply: Sequence[Any], needed: int) -> BudgetExceeded:
+    scope, available, limit = reply[1].decode(), int(reply[2]), int(reply[3])
     window, until = reply[4].decode(), window_end(reply[5].decode())
     return BudgetExceeded(
         scope, needed=needed, available=available, limit=limit, window=window, until=until

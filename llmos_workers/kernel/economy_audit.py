@@ -69,12 +69,13 @@ class _Expected:
         scopes = ["global", f"project:{line.project}"]
         self.add(scopes, "", "saved", line.saved_micro)
         if line.goal_id:
-            scopes.append(f"goal:{line.goal_id}")
+            scopes += [f"goal:{each}" for each in (line.goal_id, *line.above)]
         self.add(scopes, line.day, "spent", line.micro)
         self.add(scopes, line.day, "over", line.over_micro)
 
     def held(self, call: Reservation) -> None:
-        scopes = ["global", f"project:{call.project}", f"goal:{call.goal_id}"]
+        scopes = ["global", f"project:{call.project}"]
+        scopes += [f"goal:{each}" for each in (call.goal_id, *call.above)]
         self.add(scopes, call.day, _HELD_AS[call.state], call.bound_micro)
 
 

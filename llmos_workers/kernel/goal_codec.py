@@ -48,6 +48,7 @@ def record_fields(record: GoalRecord) -> dict[str, str]:
         "outcome": record.outcome.model_dump_json() if record.outcome else None,
         "lease_owner": record.lease_owner,
         "lease_until": None if record.lease_until is None else repr(record.lease_until),
+        "parent": record.options.member.parent_id if record.options.member else None,
         "flight": record.flight,
         "flights": str(record.flights) if record.flights else None,
         "flight_failed": record.flight_failed.model_dump_json() if record.flight_failed else None,

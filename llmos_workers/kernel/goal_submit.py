@@ -30,6 +30,9 @@ CHUNK = 500
 
 GOAL_ID = re.compile(r"[\x21-\x7e]{1,200}")
 
+_OURS = (":events", ":journal", ":approvals", ":live", ":members", ":reads", ":feedback")
+"""Ends of keys that belong to a goal."""
+
 _NAMESPACE = uuid.UUID("5a0d3c0e-6f0b-5c52-9a57-6c6c6d6f7301")
 
 
@@ -42,7 +45,7 @@ def new_goal_id(project: str, idempotency_key: str | None = None) -> str:
 
 def check_goal_id(goal_id: str) -> None:
     """Refuse an id that a plain app chose and that cannot name our keys. Raises InvalidOption."""
-    if not GOAL_ID.fullmatch(goal_id) or goal_id.endswith((":events", ":journal", ":approvals")):
+    if not GOAL_ID.fullmatch(goal_id) or goal_id.endswith(_OURS):
         raise InvalidOption(
             f"the task id {goal_id[:200]!r} cannot be a goal id.",
             fix="Use 1-200 printable ASCII characters, best the UUID that Celery makes.",
@@ -229,9 +232,13 @@ def _end(
     pipe.zrem(keys.goals_in_state(record.state), goal_id)
     pipe.zadd(keys.goals_in_state(GoalState.CANCELLED), {goal_id: now})
     pipe.zadd(keys.UNREPORTED, {goal_id: now})
+    if (member := record.options.member) is not None:
+        # Whoever reports it, or the recovery clock, lets the parent go on.
+        pipe.srem(keys.goal_live(member.parent_id), goal_id)
     _record_state(pipe, goal_id, GoalState.CANCELLED, now)
     kept = [name, keys.goal_events(goal_id), keys.goal_journal(goal_id)]
     kept.append(keys.scope_budget(f"goal:{goal_id}"))
+    kept += [keys.goal_live(goal_id), keys.goal_members(goal_id)]
     if b"idempotency" in fields:
         kept.append(fields[b"idempotency"].decode())
     for each in kept:

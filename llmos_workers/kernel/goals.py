@@ -307,7 +307,7 @@ class GoalStore(GoalReads):
         names.append(keys.scope_budget(f"goal:{goal_id}"))
         head = (op, goal_id, keys.goals_in_state(""), uuid.uuid4().hex)
         caller = ("" if fence is None else fence, owner, allowed, _FINALS)
-        script = scripts.load("goals", include=("fence",))
+        script = scripts.load("goals", include=("fence", "members"))
         reply: list[Any] = script.run(self._redis, names, (*head, *caller, *args))
         code = reply[0].decode()
         if code == "cancel":
@@ -327,8 +327,9 @@ class GoalStore(GoalReads):
                 pipe.zrem(keys.goals_of_project(record.project), record.goal_id)
             for goal_id in goal_ids:
                 pipe.unlink(
-                    keys.goal(goal_id), keys.goal_events(goal_id), keys.goal_journal(goal_id)
-                )
+                    keys.goal(goal_id), keys.goal_events(goal_id), keys.goal_journal(goal_id),
+                    keys.goal_live(goal_id), keys.goal_members(goal_id),
+                )  # fmt: skip
             pipe.zrem(index, *goal_ids)
             pipe.zrem(keys.GOALS_ALL, *goal_ids)
             pipe.execute()

@@ -183,6 +183,23 @@ def goal_journal(goal_id: str) -> str:
     return f"{ROOT}:goal:{goal_id}:journal"
 
 
+def goal_live(goal_id: str) -> str:
+    """set of goal ids: members of the goal's plan that have not ended; their number is what it
+    waits for.
+    """
+    return f"{ROOT}:goal:{goal_id}:live"
+
+
+def goal_members(goal_id: str) -> str:
+    """hash goal id -> ``<step>:<attempt>``: all members that the goal's plan ever had."""
+    return f"{ROOT}:goal:{goal_id}:members"
+
+
+def goal_reads(goal_id: str) -> str:
+    """hash path -> JSON with expiry: files of its board that members of the goal's plan read."""
+    return f"{ROOT}:goal:{goal_id}:reads"
+
+
 def goal_approvals(goal_id: str) -> str:
     """hash digest of a call -> id of its newest request for approval."""
     return f"{ROOT}:goal:{goal_id}:approvals"

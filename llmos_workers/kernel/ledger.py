@@ -39,6 +39,8 @@ class LedgerEntry(Contract):
     why: str = ""
     day: str = ""
     """UTC day whose limits the charge counts in: the one its reservation was made on."""
+    above: tuple[str, ...] = ()
+    """Ids of the goals whose plans the goal is a part of: it spends their money, too."""
 
     @property
     def at(self) -> float:
@@ -62,6 +64,8 @@ class Reservation(Contract):
     """Unix time of reserving."""
     day: str = ""
     """UTC day whose limits it counts in."""
+    above: tuple[str, ...] = ()
+    """As in LedgerEntry."""
 
 
 def make_id(nonce: str, project: str, goal_id: str) -> str:
@@ -100,6 +104,7 @@ def read_entry(entry_id: bytes, fields: Mapping[bytes, bytes]) -> LedgerEntry:
         over_micro=int(text.get("over", 0)),
         why=text.get("why", ""),
         day=text.get("day", ""),
+        above=tuple(text.get("above", "").split()),
     )
 
 
@@ -119,6 +124,7 @@ def read_reservation(reservation_id: str, fields: Mapping[bytes, bytes]) -> Rese
         fence=int(text["fence"]) if text["fence"] else None,
         at=float(text["at"]),
         day=text.get("day", ""),
+        above=tuple(text.get("above", "").split()),
     )
 
 

@@ -23,6 +23,7 @@ from llmos_workers.kernel import broker as broker_view
 from llmos_workers.kernel import keys, scripts, wire
 from llmos_workers.kernel.admission import Admission
 from llmos_workers.kernel.approvals import Approvals
+from llmos_workers.kernel.children import Children
 from llmos_workers.kernel.clock import Clock, SystemClock
 from llmos_workers.kernel.dead import poisoned
 from llmos_workers.kernel.delayed import DelayedGoals, change, change_many
@@ -82,6 +83,7 @@ class Recovery:
         self._bus = EventBus(state)
         self._admission = Admission(state, broker, self._goals, window=config.project_window)
         self._flights = Flights(state, broker, self._goals)
+        self._children = Children(state, broker, self._goals)
         self._approvals = Approvals(state, wake=self._delayed.wake)
         self._scheduling = config.enable_scheduling
         self._schedules = Schedules(state, self._clock)
@@ -105,7 +107,7 @@ class Recovery:
         if self._scheduling:
             self._schedules.tick(self._now(), self._submit)
         died, dead = self._take_back()
-        woken += self._flights.tick()
+        woken += self._flights.tick() + self._children.tick()
         lost = self._send_again(self._sweep.go_on(BUDGET_SECS))
         return Recovered(died=died, lost=lost, dead=dead, woken=woken)
 

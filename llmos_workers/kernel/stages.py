@@ -162,23 +162,27 @@ class Stages:
 
     def _new(self, folder: ProjectFolder, goal_id: str, fence: int) -> Stage:
         """A stage of the project as one commit left it: built anew when another one lands."""
+        stage = Stage(folder, goal_id, fence, 0, {})
+        self.fill(stage)
+        return stage
+
+    def fill(self, stage: Stage) -> None:
+        """Make a new stage's area of its project as one commit left it. Raises as ``open``."""
+        folder = stage.project
         before = self._publisher.settled(folder.name)
-        for _ in range(_TRIES):
-            stage = Stage(folder, goal_id, fence, before.seq, {})
+        for attempt in range(_TRIES + 1):
+            stage.start, stage.copied = before.seq, 0
+            stage.base.clear()
+            stage.own.clear()
             _make_area(stage)
             tree.walk(folder.output, _Linker(stage, self._limit))
             after = self._publisher.log.state(folder.name)
-            if after == before:
-                break
+            # After the last try it is a busy project. What landed meanwhile counts as later than
+            # the start: a file that this run touches and it changed is a conflict.
+            if after == before or attempt == _TRIES:
+                return
             tree.remove_tree(stage.root)
             before = self._publisher.settled(folder.name)
-        else:
-            # A busy project. What landed meanwhile counts as later than the start: a file that
-            # this run touches and it changed is a conflict.
-            stage = Stage(folder, goal_id, fence, before.seq, {})
-            _make_area(stage)
-            tree.walk(folder.output, _Linker(stage, self._limit))
-        return stage
 
     def _take_over(self, old: Stage, fence: int) -> Stage:
         """A new stage with the files and the base of an old one.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import re
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from stat import S_ISREG
 from typing import BinaryIO
 
-from llmos_workers.contracts.errors import FileMissing, ToolError
+from llmos_workers.contracts.errors import FileMissing, InvalidOption, ToolError
 from llmos_workers.contracts.goal import check_project_name
 from llmos_workers.contracts.outcome import FileDigest
 from llmos_workers.kernel import paths
@@ -26,6 +27,10 @@ FOLDERS = (
     "projects",
     "state",
 )
+BOARDS = "boards"
+"""Folder of a project's state that holds the boards of plans (kernel.board)."""
+
+_BOARD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 PROJECT_FOLDERS = ("components", "memory", "output", "state")
 _CHUNK = 1 << 20
 
@@ -62,6 +67,13 @@ class ProjectFolder:
         for name in PROJECT_FOLDERS:
             make_folder(self.root / name)
         return self
+
+
+def board_name(goal_id: str) -> str:
+    """Name of a goal's board; ids that plain apps chose may hold anything."""
+    if _BOARD_NAME.fullmatch(goal_id):
+        return goal_id
+    return hashlib.sha256(goal_id.encode()).hexdigest()
 
 
 class Workspace:
@@ -114,9 +126,19 @@ class Workspace:
         return self.peek(name).ensure()
 
     def peek(self, name: str) -> ProjectFolder:
-        """A project's folders, without making them. Raises InvalidOption for a bad name."""
-        checked = check_project_name(name)
-        return ProjectFolder(checked, self.projects / checked)
+        """A project's folders, without making them. Raises InvalidOption for a bad name.
+
+        ``<name>@<board>`` is a board as its members see it (kernel.board).
+        """
+        project, *boards = name.split("@") if isinstance(name, str) else [name]
+        checked = check_project_name(project)
+        folder = ProjectFolder(checked, self.projects / checked)
+        for board in boards:
+            if not _BOARD_NAME.fullmatch(board):
+                raise InvalidOption(f"{name!r} is no place for files.")
+            place = f"{folder.name}@{board}"
+            folder = ProjectFolder(place, folder.state / BOARDS / board)
+        return folder
 
     def write_atomic(self, path: Path | str, data: bytes) -> Path:
         """Write a file of the workspace in one step, making its folders; returns its path.

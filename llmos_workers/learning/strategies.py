@@ -20,10 +20,21 @@ from llmos_workers.contracts.modes import Mode, RequestedMode
 from llmos_workers.contracts.state import CognitivePolicy
 from llmos_workers.learning.complexity import complexity
 from llmos_workers.learning.posterior import FLOOR, Threshold, standing
-from llmos_workers.learning.trace_prose import one_line
+from llmos_workers.learning.reasons import (
+    describe,
+    likeness,
+    nothing_known,
+    why_learn,
+    why_not,
+    why_split,
+)
 from llmos_workers.sentience.cognitive_kernel import CognitiveKernel
 
-DEFAULT_ESTIMATES: Mapping[Mode, int] = {Mode.LEARNER: 500_000, Mode.MIXED: 250_000}
+DEFAULT_ESTIMATES: Mapping[Mode, int] = {
+    Mode.LEARNER: 500_000,
+    Mode.MIXED: 250_000,
+    Mode.ORCHESTRATOR: 1_500_000,
+}
 """What a run may cost before anything better is known, in micro-dollars."""
 
 
@@ -47,6 +58,10 @@ class ModeContext:
     the strategy's own threshold."""
     compiled: Mapping[str, str] = field(default_factory=dict)
     """Trace id -> the generated tool that does what it does."""
+    plans: frozenset[str] = frozenset()
+    """Traces that hold plans: followed they send off sub-goals."""
+    may_plan: bool = False
+    """Whether the goal may be split."""
     index_down: bool = False
     """Whether the index could not be asked, so that only exact repeats were found."""
 
@@ -136,18 +151,37 @@ class AutoModeStrategy(ModeSelectionStrategy):
     name = "auto"
 
     def choose(self, context: ModeContext) -> ModeDecision:
-        """CRYSTALLIZED, FOLLOWER, MIXED or LEARNER, in that order."""
+        """CRYSTALLIZED, FOLLOWER (or the known plan), MIXED, ORCHESTRATOR or LEARNER, in that
+        order.
+
+        A trace that is only related does one part of a goal of several, and a plan finds that
+        part by itself: it helps only where no plan is made.
+        """
         follow = _to_follow(context, self.threshold(context))
         if follow is not None:
             tool = context.compiled.get(follow.trace_id)
             mode = Mode.CRYSTALLIZED if tool else Mode.FOLLOWER
             reason = f"{describe(follow)}; compiled as {tool}" if tool else describe(follow)
             return self.decide(context, mode, reason, follow)
-        helper = self._helper(context)
+        plan = _known_plan(context, self.threshold(context))
+        if plan is not None:
+            reason = f"its plan is known: {describe(plan)}"
+            return self.decide(context, Mode.ORCHESTRATOR, reason, plan)
+        helper, pieces = self._helper(context), self._pieces(context)
+        likely = helper is not None and helper.confidence >= context.config.mixed_threshold
+        if pieces and not likely:
+            return self.decide(context, Mode.ORCHESTRATOR, why_split(context, pieces))
         if helper is not None:
-            reason = _why_not(context, helper, self.threshold(context))
+            reason = why_not(context, helper, self.threshold(context))
             return self.decide(context, Mode.MIXED, reason, helper)
-        return self.decide(context, Mode.LEARNER, _why_learn(self, context))
+        return self.decide(context, Mode.LEARNER, why_learn(context, self.complex_from(context)))
+
+    def _pieces(self, context: ModeContext) -> int:
+        """How many pieces of work a goal has that is to be split; 0: it is not."""
+        if not context.may_plan or context.options.agent is not None:
+            return 0  # who names an agent wants that one to do it
+        pieces = complexity(context.goal)
+        return pieces if pieces >= self.complex_from(context) else 0
 
     def _helper(self, context: ModeContext) -> MatchCandidate | None:
         """The candidate that helps most: a likely repeat before one that is only related."""
@@ -157,6 +191,7 @@ class AutoModeStrategy(ModeSelectionStrategy):
             candidate
             for candidate in _not_vetoed(context)
             if candidate.helps
+            and candidate.trace_id not in context.plans
             and (candidate.confidence >= mixed or candidate.relatedness >= related)
         ]
         return max(useful, key=lambda c: (c.confidence, c.relatedness), default=None)
@@ -245,40 +280,39 @@ def strategy_for(config: LLMOSConfig) -> ModeSelectionStrategy:
     return get_strategy(name)
 
 
-def describe(candidate: MatchCandidate) -> str:
-    """Why a candidate fits, in words."""
-    goal = repr(one_line(candidate.goal_text, 80))
-    if candidate.stage == "exact":
-        return f"exact repeat of {goal}"
-    if candidate.stage == "alias":
-        return f"known wording of {goal}"
-    confidence = f"{candidate.confidence:.2f}"
-    if candidate.stage == "template":
-        values = candidate.agreed[-1] if candidate.agreed else "other values"
-        return f"{confidence}: {goal} with {values}"
-    return f"{confidence}: means the same as {goal}"
-
-
 def _asked(strategy: ModeSelectionStrategy, context: ModeContext) -> ModeDecision:
     """What the submitter asked for by name."""
     asked = context.options.mode
     if asked is RequestedMode.FOLLOWER:
         return _follow_or_refuse(strategy, context, "FOLLOWER was asked for")
     if asked is RequestedMode.MIXED:
-        best = next(iter(_not_vetoed(context)), None)
+        helpful = (c for c in _not_vetoed(context) if c.trace_id not in context.plans)
+        best = next(helpful, None)
         if best is None:
             reason = "MIXED was asked for, but no trace is known that could help"
             return strategy.decide(context, Mode.LEARNER, reason)
-        reason = f"MIXED was asked for; {_likeness(best)}"
+        reason = f"MIXED was asked for; {likeness(best)}"
         return strategy.decide(context, Mode.MIXED, reason, best)
     if asked is RequestedMode.LEARNER:
         return strategy.decide(context, Mode.LEARNER, "LEARNER was asked for")
     if asked is RequestedMode.CRYSTALLIZED:
         return _compiled_or_refuse(strategy, context)
-    raise PolicyDenied(
-        "ORCHESTRATOR was asked for, and this version cannot split a goal into sub-goals yet.",
-        fix="Ask for auto, or submit the parts as goals of their own.",
-    )
+    return _planned(strategy, context)
+
+
+def _planned(strategy: ModeSelectionStrategy, context: ModeContext) -> ModeDecision:
+    """A goal that is to be split, by the plan that is known if there is one."""
+    if not context.may_plan:
+        raise PolicyDenied(
+            "ORCHESTRATOR was asked for, and this goal may not be split: plans are switched off "
+            "(orchestration.enabled), or it is too deep in another plan (orchestration.max_depth).",
+            fix="Ask for auto, or submit the parts as goals of their own.",
+        )
+    plan = _known_plan(context, strategy.threshold(context))
+    if plan is not None:
+        reason = f"ORCHESTRATOR was asked for; its plan is known: {describe(plan)}"
+        return strategy.decide(context, Mode.ORCHESTRATOR, reason, plan)
+    return strategy.decide(context, Mode.ORCHESTRATOR, "ORCHESTRATOR was asked for")
 
 
 def _follow_or_refuse(
@@ -289,7 +323,7 @@ def _follow_or_refuse(
     if follow is not None:
         return strategy.decide(context, Mode.FOLLOWER, f"{describe(follow)} ({why})", follow)
     best = context.match.best
-    found = _why_not(context, best, threshold) if best else _nothing_known(context)
+    found = why_not(context, best, threshold) if best else nothing_known(context)
     raise NoTrace(
         f"{why}, and no trace may be followed: {found}.",
         fix="Ask for auto or learner, so that a model may do it.",
@@ -315,64 +349,23 @@ def _tool(context: ModeContext, mode: Mode, candidate: MatchCandidate | None) ->
 
 
 def _to_follow(context: ModeContext, threshold: float) -> MatchCandidate | None:
+    """The trace to replay. A plan is none: its parts may need a model."""
+    return next((c for c in _sure(context, threshold) if c.trace_id not in context.plans), None)
+
+
+def _known_plan(context: ModeContext, threshold: float) -> MatchCandidate | None:
+    """The trace whose plan does the goal."""
+    if not context.may_plan:
+        return None
+    return next((c for c in _sure(context, threshold) if c.trace_id in context.plans), None)
+
+
+def _sure(context: ModeContext, threshold: float) -> list[MatchCandidate]:
+    """Candidates that may be followed: sure enough, with nothing against them."""
     sure = [c for c in context.match.candidates if context.sure(c, threshold)]
-    return next((c for c in sure if not context.blockers_of(c)), None)
+    return [c for c in sure if not context.blockers_of(c)]
 
 
 def _not_vetoed(context: ModeContext) -> list[MatchCandidate]:
     """Candidates that may help. A veto takes all confidence away: it would mislead as help too."""
     return [c for c in context.match.candidates if c.confidence > 0 or not c.blockers]
-
-
-def _why_not(context: ModeContext, candidate: MatchCandidate, threshold: float) -> str:
-    """Why a candidate is not followed."""
-    blockers = context.blockers_of(candidate)
-    own = context.thresholds.get(candidate.trace_id)
-    if candidate.confidence >= threshold and not context.sure(candidate, threshold) and own:
-        return f"{_likeness(candidate)}, below {_above(own)}"
-    if candidate.confidence >= threshold and blockers:
-        return f"{describe(candidate)}, but {'; '.join(blockers)}"
-    if candidate.confidence == 0 and blockers:
-        return "; ".join(blockers)
-    differed = f" ({'; '.join(candidate.differed[:3])})" if candidate.differed else ""
-    return f"{_likeness(candidate)}{differed}, below {threshold:.2f}"
-
-
-def _above(own: Threshold) -> str:
-    """A trace's own threshold in words."""
-    if own.value > 1:
-        return f"anything this trace is followed for now: {own.why}"
-    return f"the {own.value:.3g} that this trace needs: {own.why}"
-
-
-def _likeness(candidate: MatchCandidate) -> str:
-    goal = repr(one_line(candidate.goal_text, 80))
-    return (
-        f"like {goal}: confidence {candidate.confidence:.2f}, "
-        f"relatedness {candidate.relatedness:.2f}"
-    )
-
-
-def _nothing_known(context: ModeContext) -> str:
-    if context.index_down:
-        return "no exact repeat is known, and the index cannot be asked for others"
-    best = context.match.best
-    if best is None:
-        return "nothing like it is known"
-    if best.blockers and best.confidence == 0:
-        known = describe(best) if best.stage in ("exact", "alias") else _likeness(best)
-        return f"{known}, but {'; '.join(best.blockers)}"
-    if not best.helps:
-        return f"{_likeness(best)}, but another job: {'; '.join(best.differed[:4])}"
-    return f"nothing close is known (relatedness {context.match.relatedness:.2f} at most)"
-
-
-def _why_learn(strategy: ModeSelectionStrategy, context: ModeContext) -> str:
-    reason = _nothing_known(context)
-    pieces = complexity(context.goal)
-    if pieces >= strategy.complex_from(context):
-        reason += (
-            f"; it asks for {pieces} pieces of work, and one learner does them all: "
-            "splitting goals is not there yet"
-        )
-    return reason

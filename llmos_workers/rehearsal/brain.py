@@ -10,6 +10,7 @@ from llmos_workers.contracts.rehearsal import FAILED_PREFIX, NO_SKILL_PREFIX, SI
 from llmos_workers.rehearsal.goal_text import GoalText
 from llmos_workers.rehearsal.judging import is_question, judge_reply
 from llmos_workers.rehearsal.notes import asks_for_notes, notes_on
+from llmos_workers.rehearsal.planning import planning_reply
 from llmos_workers.rehearsal.protocol import blocks_of, canonical
 from llmos_workers.rehearsal.reply import Reply
 from llmos_workers.rehearsal.skills import Call, Family
@@ -57,6 +58,11 @@ class Brain:
         """The next message for a request; an answer that was cut off is gone on with."""
         if asks_for_notes(request):
             return self._notes(request)
+        planning = planning_reply(
+            request, goal_of(request["messages"]), self.recognise, self._render
+        )
+        if planning is not None:
+            return planning
         if is_question(request):
             return judge_reply(request, self.recognise, error=self._judge_error)
         reply = self._reply(request)

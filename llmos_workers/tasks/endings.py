@@ -10,6 +10,7 @@ from celery import Task
 from llmos_workers.contracts.errors import Cancelled, LLMOSError, UsageError
 from llmos_workers.contracts.events import Topic
 from llmos_workers.contracts.goal import GoalRecord, GoalState
+from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import ErrorInfo, Outcome
 from llmos_workers.flow.outcomes import error_info, failed_state, make_outcome
 from llmos_workers.kernel.dead import poisoned
@@ -40,6 +41,7 @@ def stored(runtime: Runtime, goal_id: str) -> Outcome:
         raise RuntimeError(f"goal {goal_id} is final but has no outcome")
     runtime.goals.reported(goal_id)
     runtime.flights.land(outcome)
+    _close_plan(runtime, outcome)
     _close_approvals(runtime, outcome)
     return outcome
 
@@ -51,6 +53,7 @@ def end(runtime: Runtime, outcome: Outcome, fence: int | None, record: GoalRecor
     if record.flight or stored.mode is None or stored.mode.calls_model:
         runtime.flights.land(stored)
     _close_approvals(runtime, stored)
+    _close_plan(runtime, stored)
     topic = Topic.TASK_COMPLETE if stored.ok else Topic.TASK_FAILED
     runtime.bus.publish(
         topic,
@@ -69,6 +72,19 @@ def _close_approvals(runtime: Runtime, outcome: Outcome) -> None:
     """Nobody is to answer for a goal that is over. One that did its work has nothing open."""
     if not outcome.ok:
         runtime.approvals.close_goal(outcome.goal_id)
+
+
+def _close_plan(runtime: Runtime, outcome: Outcome) -> None:
+    """Nobody works on for a plan that is over; what its members made goes with its board, at the
+    next sweep where one still works.
+    """
+    if outcome.mode is not Mode.ORCHESTRATOR:
+        return
+    if runtime.children.end_all(outcome.goal_id) or outcome.ok:
+        return
+    (record,) = runtime.goals.get_many([outcome.goal_id])
+    if record is not None:
+        runtime.boards.drop(record.place, record.goal_id)
 
 
 def end_badly(

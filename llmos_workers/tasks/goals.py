@@ -1,4 +1,5 @@
-"""``llmos.goal`` (dispatch), ``llmos.replay`` and ``llmos.think``: the hops of one goal.
+"""``llmos.goal`` (dispatch), ``llmos.replay``, ``llmos.think`` and ``llmos.orchestrate``: the
+hops of one goal; ``llmos.join``: the body of a plan's chord.
 
 The goal's id is the Celery task id in each hop: a task *replaces* itself with the next, so a
 caller's AsyncResult and a chord's membership hold from submit to outcome. None of them ever
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Task, shared_task
+from celery.exceptions import Reject
 
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
@@ -18,15 +20,17 @@ from llmos_workers.flow.replay import Handover
 from llmos_workers.flow.replay import replay as run_replay
 from llmos_workers.flow.run import Run
 from llmos_workers.flow.shadow import shadow as run_shadow
-from llmos_workers.tasks.hops import Next, leased_run, process_of, receive
+from llmos_workers.tasks.fanout import JOIN_TASK, plan_work
+from llmos_workers.tasks.hops import LOST_REDIS, Next, leased_run, process_of, receive
 
 HOPS: dict[Mode, str] = {
     Mode.CRYSTALLIZED: "llmos.replay",
     Mode.FOLLOWER: "llmos.replay",
     Mode.LEARNER: "llmos.think",
     Mode.MIXED: "llmos.think",
+    Mode.ORCHESTRATOR: "llmos.orchestrate",
 }
-QUEUES = {"llmos.replay": "replay", "llmos.think": "llm"}
+QUEUES = {"llmos.replay": "replay", "llmos.think": "llm", "llmos.orchestrate": "llm"}
 
 
 def hop_to(task: Task, step: Next) -> Any:
@@ -56,6 +60,22 @@ def think(self: Task, **_newer: Any) -> Any:
     """
     result = leased_run(self, process_of(self.app).runtime, _model_work)
     return hop_to(self, result) if isinstance(result, Next) else result
+
+
+@shared_task(bind=True, name="llmos.orchestrate", max_retries=None)
+def orchestrate(self: Task, **_newer: Any) -> Any:
+    """Split the goal, send its parts off as goals of their own, wait for them, end with them."""
+    result = leased_run(self, process_of(self.app).runtime, plan_work(self.app))
+    return hop_to(self, result) if isinstance(result, Next) else result
+
+
+@shared_task(bind=True, name=JOIN_TASK, ignore_result=True)
+def join(self: Task, *, goal_id: str = "", **_newer: Any) -> bool:
+    """The body of a plan's chord: its parent goes on, unless somebody else saw to that."""
+    try:
+        return process_of(self.app).runtime.children.join(goal_id)
+    except LOST_REDIS as error:
+        raise Reject(str(error), requeue=True) from error
 
 
 def _model_work(run: Run) -> Outcome | Handover:

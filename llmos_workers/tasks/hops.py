@@ -119,6 +119,8 @@ def receive(
         record = _record(task, runtime, payload, args)
         if record.outcome is not None:
             return as_json(stored(runtime, record.goal_id))
+        if record.state is GoalState.WAITING_CHILDREN:
+            raise left()  # a stray message: whoever ends the wait changes the state first
         if record.goal_id != task.request.id:  # the same idempotency key: that goal's outcome
             raise _later(task, 1.0)
         if _held(record, runtime):
@@ -336,7 +338,7 @@ def _work(
 
 def _stage(runtime: Runtime, guards: RunGuards) -> Stage:
     record = guards.record
-    return runtime.stages.open(record.project, record.goal_id, guards.keeper.lease.fence)
+    return runtime.stages.open(record.place, record.goal_id, guards.keeper.lease.fence)
 
 
 def _staged(run: Run, work: Work) -> dict[str, Any] | Next:

@@ -33,7 +33,7 @@ def soon(system: System, seconds: float = 60) -> float:
     return system.state.time()[0] + seconds
 
 
-@pytest.mark.parametrize("waits", sorted(WAITING_STATES))
+@pytest.mark.parametrize("waits", sorted(WAITING_STATES - {S.WAITING_CHILDREN}))
 def test_a_parked_goal_holds_no_lease_and_is_woken_with_its_message(
     system: System, waits: GoalState
 ) -> None:

@@ -142,7 +142,7 @@ def test_an_asked_mode_goes_before_the_strategy(name: str) -> None:
     assert decide(name, context(mode="MIXED"))[0] is Mode.LEARNER
     with pytest.raises(NoTrace, match="FOLLOWER was asked for"):
         decide(name, context(candidate(0.9), mode="FOLLOWER"))
-    with pytest.raises(PolicyDenied, match="cannot split"):
+    with pytest.raises(PolicyDenied, match="may not be split"):
         decide(name, context(sure, mode="ORCHESTRATOR"))
     with pytest.raises(NoTrace, match="CRYSTALLIZED"):
         decide(name, context(sure, mode="CRYSTALLIZED"))

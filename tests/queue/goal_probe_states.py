@@ -1,6 +1,7 @@
 """The waiting states, in the order in which the probe's ``park<N>`` goals take them.
 
-Apart from the probe tasks, which a test process must not import beside llmos's own.
+WAITING_CHILDREN is for goals with members, see tests/spine/test_plan.py. Apart from the
+probe tasks, which a test process must not import beside llmos's own.
 """
 
 from llmos_workers.contracts.goal import GoalState
@@ -9,6 +10,5 @@ STATES = [
     GoalState.WAITING_APPROVAL,
     GoalState.WAITING_FLIGHT,
     GoalState.WAITING_RATE,
-    GoalState.WAITING_CHILDREN,
     GoalState.PARKED,
 ]

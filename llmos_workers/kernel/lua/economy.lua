@@ -10,7 +10,7 @@
 -- set back by less than two days changes nothing until it has caught up.
 --
 -- A reservation is a hash: state (reserved, sent, doubt, settled, released), bound, cost, fence,
--- model, purpose, mode, at, day, journal (yes, no, lost), over. It counts in all its scopes or in
+-- model, purpose, mode, at, day, journal (yes, no, lost), over, above (ids of parents). It counts in all its scopes or in
 -- none; and to its end in the day and month it was made in, whenever that end comes.
 --     reserved -> sent -> settled            the way of a model call
 --     reserved -> released                   never sent: the money returns
@@ -19,6 +19,7 @@
 -- KEYS  1 ledger stream   2 zset of open reservations   3 reservation hash
 --       4 goal hash       5 goal journal                6 set of known scopes but goals
 --       7 event bus       8.. scopes: global, project, goal; of limit: global, the scope
+--       (the scopes of the goals above a plan's member are made here, see economy_scopes.lua)
 -- ARGV  1 operation   2 reservation id   3 goal id   4 project   5.. by operation:
 --       reserve  bound, fence or '', model, purpose, mode, limits of global ('' none): lifetime,
 --                day, month, and of the goal; each set only where that scope has no limit yet
@@ -36,7 +37,7 @@
 -- Returns {'ok', alerts, ...}  settle: cost, journal (yes, no, lost), '1' when above the bound
 --                              correct: cost
 --                              reclaim: what became of it: released, doubt, live or done
---         {'exceeded', scope number from 1, available, limit, window, period}  nothing changed
+--         {'exceeded', name of the scope, available, limit, window, period}  nothing changed
 --         {'lost'}          the lease is gone: nothing was reserved; what was not sent, returned
 --         {'state', s}      the reservation is in state s and cannot do that; '' unknown
 --         {'committed', n}  the limit would be below what is spent or promised already
@@ -51,7 +52,7 @@
 
 local function note(kind, micro, ...)
   redis.call('XADD', ledger, '*', 'kind', kind, 'id', id, 'goal', goal_id,
-    'project', project, 'micro', micro, ...)
+    'project', project, 'micro', micro, 'above', table.concat(above, ' '), ...)
 end
 
 local function close(state)
@@ -106,9 +107,9 @@ end
 if op == 'limit' then
   local i, amount = FIRST_SCOPE + 1, ARGV[5]
   local window = ARGV[6] == '' and '' or ARGV[6] .. '_'
-  local taken, alerts = committed(KEYS[i], window), {}
+  local taken, alerts = committed(SCOPES[i], window), {}
   if amount ~= 'none' and tonumber(amount) < taken then return {'committed', whole(taken)} end
-  redis.call('HSET', KEYS[i], window .. 'limit', amount)
+  redis.call('HSET', SCOPES[i], window .. 'limit', amount)
   bound_life_of_goal_scope(i)
   watch(i, window, true, alerts)
   return {'ok', alerts}
@@ -121,16 +122,17 @@ if op == 'reserve' then
   local bound, fence, mode = ARGV[5], ARGV[6], ARGV[9]
   if fence ~= '' and not holds(goal, fence, '', at) then return {'lost'} end
   default_limits(10)
-  default_limit(KEYS[GOAL_SCOPE], '', ARGV[13])
+  default_limit(SCOPES[GOAL_SCOPE], '', ARGV[13])
   local refusal = lacking(tonumber(bound))
   if not refusal then
     add('reserved', tonumber(bound), today)
     if mode == '' then mode = field(goal, 'mode') or '' end
     redis.call('HSET', entry, 'state', 'reserved', 'bound', bound, 'fence', fence,
-      'model', ARGV[7], 'purpose', ARGV[8], 'mode', mode, 'at', stamp(at), 'day', today)
+      'model', ARGV[7], 'purpose', ARGV[8], 'mode', mode, 'at', stamp(at), 'day', today,
+      'above', table.concat(above, ' '))
     redis.call('ZADD', open, stamp(at), id)
   end
-  bound_life_of_goal_scope(GOAL_SCOPE)
+  for i = GOAL_SCOPE, #SCOPES do bound_life_of_goal_scope(i) end
   return refusal or {'ok', {}}
 end
 

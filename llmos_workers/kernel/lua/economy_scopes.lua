@@ -18,6 +18,36 @@ local function field(key, name)
   return redis.call('HGET', key, name)
 end
 
+-- A member of a plan spends its parents' money, too: their scopes join those of the call. A
+-- reservation notes them, so that its end finds those of its beginning.
+local MOST_ABOVE = 16
+local above = {}
+
+local function find_above()
+  local noted = field(entry, 'above')
+  if op ~= 'reserve' then
+    for each in string.gmatch(noted or '', '%S+') do above[#above + 1] = each end
+    return
+  end
+  local goals = string.sub(goal, 1, #goal - #goal_id)
+  local parent = field(goal, 'parent')
+  while parent and #above < MOST_ABOVE do
+    above[#above + 1] = parent
+    parent = field(goals .. parent, 'parent')
+  end
+end
+
+local SCOPES = {}
+for i = 1, #KEYS do SCOPES[i] = KEYS[i] end
+if #KEYS == GOAL_SCOPE and op ~= 'limit' then
+  find_above()
+  local first = string.sub(KEYS[GOAL_SCOPE], 1, #KEYS[GOAL_SCOPE] - #goal_id)
+  for _, parent in ipairs(above) do
+    SCOPES[#SCOPES + 1] = first .. parent
+    NAMES[#NAMES + 1] = 'goal:' .. parent
+  end
+end
+
 local function number(key, name)
   return tonumber(field(key, name) or '0')
 end
@@ -29,7 +59,7 @@ end
 -- Windows ------------------------------------------------------------------------------------
 
 local today = day_of(at)
-local latest = field(KEYS[FIRST_SCOPE], 'day')
+local latest = field(SCOPES[FIRST_SCOPE], 'day')
 if latest and latest > today and latest <= day_of(at + 2 * DAY) then today = latest end
 local month = string.sub(today, 1, 7)
 local PERIODS = {[''] = '', day_ = today, month_ = month}
@@ -55,8 +85,8 @@ local function turn(scope, name)
   redis.call('SADD', scopes, name)
 end
 
-for i = FIRST_SCOPE, #KEYS do
-  if not is_goal(i) then turn(KEYS[i], NAMES[i - FIRST_SCOPE + 1]) end
+for i = FIRST_SCOPE, #SCOPES do
+  if not is_goal(i) then turn(SCOPES[i], NAMES[i - FIRST_SCOPE + 1]) end
 end
 
 -- Sums and limits ----------------------------------------------------------------------------
@@ -81,19 +111,19 @@ local function default_limit(scope, window, limit)
 end
 
 local function default_limits(first)
-  default_limit(KEYS[FIRST_SCOPE], '', ARGV[first])
-  default_limit(KEYS[FIRST_SCOPE], 'day_', ARGV[first + 1])
-  default_limit(KEYS[FIRST_SCOPE], 'month_', ARGV[first + 2])
+  default_limit(SCOPES[FIRST_SCOPE], '', ARGV[first])
+  default_limit(SCOPES[FIRST_SCOPE], 'day_', ARGV[first + 1])
+  default_limit(SCOPES[FIRST_SCOPE], 'month_', ARGV[first + 2])
 end
 
 -- The first scope and window without room for an amount, as the answer to give; nil: none.
 local function lacking(amount)
-  for i = FIRST_SCOPE, #KEYS do
+  for i = FIRST_SCOPE, #SCOPES do
     for _, window in ipairs(windows(i)) do
-      local limit = limit_of(KEYS[i], window)
-      local available = limit and limit - committed(KEYS[i], window)
+      local limit = limit_of(SCOPES[i], window)
+      local available = limit and limit - committed(SCOPES[i], window)
       if limit and amount > available then
-        return {'exceeded', i - FIRST_SCOPE + 1, whole(math.max(0, available)), whole(limit),
+        return {'exceeded', NAMES[i - FIRST_SCOPE + 1], whole(math.max(0, available)), whole(limit),
           string.sub(window, 1, -2), PERIODS[window]}
       end
     end
@@ -103,33 +133,34 @@ end
 
 -- The scope of a goal whose record is gone stays gone, whatever still becomes of its calls.
 local function counts(i)
-  return not is_goal(i) or op == 'reserve' or redis.call('EXISTS', KEYS[i]) == 1
+  return not is_goal(i) or op == 'reserve' or redis.call('EXISTS', SCOPES[i]) == 1
 end
 
 -- Add to a sum of all scopes, and of the windows that `day` lies in.
 local function add(name, amount, day)
   -- A reservation of nothing still begins the scope of its goal.
   if amount == 0 and op ~= 'reserve' then return end
-  for i = FIRST_SCOPE, #KEYS do
-    if counts(i) then redis.call('HINCRBY', KEYS[i], name, whole(amount)) end
+  for i = FIRST_SCOPE, #SCOPES do
+    if counts(i) then redis.call('HINCRBY', SCOPES[i], name, whole(amount)) end
     if not is_goal(i) and day == today then
-      redis.call('HINCRBY', KEYS[i], 'day_' .. name, whole(amount))
+      redis.call('HINCRBY', SCOPES[i], 'day_' .. name, whole(amount))
     end
     if not is_goal(i) and string.sub(day, 1, 7) == month then
-      redis.call('HINCRBY', KEYS[i], 'month_' .. name, whole(amount))
+      redis.call('HINCRBY', SCOPES[i], 'month_' .. name, whole(amount))
     end
   end
 end
 
 -- The scope of a goal goes when its record goes; of a goal without a record after a week.
 local function bound_life_of_goal_scope(i)
-  if not KEYS[i] or not is_goal(i) then return end
-  local left = redis.call('TTL', goal)
+  if not SCOPES[i] or not is_goal(i) then return end
+  local name = string.sub(NAMES[i - FIRST_SCOPE + 1], 6)
+  local left = redis.call('TTL', string.sub(goal, 1, #goal - #goal_id) .. name)
   if left == -2 then left = 7 * DAY end
   if left > 0 then
-    redis.call('EXPIRE', KEYS[i], left)
+    redis.call('EXPIRE', SCOPES[i], left)
   else
-    redis.call('PERSIST', KEYS[i])
+    redis.call('PERSIST', SCOPES[i])
   end
 end
 
@@ -147,8 +178,8 @@ end
 -- Tell the shares of a limit that are reached and were not told; `again` forgets what a new
 -- limit made untrue.
 local function watch(i, window, again, alerts)
-  local limit = limit_of(KEYS[i], window)
-  local sums = redis.call('HMGET', KEYS[i], window .. 'spent', window .. 'in_doubt',
+  local limit = limit_of(SCOPES[i], window)
+  local sums = redis.call('HMGET', SCOPES[i], window .. 'spent', window .. 'in_doubt',
     window .. 'alerted')
   local charged, told = tonumber(sums[1] or '0') + tonumber(sums[2] or '0'), tonumber(sums[3] or '0')
   local reached = 0
@@ -164,13 +195,13 @@ local function watch(i, window, again, alerts)
     end
   end
   if reached > told or (again and reached < told) then
-    redis.call('HSET', KEYS[i], window .. 'alerted', reached)
+    redis.call('HSET', SCOPES[i], window .. 'alerted', reached)
   end
 end
 
 local function alerts_now()
   local alerts = {}
-  for i = FIRST_SCOPE, #KEYS do
+  for i = FIRST_SCOPE, #SCOPES do
     if counts(i) then
       for _, window in ipairs(windows(i)) do watch(i, window, false, alerts) end
     end

@@ -1,4 +1,4 @@
--- All writes that a worker does to a goal record. Needs fence.lua before it.
+-- All writes that a worker does to a goal record. Needs fence.lua and members.lua before it.
 --
 -- KEYS  1 goal hash   2 event stream   3 journal list   4 budget hash of the goal's own scope
 -- ARGV  1 operation
@@ -129,9 +129,10 @@ if op == 'finish' then
   drop_lease()
   enter(ARGV[9], ARGV[12])
   pack()
-  for _, key in ipairs({goal, events, journal, scope}) do
+  for _, key in ipairs({goal, events, journal, scope, goal .. ':live', goal .. ':members'}) do
     redis.call('EXPIRE', key, ARGV[11])
   end
+  member_ended(goal, id, string.sub(goal, 1, #goal - #id), prefix, at)
   local alias = redis.call('HGET', goal, 'idempotency')
   if alias then redis.call('EXPIRE', alias, ARGV[11]) end
   return {'ok', ARGV[10]}

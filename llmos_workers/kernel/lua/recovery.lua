@@ -19,6 +19,7 @@
 --         {'finished'}         park: the goal has ended
 --         {'lost'}             park: the caller's lease is gone
 --         {'cancel'}           park: asked to stop, it must end instead
+--         {'ready'}            park: to WAITING_CHILDREN, and all members have ended: it goes on
 
 local goal, events, delayed, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local op, id, prefix, token, data = unpack(ARGV, 1, 5)
@@ -83,9 +84,16 @@ if op == 'park' then
   if listed(finals) then return {'finished'} end
   if not holds(goal, fence, owner, at) then return {'lost'} end
   if facts[3] == '1' then return {'cancel'} end
+  local waits = to == 'WAITING_CHILDREN'
+  if waits and redis.call('SCARD', goal .. ':live') == 0 then return {'ready'} end
   redis.call('HDEL', goal, 'lease_owner', 'lease_until')
-  -- A start that ended in order is no failed one.
-  redis.call('HINCRBY', goal, 'deliveries', -1)
+  -- A start that ended in order is no failed one; one that sent members off is no poison, however
+  -- often it died before.
+  if waits then
+    redis.call('HSET', goal, 'deliveries', 0)
+  else
+    redis.call('HINCRBY', goal, 'deliveries', -1)
+  end
   enter(to)
   record('state', data)
   if due == '' then redis.call('ZREM', delayed, id) else redis.call('ZADD', delayed, due, id) end

@@ -1,0 +1,219 @@
+"""The plan of a goal: the known one, the one that is journaled, or a new one from the planner."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from llmos_workers.contracts.approvals import ApprovalState
+from llmos_workers.contracts.modes import RequestedMode
+from llmos_workers.contracts.outcome import Usage
+from llmos_workers.contracts.plan import Plan
+from llmos_workers.contracts.tools import ToolCall
+from llmos_workers.execution.llm_contracts import (
+    PLAN_KIND,
+    CallContext,
+    ModelRequest,
+    ModelResponse,
+    read_journal_entry,
+)
+from llmos_workers.flow.approval import ask_person
+from llmos_workers.flow.progress import Progress
+from llmos_workers.flow.run import Run
+from llmos_workers.flow.think import call_context
+from llmos_workers.kernel.approvals import call_digest
+from llmos_workers.learning.plan_prompts import (
+    PLAN_SCHEMA,
+    PLANNER,
+    plan_question,
+    repair_question,
+)
+from llmos_workers.learning.plan_trace import plan_blockers, plan_of_trace
+from llmos_workers.learning.planning import BadPlan, PlanLimits, check_plan, read_plan
+
+log = logging.getLogger(__name__)
+
+PLAN_TURN, PLAN_REPAIR_TURN = 0, 1
+SUMMARY_TURN, REVIEW_TURN = 100, 200
+"""Places in the journal; a round of repair adds one."""
+
+STEP_USAGE = Usage(input_tokens=6_000, output_tokens=600)
+"""Least that a model needs for a small goal: what a step must be able to pay."""
+
+RUN_PLAN = "run plan"
+"""What a person is asked to allow, in place of a tool's name."""
+
+PLANNER_SOURCE = "planner"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A goal's plan, and where it comes from."""
+
+    plan: Plan
+    source: str
+    """PLANNER_SOURCE, or the id of the trace that holds it."""
+
+    @property
+    def known(self) -> bool:
+        """Whether nobody had to make it."""
+        return self.source != PLANNER_SOURCE
+
+
+class Desk:
+    """Asks models for the parent: each answer is bought once and journaled."""
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._runtime = run, run.runtime
+        self._progress = Progress(
+            self._runtime.goals, run.record.goal_id, fence=run.guards.keeper.lease.fence
+        )
+        self._context: CallContext = call_context(run, self._progress)
+        self._answers = _answers(run)
+        sdk, own = self._runtime.config.sdk, self._runtime.config.orchestration
+        self.model = self._runtime.prices.resolve(own.planner_model or sdk.model)
+
+    def ask(
+        self,
+        turn: int,
+        system: str,
+        messages: list[dict[str, Any]],
+        *,
+        purpose: str,
+        schema: dict[str, Any] | None = None,
+    ) -> ModelResponse:
+        """The answer for ``turn``. Raises what a model call raises, and what ends a run."""
+        kept = self._answers.get(turn)
+        if kept is not None:
+            return kept
+        self._run.guards.before_step()
+        request = ModelRequest(
+            model=self.model,
+            system=[{"type": "text", "text": system}],
+            messages=messages,
+            max_tokens=self._runtime.config.orchestration.max_tokens,
+            purpose=purpose,
+            output_schema=schema,
+            turn=turn,
+            journal_kind=PLAN_KIND,
+        )
+        self._context.on_event("model_call", {"turn": turn, "model": self.model})
+        response = self._runtime.gateway.complete(request, self._context)
+        self._progress.flush()
+        self._answers[turn] = response
+        return response
+
+    def answered(self, turn: int) -> bool:
+        """Whether the answer for ``turn`` is there."""
+        return turn in self._answers
+
+    @property
+    def answers(self) -> Mapping[int, ModelResponse]:
+        """All answers so far."""
+        return self._answers
+
+
+def find_plan(run: Run, desk: Desk) -> Planned:
+    """The plan to go by. Raises BadPlan when the planner's, repaired once, is not sound, and what
+    a model call raises.
+    """
+    if (known := _known(run)) is not None and not desk.answered(PLAN_TURN):
+        return known
+    agents = run.runtime.agents.load_agents()
+    question = plan_question(run.record.text, agents, limits(run))
+    messages: list[dict[str, Any]] = [{"role": "user", "content": question}]
+    first = desk.ask(PLAN_TURN, PLANNER, messages, purpose="plan", schema=PLAN_SCHEMA)
+    try:
+        return Planned(_sound(run, first), PLANNER_SOURCE)
+    except BadPlan as error:
+        messages.append({"role": "assistant", "content": first.text or "(nothing)"})
+        messages.append({"role": "user", "content": repair_question(error.faults)})
+    again = desk.ask(PLAN_REPAIR_TURN, PLANNER, messages, purpose="plan", schema=PLAN_SCHEMA)
+    return Planned(_sound(run, again), PLANNER_SOURCE)
+
+
+def limits(run: Run, *, left_micro: int | None = None) -> PlanLimits:
+    """What the goal's plan has to keep to. ``left_micro``: money for its steps, by default the
+    goal's own budget, whatever of it is spent since: a plan once sound stays so.
+    """
+    config, prices = run.runtime.config, run.runtime.prices
+    model = prices.resolve(config.sdk.model)
+    return PlanLimits(
+        max_steps=config.orchestration.max_steps,
+        max_width=config.orchestration.max_width,
+        max_layers=config.orchestration.max_layers,
+        left_micro=run.record.options.budget_micro if left_micro is None else left_micro,
+        step_micro=prices.cost(model, STEP_USAGE),
+    )
+
+
+def allowed(run: Run, plan: Plan) -> None:
+    """Return when nobody has to allow the plan, or somebody did. Raises ApprovalNeeded,
+    ToolDenied; LeaseLost.
+    """
+    approvals, record = run.runtime.approvals, run.record
+    if not (record.options.approve_plan or run.runtime.config.orchestration.approve):
+        return
+    shown = {step.id: _words(step.goal, step.agent, step.needs) for step in plan.steps}
+    call = ToolCall(name=RUN_PLAN, arguments=shown)
+    digest = call_digest(call)
+    # A run that comes after the one that used the yes up.
+    used = (a for a in approvals.of_goal(record.goal_id) if a.digest == digest)
+    if any(each.state is ApprovalState.USED for each in used):
+        return
+    ask_person(approvals, run, call, "plan", "the plan of this goal is to be looked at first")
+
+
+def _words(goal: str, agent: str | None, needs: tuple[str, ...]) -> str:
+    after = f" (after {', '.join(needs)})" if needs else ""
+    return f"{agent or 'default agent'}: {goal}{after}"
+
+
+def _known(run: Run) -> Planned | None:
+    trace_id = run.decision.trace_id
+    if trace_id is None or run.record.options.mode is RequestedMode.LEARNER:
+        return None
+    trace = run.runtime.traces.get(run.project, trace_id)
+    if trace is None or not trace.is_plan:
+        return None
+    agents = {agent.name for agent in run.runtime.agents.load_agents()}
+    if plan_blockers(trace, agents):
+        return None
+    plan = plan_of_trace(trace)
+    try:
+        check_plan(plan, limits(run), agents, goal=run.record.text)
+    except BadPlan as error:
+        run.runtime.notice(run.record.goal_id, f"the known plan is not used: {error}")
+        return None
+    return Planned(plan, trace.trace_id)
+
+
+def _sound(run: Run, response: ModelResponse) -> Plan:
+    plan = read_plan(response.text)
+    agents = run.runtime.agents.load_agents()
+    names = {agent.name for agent in agents} | _creatable(run, plan)
+    check_plan(plan, limits(run), names, goal=run.record.text)
+    return plan
+
+
+def _creatable(run: Run, plan: Plan) -> set[str]:
+    """Specialists that are not there and that the AgentFactory may make (where the project's
+    policy and its own allow it); they are there when this returns.
+    """
+    factory = run.runtime.specialists
+    if factory is None or not run.runtime.config.orchestration.create_agents:
+        return set()
+    known = {agent.name for agent in run.runtime.agents.load_agents()}
+    made = set()
+    for step in plan.steps:
+        if step.agent and step.agent not in known and factory.make(step.agent, step, run.project):
+            made.add(step.agent)
+    return made
+
+
+def _answers(run: Run) -> dict[int, ModelResponse]:
+    entries = run.runtime.goals.journal(run.record.goal_id)
+    found = (read_journal_entry(entry, PLAN_KIND) for entry in entries)
+    return dict(pair for pair in found if pair is not None)
