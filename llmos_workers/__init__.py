@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from llmos_workers.client import LLMOS as LLMOS
     from llmos_workers.client_handle import GoalHandle as GoalHandle
+    from llmos_workers.client_tools import tools as tools
     from llmos_workers.config import LLMOSConfig as LLMOSConfig
     from llmos_workers.config_sources import ConfigBuilder as ConfigBuilder
     from llmos_workers.execution.tools.plugin import llm_tool as llm_tool
@@ -19,6 +20,7 @@ _LAZY = {
     "ConfigBuilder": "llmos_workers.config_sources",
     "llm_tool": "llmos_workers.execution.tools.plugin",
     "celery": "llmos_workers.app",
+    "tools": "llmos_workers.client_tools",
 }
 """Public name -> module, imported when first asked for: who submits pays only for submitting.
 ``celery`` is the app, where ``celery -A llmos_workers …`` looks for it.

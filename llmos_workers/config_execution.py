@@ -33,7 +33,11 @@ class ExecutionLayerConfig(Contract):
     compact_tokens: int = Field(default=120_000, ge=1_000)
     """Prompts longer than this lose old results of tools."""
     crystallization_threshold: int = Field(default=5, ge=1)
+    """Uses after which a trace may become a generated tool."""
     crystallization_success_rate: float = Field(default=0.95, ge=0, le=1)
+    """Share of them that has to be successful."""
+    offer_generated: bool = True
+    """Whether models are offered the project's generated tools whose calls their agent may make."""
     ptc_timeout_secs: float = Field(default=120.0, gt=0)
     """Of a whole replay; past it the rest goes to a model."""
     on_doubt: Literal["ask", "fail", "retry"] = "ask"

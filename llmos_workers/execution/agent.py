@@ -6,7 +6,7 @@ what may run: each call goes through the gate.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +26,7 @@ from llmos_workers.contracts.rehearsal import is_rehearsal_failure
 from llmos_workers.contracts.tools import ToolResult
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.conversation import Conversation, text_block, tool_result_block
+from llmos_workers.execution.crystal.offer import Offer
 from llmos_workers.execution.endings import describe, turn_limit
 from llmos_workers.execution.gate import GateContext, ToolGate
 from llmos_workers.execution.journal import RunJournal
@@ -68,6 +69,8 @@ class AgentTask:
     purpose: str = "learn"
     examples: Examples = field(default_factory=dict)
     """Inputs of tools that worked before."""
+    generated: Mapping[str, Offer] = field(default_factory=dict)
+    """Generated tools that the agent may use, by name."""
 
 
 @dataclass
@@ -134,7 +137,10 @@ class AgentLoop:
         once = OnceOnly(self._gate, journal or RunJournal(), doubt, _notices(call_context))
         parts = RunParts(gate_context, call_context, once, before_step)
         shelf = ToolShelf(
-            self._registry.specs(sorted(gate_context.grants)),
+            [
+                *self._registry.specs(sorted(gate_context.grants)),
+                *(offer.spec for offer in task.generated.values()),
+            ],
             self._use,
             examples=task.examples,
             needed=_used_before(task),
@@ -144,6 +150,7 @@ class AgentLoop:
             shelf,
             result.steps,
             max_sequence_calls=self._use.max_sequence_calls,
+            generated=task.generated,
             discovered=result.discovered,
         )
         for turn in range(task.max_turns):

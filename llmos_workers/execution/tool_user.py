@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +25,7 @@ from llmos_workers.contracts.tools import (
 )
 from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.execution.conversation import references_block, text_block, tool_result_block
+from llmos_workers.execution.crystal.offer import Offer
 from llmos_workers.execution.endings import describe, hopeless_result, in_circles
 from llmos_workers.execution.gate import GateContext
 from llmos_workers.execution.gate_steps import refused
@@ -61,8 +62,10 @@ class ToolUser:
         *,
         max_sequence_calls: int,
         discovered: list[str] | None = None,
+        generated: Mapping[str, Offer] | None = None,
     ) -> None:
         self._parts = parts
+        self._generated = generated or {}
         self._shelf = shelf
         self._steps = steps
         self._max_calls = max_sequence_calls
@@ -122,6 +125,9 @@ class ToolUser:
             return [self._search(first, turn)]
         if first.name == RUN_SEQUENCE and RUN_SEQUENCE in self._shelf.offers:
             result = self._program(first, turn)
+            return [(tool_result_block(first, result), result)]
+        if first.name in self._generated:
+            result = self._offered(first, turn)
             return [(tool_result_block(first, result), result)]
         fresh = [call for call in group if not self._loops.circles(call)]
         results = dict(zip(map(id, fresh), self._calls(fresh, turn), strict=True))
@@ -190,12 +196,7 @@ class ToolUser:
             nonlocal made
             inner = ToolCall(name=name, arguments=arguments, call_id=f"{call.call_id}.{made}")
             made += 1
-            [result] = self._calls([inner], turn)
-            self._record(inner, result, first + number)
-            self._loops.note(self._spec(name), inner, result)
-            if fatal := hopeless_result(result):
-                raise ToolError(fatal.message)
-            return result
+            return self._inner(inner, turn, first + number)
 
         try:
             asked = self._parts.once.gate.admit(call, SEQUENCE_SPEC, self._parts.gate)
@@ -207,6 +208,35 @@ class ToolUser:
         except ToolError as error:
             result = ToolResult(ok=False, error=error.message)
         self._tell(call, result)
+        return result
+
+    def _offered(self, call: ToolCall, turn: int) -> ToolResult:
+        """Run a generated tool; each of its calls, too, passes the gate and is a step."""
+        self._announce(call)
+        offer, first, made = self._generated[call.name], turn + self._later, 0
+
+        def run(asked: ToolCall) -> ToolResult:
+            nonlocal made
+            inner = asked.model_copy(update={"call_id": f"{call.call_id}.{made}"})
+            made += 1
+            return self._inner(inner, turn, first + made)
+
+        try:
+            allowed = self._parts.once.gate.admit(call, offer.spec, self._parts.gate)
+            result = offer.run(allowed.arguments, run)
+        except ToolDenied as denied:
+            result = refused(denied)
+        self._later += made
+        self._tell(call, result)
+        return result
+
+    def _inner(self, call: ToolCall, turn: int, saw: int) -> ToolResult:
+        """One call of a program or a generated tool. Raises ToolError when nothing can go on."""
+        [result] = self._calls([call], turn)
+        self._record(call, result, saw)
+        self._loops.note(self._spec(call.name), call, result)
+        if fatal := hopeless_result(result):
+            raise ToolError(fatal.message)
         return result
 
     def _announce(self, call: ToolCall) -> None:

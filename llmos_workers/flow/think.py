@@ -25,6 +25,7 @@ from llmos_workers.flow import safety
 from llmos_workers.flow.agents import agent_of
 from llmos_workers.flow.approval import asker, budget_asker, doubter
 from llmos_workers.flow.learn import learn
+from llmos_workers.flow.offers import offers_of
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.progress import Progress
 from llmos_workers.flow.prove import keep_before
@@ -163,6 +164,7 @@ def _task(run: Run, experience: ExecutionTrace | None, done: tuple[TraceStep, ..
         experience=experience,
         done=done,
         examples=_examples(run),
+        generated=offers_of(run, agent),
         purpose="mixed" if run.decision.mode is Mode.MIXED else "learn",
     )
 

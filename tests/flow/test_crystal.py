@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from llmos_workers.client_tools import goal_of
 from llmos_workers.contracts.errors import InvalidOption, MalformedFile
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.evolution.generated import GeneratedTools
@@ -281,3 +282,46 @@ def test_a_value_that_the_compiler_froze_is_found_out_by_values_no_run_used(sale
     monkeypatch.setattr(crystal_proof, "ODD", ())
     attempt = crystallize(sales.runtime, sales.trace(GOAL))
     assert "makes other calls" in attempt.result
+
+
+def test_a_model_is_offered_the_tool_and_each_of_its_calls_is_a_step(sales):
+    compiled(sales)
+    script = sales.model(
+        calls(use("copy", file="prices.csv", file_2="kept.csv")),
+        calls(use("Write", 2, path="note.txt", content="kept\n")),
+        DONE,
+    )
+    outcome = sales.run("Keep the prices somewhere safe and note it", mode="LEARNER")
+    assert outcome.ok, outcome.error
+    assert (sales.area / "kept.csv").read_text() == "b,2\n"
+    assert [call.name for call in outcome.tool_calls] == ["Bash", "Write"]
+    offered = {tool["name"]: tool for tool in script.requests[0]["tools"]}
+    assert offered["copy"]["input_schema"]["required"] == ["file", "file_2"]
+    learned = sales.runtime.traces.get("demo", outcome.learned_trace_id)
+    assert learned.tools_used == ("Bash", "Write"), "no trace holds the tool itself"
+    assert learned.proved
+
+
+def test_a_tool_is_not_offered_to_an_agent_that_may_not_make_its_calls(sales):
+    compiled(sales)
+    (sales.runtime.workspace.agents / "clerk.md").write_text(
+        "---\nname: clerk\ndescription: Writes.\ntools: [Read, Write]\n---\nYou write.\n"
+    )
+    script = sales.model(calls(use("copy", file="prices.csv", file_2="kept.csv")), DONE)
+    outcome = sales.run("Keep the prices somewhere safe", mode="LEARNER", agent="clerk")
+    assert "copy" not in {tool["name"] for tool in script.requests[0]["tools"]}
+    assert not (sales.area / "kept.csv").exists()
+    assert [call.ok for call in outcome.tool_calls] == [False]
+
+
+def test_python_calls_a_tool_by_its_name_and_submits_a_goal(sales, monkeypatch):
+    compiled(sales)
+    record = sales.runtime.generated.load("copy_1").record
+    assert goal_of(record, {"file": "prices.csv"}) == "Copy prices.csv to backup.csv"
+    with pytest.raises(InvalidOption, match="no parameter"):
+        goal_of(record, {"path": "x"})
+    with pytest.raises(InvalidOption, match="file is str"):
+        goal_of(record, {"file": 1})
+    outcome = sales.run(goal_of(record, {"file_2": "kept.csv"}), mode="CRYSTALLIZED")
+    assert outcome.tool == "copy_1"
+    assert (sales.area / "kept.csv").read_text() == "a,1\n"
