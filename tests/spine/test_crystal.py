@@ -1,4 +1,4 @@
-"""A compiled tool on real workers: no restart takes it up, Python calls it, a model is not asked."""
+"""A compiled tool on real workers: taken up at once, called from Python, no model asked."""
 
 from __future__ import annotations
 
