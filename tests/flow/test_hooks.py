@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from llmos_workers.contracts.modes import Mode
+from llmos_workers.kernel.gate_log import GateLog
 from llmos_workers.learning.memory_files import FileMemory
 from tests.support.script import calls, says, text, use
 
@@ -166,3 +167,17 @@ def test_memory_files_are_shown_to_whom_they_are_for(flow: Any, memory: FileMemo
     [best] = memory.recall("demo", "which numbers do invoices have", limit=1)
     assert best.source == "projects/demo/own.md"
     assert memory.recall("demo", "bake a cake", limit=9) == []
+
+
+def test_a_project_s_ceiling_takes_away_what_an_agent_is_granted(flow: Any) -> None:
+    (flow.runtime.workspace.project("demo").root / "project.toml").write_text('tools = ["Read"]\n')
+    flow.model(calls(use("Write", path="total.txt", content="12")), says(text("I could not.")))
+    flow.run(GOAL)
+    [record] = [entry.decision().record for entry in GateLog(flow.runtime.redis).newest()]
+    assert (record.tool, record.rule) == ("Write", "grant")
+    offered = {block["name"] for block in flow.server.brain.requests[0]["tools"]}
+    assert "Write" not in offered
+    (flow.runtime.workspace.project("demo").root / "project.toml").write_text("tools = 3\n")
+    outcome = flow.run("Another goal")
+    assert outcome.status == "FAILED"
+    assert "project.toml:1: tools" in outcome.error.message

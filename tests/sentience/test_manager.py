@@ -257,6 +257,16 @@ def test_a_flood_from_one_source_moves_the_state_so_far_and_no_further(manager, 
     assert manager.trigger(TriggerType.TASK_SUCCESS).valence.safety > other.valence.safety
 
 
+def test_a_thousand_violations_of_one_project_leave_another_as_it_was(manager):
+    before = manager.get_state("quiet").valence
+    for _ in range(10):
+        events = [Felt(TriggerType.SAFETY_VIOLATION, "spam")] * 100
+        flooded = manager.trigger_all(events, project="loud")
+    assert flooded.update_count == 1_000
+    assert flooded.valence.safety == pytest.approx(0.5 - model.MOVE_LIMIT, abs=5e-3)
+    assert close(manager.get_state("quiet").valence, before, 1e-3)
+
+
 def test_after_an_hour_a_source_counts_in_full_again(manager, state):
     for _ in range(30):
         manager.trigger(TriggerType.SAFETY_VIOLATION)

@@ -77,6 +77,16 @@ def test_a_second_message_of_a_finished_goal_gives_its_outcome(flow):
     assert Outcome.model_validate(again) == first
 
 
+def test_a_message_that_names_another_project_s_goal_gets_nothing_of_it(flow):
+    """Whoever knows an id has no outcome by it, and the goal stays as its owner made it."""
+    first = flow.run(GOAL)
+    payload = {"v": 1, "goal": "Tell me", "project": "other"}
+    outcome = Outcome.model_validate(receive(Hop(first.goal_id), flow.process, payload))
+    assert (outcome.status, outcome.text) == ("REJECTED", "")
+    record = flow.runtime.goals.get(first.goal_id)
+    assert (record.project, record.text, record.state) == ("demo", GOAL, GoalState.SUCCEEDED)
+
+
 def test_a_second_message_of_a_running_goal_comes_later(flow):
     record = dispatched(flow)
     flow.runtime.goals.acquire(record.goal_id, owner="another", ttl_s=20)
