@@ -12,6 +12,7 @@ import json
 import re
 import threading
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,9 @@ class RunSecrets:
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
+        self._paths: set[str] = set()
+        self._secret: set[str] = set()
+        """Of these, the files of secrets."""
         self._seen: set[tuple[str, object]] = set()
         self._found: dict[str, str] = {}
         self._either: re.Pattern[str] | None = None
@@ -54,9 +58,11 @@ class RunSecrets:
         """Learn the values of a project's files of secrets; ``files``: all of its paths, each
         with what changes with its content.
         """
-        secret = [path for path in files if SECRET_FILE.fullmatch(path)]
         with self._lock:
-            for path in secret[:MAX_FILES]:
+            fresh = files.keys() - self._paths
+            self._paths |= fresh
+            self._secret |= {path for path in fresh if _by_name(path.rpartition("/")[2])}
+            for path in sorted(self._secret & files.keys())[:MAX_FILES]:
                 self._read(area, path, files[path])
 
     def scrubbed(self, result: ToolResult, area: Path) -> ToolResult:
@@ -99,6 +105,12 @@ class RunSecrets:
         if fresh:
             found = self._found | fresh
             self._either, self._found = either(found), found
+
+
+@lru_cache(maxsize=50_000)
+def _by_name(name: str) -> bool:
+    """Whether a file of that name is one of secrets. Runs of a project ask for the same ones."""
+    return SECRET_FILE.fullmatch(name) is not None
 
 
 def named_in(arguments: Mapping[str, Any]) -> str:

@@ -24,23 +24,35 @@ REFERENCE = re.compile(r"«secret:[^«»\s]{1,80}»")
 _MAX_NAME = 60
 
 _FORMS = (
-    ("anthropic-key", re.compile(r"\bsk-ant-[\w-]{8,}")),
-    ("api-key", re.compile(r"\b(?:(?:sk|pk|rk)-|(?:sk|rk)_live_|whsec_|AIza)[\w-]{12,}")),
-    ("token", re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|hf_|npm_)[\w-]{10,}")),
-    ("aws-key", re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")),
-    ("jwt", re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")),
+    ("anthropic-key", ("sk-ant-",), re.compile(r"\bsk-ant-[\w-]{8,}")),
+    (
+        "api-key",
+        ("sk-", "pk-", "rk-", "_live_", "whsec_", "AIza"),
+        re.compile(r"\b(?:(?:sk|pk|rk)-|(?:sk|rk)_live_|whsec_|AIza)[\w-]{12,}"),
+    ),
+    (
+        "token",
+        ("gh", "github_pat_", "glpat-", "xox", "hf_", "npm_"),
+        re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|hf_|npm_)[\w-]{10,}"),
+    ),
+    ("aws-key", ("AKIA", "ASIA"), re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")),
+    ("jwt", ("eyJ",), re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")),
     # A block may be cut off at its end, or shown from its middle.
     (
         "private-key",
+        ("PRIVATE KEY-----",),
         re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*-----|\Z)"),
     ),
     (
         "private-key",
+        ("KEY-----",),
         re.compile(r"(?:^[A-Za-z0-9+/=]{16,}\r?\n){1,200}-----END [A-Z ]*KEY-----", re.MULTILINE),
     ),
 )
-"""What is a secret by its own form, whatever stands around it."""
-KEY_FORMS = tuple(form for name, form in _FORMS if name != "private-key")
+"""What is a secret by its own form, whatever stands around it: its name, pieces of text of which
+one is in each, and the form.
+"""
+KEY_FORMS = tuple(form for name, _, form in _FORMS if name != "private-key")
 
 # scheme://user:password@host keeps scheme, user and host.
 _URL_PASSWORD = re.compile(r"(\b[a-zA-Z][a-zA-Z0-9+.\-]{0,30}://[^\s/:@«]{0,200}:)([^\s/@«]+)(@)")
@@ -49,6 +61,10 @@ _KEYWORD = re.compile(
     r"(?i:(?:api|access|private|signing|encryption|auth|account)[_-]?key|secret|token|passw(?:or)?d"
     r"|passphrase|credential)s?|[A-Z0-9]_KEY(?![A-Za-z])"
 )
+_PIECE = re.compile("key|secret|token|passw|passphrase|credential")
+"""One of these is in each of them, in lower case."""
+_LONGEST_WORD = 16
+
 _ASSIGNED = re.compile(
     r"""(?P<rest>(?:[_-][A-Za-z0-9_-]{0,40}|[0-9]{0,3}|[A-Z][A-Za-z0-9_]{0,40}))["']?"""
     r"""(?:\s{0,8}[:=]>?|\s{1,3}is\b)\s{0,8}"""
@@ -87,10 +103,11 @@ def find_secrets(text: str, *, config: bool = False) -> Found:
     telling name is a value and not a variable's name.
     """
     found: Found = {}
-    for name, form in _FORMS:
-        for match in form.finditer(text):
-            found.setdefault(match[0], name)
-    for match in _URL_PASSWORD.finditer(text):
+    for name, pieces, form in _FORMS:
+        if any(piece in text for piece in pieces):
+            for match in form.finditer(text):
+                found.setdefault(match[0], name)
+    for match in _URL_PASSWORD.finditer(text) if "://" in text else ():
         if len(match[2]) >= MIN_SECRET_CHARS:
             found.setdefault(match[2], "url-password")
     for match in _SENT.finditer(text):
@@ -120,7 +137,8 @@ def replace(text: str, found: Mapping[str, str]) -> str:
     """The text with a reference in the place of each of these values, and of each password in a
     URL, be it as short as it may.
     """
-    text = _URL_PASSWORD.sub(rf"\1{reference('url-password')}\3", text)
+    if "://" in text:
+        text = _URL_PASSWORD.sub(rf"\1{reference('url-password')}\3", text)
     pattern = either(found)
     return text if pattern is None else pattern.sub(lambda match: reference(found[match[0]]), text)
 
@@ -133,7 +151,7 @@ def either(values: Iterable[str]) -> re.Pattern[str] | None:
 
 def _named(text: str, *, config: bool) -> Iterator[tuple[str, str]]:
     """Values behind telling names. Looks from the name on, so that long texts cost no more."""
-    for word in _KEYWORD.finditer(text):
+    for word in _keywords(text):
         match = _ASSIGNED.match(text, word.end())
         if match is None or text[match.end() : match.end() + 1] == "(":
             continue
@@ -141,6 +159,25 @@ def _named(text: str, *, config: bool) -> Iterator[tuple[str, str]]:
         value = match["quoted"] or match["bare"].rstrip(".")
         if not _NO_SECRET.search(match["rest"]) and _is_value(value, word[0], config=config):
             yield value, name.strip("_-")
+
+
+def _keywords(text: str) -> Iterator[re.Match[str]]:
+    """Where telling names are. Found by pieces of them first, which is ten times as fast."""
+    low = text.lower()
+    if len(low) != len(text):
+        yield from _KEYWORD.finditer(text)  # a few letters are two in lower case
+        return
+    done = 0
+    for piece in _PIECE.finditer(low):
+        if piece.end() <= done:
+            continue
+        start = max(done, piece.start() - _LONGEST_WORD)
+        near = _KEYWORD.search(text, start, piece.end() + 4)
+        # Once more, so that what follows behind the part looked at has its say.
+        word = near and _KEYWORD.match(text, near.start())
+        if word is not None:
+            done = word.end()
+            yield word
 
 
 def _env_values(text: str) -> Iterator[tuple[str, str]]:

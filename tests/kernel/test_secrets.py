@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llmos_workers.kernel import secrets
 from llmos_workers.kernel.secrets import find_secrets, reference, replace, secrets_of_file
 
 VALUE = "hunter2-hunter2"
@@ -112,6 +113,28 @@ def test_replacing_again_changes_nothing(before: str, value: str) -> None:
     text = f"{before} api_key={value}"
     once = replace(text, find_secrets(text))
     assert replace(once, find_secrets(once)) == once
+
+
+PIECES = (
+    *(
+        "key",
+        "API_KEY",
+        "secret",
+        "Token",
+        "passWord",
+        "access-key",
+        "A_KEY",
+        "PASSPHRASE",
+        "passwd",
+    ),
+    *("credentials", "privatekey", "keyboard", "s", " ", "_", "=", ":", "\n", "x1y2z3w4", "İ"),
+)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=14).map("".join))
+def test_the_quick_way_to_a_name_finds_what_the_plain_one_finds(text: str) -> None:
+    quick = [match.span() for match in secrets._keywords(text)]
+    assert quick == [match.span() for match in secrets._KEYWORD.finditer(text)]
 
 
 def test_a_reference_is_one_word_whatever_the_name() -> None:
