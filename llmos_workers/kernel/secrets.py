@@ -33,7 +33,9 @@ _FORMS = (
     (
         "token",
         ("gh", "github_pat_", "glpat-", "xox", "hf_", "npm_"),
-        re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abeprs]-|hf_|npm_)[\w-]{10,}"),
+        re.compile(
+            r"\b(?:(?:gh[pousr]|hf|npm)_[A-Za-z0-9]{16,}|(?:github_pat_|glpat-|xox[abeprs]-)[\w-]{10,})"
+        ),
     ),
     ("aws-key", ("AKIA", "ASIA"), re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")),
     ("jwt", ("eyJ",), re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")),
@@ -55,7 +57,10 @@ one is in each, and the form.
 KEY_FORMS = tuple(form for name, _, form in _FORMS if name != "private-key")
 
 # scheme://user:password@host keeps scheme, user and host.
-_URL_PASSWORD = re.compile(r"(\b[a-zA-Z][a-zA-Z0-9+.\-]{0,30}://[^\s/:@«]{0,200}:)([^\s/@«]+)(@)")
+_URL_PASSWORD = re.compile(
+    r"(\b[a-zA-Z][a-zA-Z0-9+.\-]{0,30}://[^\s/:@«]{0,200}:)"
+    r"(?!pass(?:word|wd)?\b|pw@)([^\s/@«<\[{$*][^\s/@«]*)(@)"
+)
 _SENT = re.compile(r"(?i)\b(?:bearer|basic)\s+([\w.~+/=-]{12,})")
 _KEYWORD = re.compile(
     r"(?i:(?:api|access|private|signing|encryption|auth|account)[_-]?key|secret|token|passw(?:or)?d"
@@ -200,7 +205,11 @@ def _before(text: str, end: int) -> str:
 
 
 def _is_value(value: str, word: str, *, config: bool) -> bool:
-    if len(value) < MIN_SECRET_CHARS or value.startswith(("$", "%", "«")) or _EMPTY.match(value):
+    if (
+        len(value) < MIN_SECRET_CHARS
+        or value.startswith(("$", "%", "«", "<", "{"))
+        or _EMPTY.match(value)
+    ):
         return False
     if any(char.isspace() for char in value):
         # Words between quotes are mostly an explanation.

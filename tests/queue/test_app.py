@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -175,3 +177,16 @@ def test_importing_the_package_does_not_import_celery() -> None:
 def test_a_foreign_scheme_is_a_clear_error() -> None:
     with pytest.raises(ConfigError, match="redis://"):
         make_app(CONFIG, redis_url="amqp://localhost")
+
+
+@pytest.mark.parametrize("signal", ["after_setup_logger", "after_setup_task_logger"])
+def test_what_a_worker_logs_goes_through_the_redactor(app: Any, signal: str) -> None:
+    from celery import signals
+
+    del app  # made, which is all that has to have happened
+    written = io.StringIO()
+    logger = logging.Logger("worker")
+    logger.addHandler(logging.StreamHandler(written))
+    getattr(signals, signal).send(sender=None, logger=logger)
+    logger.error("password: hunter2-hunter2")
+    assert written.getvalue() == "password: «secret:password»\n"
