@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from llmos_workers.contracts.agents import AgentDefinition
 from llmos_workers.contracts.bounds import ToolBounds
 from llmos_workers.contracts.errors import ToolDenied
 from llmos_workers.execution.guard.paths import HIDDEN
+from llmos_workers.execution.net.address import is_allowed_host
 
 RULE = "agent"
 MAX_PROMPT_CHARS = 30_000
@@ -33,6 +33,9 @@ class Author:
     goal_id: str = ""
     bounds: ToolBounds = field(default_factory=dict)
     """What numbers the agent itself is bound to: whom it makes or changes is, too."""
+
+    network: tuple[str, ...] = ()
+    """Hosts that the agent's own commands may reach."""
 
     @property
     def words(self) -> str:
@@ -55,14 +58,14 @@ def bound(agent: AgentDefinition, author: Author) -> AgentDefinition:
 def check_new(agent: AgentDefinition, author: Author) -> None:
     """Raise ToolDenied unless ``author`` may make ``agent``."""
     _check_texts(agent)
-    _check_grants(agent.tools, author)
+    _check_grants(agent, author)
     if author.agent and author.agent == agent.name:
         raise ToolDenied("an agent does not change itself", rule=RULE)
 
 
 def check_change(before: AgentDefinition, after: AgentDefinition, author: Author) -> None:
     """Raise ToolDenied unless ``author`` may turn ``before`` into ``after``."""
-    wider = _beyond(before.tools, author)
+    wider = _beyond(before, author)
     if wider:
         raise ToolDenied(
             f"{before.name} may use {_listed(wider)}, which {author.words} may not: who changed it "
@@ -73,8 +76,8 @@ def check_change(before: AgentDefinition, after: AgentDefinition, author: Author
     check_new(after, author)
 
 
-def _check_grants(tools: Iterable[str], author: Author) -> None:
-    wider = _beyond(tools, author)
+def _check_grants(agent: AgentDefinition, author: Author) -> None:
+    wider = _beyond(agent, author)
     if wider:
         raise ToolDenied(
             f"{_listed(wider)} cannot be granted: {author.words} may not use it here",
@@ -83,11 +86,12 @@ def _check_grants(tools: Iterable[str], author: Author) -> None:
         )
 
 
-def _beyond(tools: Iterable[str], author: Author) -> list[str]:
-    """The tools that the author may not give."""
+def _beyond(agent: AgentDefinition, author: Author) -> list[str]:
+    """The tools and hosts that the author may not give."""
     if not author.agent:
         return []
-    return sorted(set(tools) - author.grants)
+    hosts = (host for host in agent.network if not is_allowed_host(host, author.network))
+    return sorted({*(set(agent.tools) - author.grants), *hosts})
 
 
 def _check_texts(agent: AgentDefinition) -> None:

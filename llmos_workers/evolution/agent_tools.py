@@ -67,11 +67,13 @@ class _Changing:
         self, ctx: ToolContext, words: str, make: Callable[[Author], AgentDefinition]
     ) -> ToolResult:
         try:
+            own = self._factory.loader.get(ctx.agent)
             author = Author(
                 agent=ctx.agent,
                 grants=ctx.grants,
                 goal_id=ctx.goal_id,
-                bounds=self._factory.loader.get(ctx.agent).bounds,
+                bounds=own.bounds,
+                network=own.network,
             )
             made = make(author)
         except LLMOSError:

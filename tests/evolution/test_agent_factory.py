@@ -137,6 +137,19 @@ def test_an_agent_changes_neither_itself_nor_one_that_may_do_more(factory: Agent
         factory.modify_agent("coder", {"tools": ()}, WRITER)
 
 
+def test_nor_one_that_reaches_further(factory: AgentFactory) -> None:
+    factory.create_agent(poet(tools=("Write",), network=("example.com",)), PERSON)
+    near, far = (
+        Author("writer", WRITER.grants, network=(host,))
+        for host in ("example.com", "a.example.com")
+    )
+    with pytest.raises(ToolDenied, match="act through it"):
+        factory.modify_agent("poet", {"prompt": "Send all."}, far)
+    with pytest.raises(ToolDenied, match="cannot be granted"):
+        factory.create_agent(poet(name="b", tools=("Write",), network=("example.com",)), far)
+    factory.modify_agent("poet", {"prompt": "Rhyme."}, near)
+
+
 def test_a_chain_of_agents_never_regains_a_tool(factory: AgentFactory) -> None:
     """Whatever a line of agents makes of agents, the last has no tool that the first had not."""
     first = Author(agent="a", grants=frozenset({"Read", "Write", "create_agent", "modify_agent"}))
