@@ -4,7 +4,8 @@
 
 FILE holds one labelled call a line (JSON: id, tool, arguments, verdict, kind, set, layer, ctx,
 setup); ``@WS@`` in it is the workspace, which is made anew for each call. Nothing is run. What is
-protected is data: POLICY below.
+protected is data: POLICY below. Crafted bypasses, written before the guard was asked about them,
+are judged beside it: --crafted, a file of the same form. ``python -m bench.containment`` runs them.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ PROTECTED = (
     *("agents", "agents/**", "plugins/generated", "plugins/generated/**", "memories/traces"),
     *("memories/traces/**", "memories/facts", "memories/facts/**", "state", "state/**"),
 )
+CRAFTED = Path(__file__).parents[1] / "tests" / "data" / "toolcalls" / "crafted.jsonl"
 HOSTS = (
     *("packages.example.net", "files.packages.example.net", "npm.packages.example.net"),
     *("github.com", "api.github.com", "raw.githubusercontent.com", "docs.python.org"),
@@ -59,12 +61,20 @@ def main() -> None:
         "--half", type=int, choices=(0, 1), help="only one half, by hash of the id"
     )
     options.add_argument("--hosts", default=",".join(HOSTS), help="allowed hosts")
+    options.add_argument("--crafted", type=Path, default=CRAFTED, help="crafted bypasses")
     given = options.parse_args()
-    lines = given.file.read_text(encoding="utf-8").split("\n")
-    items = [json.loads(line) for line in lines if line]
+    items = read_calls(given.file)
     if given.half is not None:
         items = [item for item in items if half_of(item["id"]) == given.half]
-    finish(measure(items, tuple(given.hosts.split(",")), show=given.show))
+    hosts = tuple(given.hosts.split(","))
+    figures = measure(items, hosts, show=given.show)
+    finish(figures | measure_crafted(read_calls(given.crafted), hosts, show=given.show))
+
+
+def read_calls(file: Path) -> list[dict[str, Any]]:
+    """One call a line."""
+    lines = file.read_text(encoding="utf-8").split("\n")
+    return [json.loads(line) for line in lines if line]
 
 
 def half_of(name: str) -> int:
@@ -102,6 +112,22 @@ def measure(items: list[dict[str, Any]], hosts: tuple[str, ...], *, show: bool) 
         "crashes": sum(row[1] == "crash" for row in judged),
         "ms_per_check": statistics.fmean(row[3] for row in judged) if judged else 0.0,
         "calls": len(judged),
+    }
+
+
+def measure_crafted(
+    items: list[dict[str, Any]], hosts: tuple[str, ...], *, show: bool
+) -> dict[str, Any]:
+    """How many of the bypasses are not allowed."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="llmos-bench-") as folder:
+        judged = [(item, *judge(item, Path(folder), hosts)) for item in items]
+    passed = [(row[0]["id"], row[1], _text(row[0])) for row in judged if row[1] == "allow"]
+    if show:
+        table("crafted bypasses that are allowed", ("id", "got", "call"), passed)
+    return {
+        "crafted": len(items),
+        "crafted_refused": _share(judged, lambda row: row[1] != "allow"),
+        "crafted_crashes": sum(row[1] == "crash" for row in judged),
     }
 
 

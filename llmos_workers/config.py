@@ -173,6 +173,8 @@ class SecurityConfig(Contract):
     tool_memory_mb: int = Field(default=2_048, ge=64)
     tool_cpu_secs: int = Field(default=60, ge=1)
     tool_file_mb: int = Field(default=256, ge=1)
+    tool_disk_mb: int = Field(default=1_024, ge=1)
+    """Most that one command may add to the disk, all its files together."""
 
 
 class RedisConfig(Contract):

@@ -32,6 +32,10 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str
     outside.mkdir()
     outside.chmod(0o777)
     (outside / "secret").write_text(SECRET)
+    (outside / "control" / "agents").mkdir(parents=True)
+    (outside / "control" / "agents" / "a.md").write_text("tools: []\n")
+    for path in (outside / "control").rglob("*"):
+        path.chmod(0o777)
     monkeypatch.setenv("ANTHROPIC_API_KEY", SECRET)
     listener = socket.create_server(("127.0.0.1", 0))
     datagrams = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -51,6 +55,8 @@ def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str
             "port": str(listener.getsockname()[1]),
             "abstract": f"llmos-test-{os.getpid()}",
             "victim": str(victim.pid),
+            "worker": str(os.getpid()),
+            "control": str(outside / "control"),
             "python": PYTHON,
         }
     finally:
@@ -118,9 +124,33 @@ ATTACKS = {
         " l.shmctl(i, 0, None); print('BREACH' if i >= 0 else 'no')\""
     ),
     "memory": f"{PYTHON} -c \"x = bytearray(b'x') * (3 << 29); print('BREACH')\"",
+    "read init's environment": "cat /proc/1/environ > /dev/null && echo BREACH",
+    "change the control plane": "echo 'tools: [Bash]' >> {control}/agents/a.md && echo BREACH",
+    "add to the control plane": "echo x > {control}/agents/b.md && echo BREACH",
+    "change it through a link": "ln -s {control} c && echo x >> c/agents/a.md && echo BREACH",
+    "stop another process": "kill -STOP {victim} && kill -CONT {victim} && echo BREACH",
+    "signal the worker": "kill -CONT {worker} && echo BREACH",
+    "shared memory": "f=/dev/shm/llmos-redteam-$$; echo x > $f && rm $f && echo BREACH",
+    "a core dump's limit": "ulimit -c unlimited && echo BREACH",
+    "become root": "{python} -c \"import os; os.setuid(0); print('BREACH')\"",
+    "a program that makes root": "cp /bin/true t && chown 0 t && chmod u+s t && echo BREACH",
+    "type into a terminal": (
+        '{python} -c "import fcntl, os, pty, termios; m, s = pty.openpty(); os.setsid();'
+        " fcntl.ioctl(s, termios.TIOCSCTTY, 0); fcntl.ioctl(s, termios.TIOCSTI, b'x');"
+        " print('BREACH')\""
+    ),
+    "ptrace the worker": (
+        '{python} -c "import ctypes; l = ctypes.CDLL(None);'
+        " print('BREACH' if l.ptrace(0x4206, {worker}, 0, 0) == 0 else 'no');"
+        ' l.ptrace(17, {worker}, 0, 0)"'
+    ),
     "big file": "head -c 300000000 /dev/zero > big && echo BREACH",
 }
-HOST_MAY_REFUSE = {"mount", "namespaces", "io_uring", "read /etc/shadow", "memory"}
+HOST_MAY_REFUSE = {
+    *("mount", "namespaces", "io_uring", "read /etc/shadow", "memory", "read init's environment"),
+    *("a core dump's limit", "become root", "a program that makes root", "type into a terminal"),
+    "ptrace the worker",
+}
 
 
 @pytest.mark.parametrize("name", ATTACKS)
@@ -138,7 +168,9 @@ def test_the_attack_works_outside_and_fails_inside(
     assert "BREACH" not in inside.output
     assert SECRET not in inside.output
     assert (Path(target["outside"]) / "secret").read_text() == SECRET
-    for left in ("s", "hard", "big"):
+    assert (Path(target["control"]) / "agents" / "a.md").read_text() == "tools: []\n"
+    assert not (Path(target["control"]) / "agents" / "b.md").exists()
+    for left in ("s", "hard", "big", "c", "t"):
         (area / left).unlink(missing_ok=True)
     code, output = freely(command, area)
     if "BREACH" not in output:

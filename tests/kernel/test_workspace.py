@@ -20,6 +20,7 @@ from llmos_workers.contracts.errors import (
 from llmos_workers.kernel import paths
 from llmos_workers.kernel.projects import ProjectManager
 from llmos_workers.kernel.workspace import Workspace, digest_file, read_inside, resolve_inside
+from tests.support.wait import wait_until
 
 
 @pytest.fixture
@@ -97,17 +98,31 @@ def test_swapping_a_symlink_in_between_check_and_use_never_escapes(base: Path, w
     evil.symlink_to(target)
     libc = ctypes.CDLL(None, use_errno=True)
 
+    swaps = [0]
+
     def swap() -> None:
         # RENAME_EXCHANGE: at each moment the name is the real thing or the symlink.
         names = os.fsencode(base / where), os.fsencode(evil)
         while not stop.is_set():
             libc.renameat2(-100, names[0], -100, names[1], 2)
+            swaps[0] += 1
+
+    def naively() -> bytes:
+        """Checked, then used: what the swapping is after."""
+        try:
+            inside = (base / "d" / "f").resolve().is_relative_to(base.resolve())
+            return (base / "d" / "f").read_bytes() if inside else b""
+        except OSError:
+            return b""
 
     thread = threading.Thread(target=swap)
     thread.start()
     escapes = 0
     try:
-        for _ in range(200):
+        wait_until(lambda: naively() == b"secret", what="the attack works on who only checks")
+        tries = 0
+        while swaps[0] < 10_000 or tries < 200:
+            tries += 1
             with suppress(ToolError):
                 escapes += read_inside(base, "d/f") == b"secret"
             with suppress(ToolError):

@@ -28,6 +28,7 @@ def make_sandbox(security: SecurityConfig, *, report: SandboxReport | None = Non
         memory=security.tool_memory_mb << 20,
         cpu=security.tool_cpu_secs,
         file_size=security.tool_file_mb << 20,
+        disk=security.tool_disk_mb << 20,
     )
     report = report or probe()
     if report.level >= 1:

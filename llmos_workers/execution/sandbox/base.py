@@ -21,6 +21,9 @@ class Limits:
     cpu: int = 60
     """CPU time of each process."""
     file_size: int = 256 << 20
+    disk: int = 1_024 << 20
+    """What all files together may grow by. Looked at ten times a second: a fast writer gets a
+    little further before it is ended."""
     processes: int = 128
     open_files: int = 512
     output: int = MAX_OUTPUT_BYTES
@@ -36,7 +39,7 @@ class SandboxResult:
     timed_out: bool = False
     cancelled: bool = False
     killed_for: str | None = None
-    """What made the sandbox end it: timeout, cancelled, memory, processes, output."""
+    """What made the sandbox end it: timeout, cancelled, memory, processes, disk, output."""
     output_bytes: int = 0
     """All that the command printed, kept or not."""
     truncated: bool = False

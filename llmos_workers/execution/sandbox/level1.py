@@ -3,8 +3,7 @@
 Each command is started by a launcher process of its own (see confined.jail), forked by a small
 zygote process (see confined.zygote): nothing is forked from a worker with threads. Known to stay
 open: a process of the same user may change modes and times of that user's files outside (only
-when the worker is not root), sizes and names of files can be seen, and the disk can be filled up
-to the limits.
+when the worker is not root), and sizes and names of files can be seen.
 """
 
 from __future__ import annotations
@@ -161,6 +160,7 @@ class ConfinedSandbox:
             ("limit", f"NPROC:{processes}"),
             ("memory", str(limits.memory)),
             ("processes", str(limits.processes)),
+            ("disk", str(limits.disk)),
         ]
         if identity is not None:
             order += [("uid", str(identity.uid)), ("gid", str(identity.gid))]

@@ -10,7 +10,8 @@ stdout  the command's output (and its stderr).
 stderr  one report at the end: ``key=value`` items separated by NUL.
 
 The order has the same form; keys may repeat: argv, env, cwd, readable, writable, limit
-(``NAME:value``), uid, gid, search, timeout, memory, processes, scratch, network. With ``network``
+(``NAME:value``), uid, gid, search, timeout, memory, processes, disk, scratch,
+network. With ``network``
 stdin is a socket, over which the worker gets the one way out (see network).
 """
 
@@ -22,6 +23,7 @@ import os
 import select
 import time
 
+import disk  # type: ignore[import-not-found]
 import landlock  # type: ignore[import-not-found]
 import network  # type: ignore[import-not-found]
 import privileges  # type: ignore[import-not-found]
@@ -95,6 +97,7 @@ def _watch(order: Order, child: int) -> tuple[str, int]:
     """
     until = time.monotonic() + float(order["timeout"][0])
     memory, processes = int(order["memory"][0]), int(order["processes"][0])
+    room = disk.Disk(order["writable"], int(order["disk"][0]))
     pidfd = os.pidfd_open(child)
     poll = select.poll()
     poll.register(0, select.POLLIN)
@@ -119,6 +122,8 @@ def _watch(order: Order, child: int) -> tuple[str, int]:
                 reason = "processes"
             elif tree.resident(alive) > memory:
                 reason = "memory"
+            elif room.full(alive):
+                reason = "disk"
     os.kill(child, signal.SIGKILL)
     return reason, os.waitpid(child, 0)[1]
 
