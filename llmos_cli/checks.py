@@ -88,7 +88,13 @@ Check = Callable[[Patient], Iterator[Finding]]
 
 def examine(patient: Patient) -> Iterator[Finding]:
     """Run all checks, one after the other; a check that breaks is a failure itself."""
-    from llmos_cli.checks_parts import check_agents, check_index, check_model, check_traces
+    from llmos_cli.checks_parts import (
+        check_agents,
+        check_hooks,
+        check_index,
+        check_model,
+        check_traces,
+    )
 
     checks: dict[str, Check] = {
         "settings": check_settings,
@@ -99,6 +105,7 @@ def examine(patient: Patient) -> Iterator[Finding]:
         "workspace": check_workspace,
         "sandbox": check_sandbox,
         "agents": check_agents,
+        "hooks": check_hooks,
         "traces": check_traces,
     }
     for name, check in checks.items():

@@ -132,6 +132,37 @@ def check_traces(patient: Patient) -> Iterator[Finding]:
     yield from _files("traces", good, bad)
 
 
+def check_hooks(patient: Patient) -> Iterator[Finding]:
+    """Settings of projects parse, and every hook that they and the settings name can be had."""
+    from llmos_workers.execution.hooks.chain import name_of
+    from llmos_workers.execution.hooks.external import BrokenHook
+    from llmos_workers.execution.hooks.projects import ProjectHooks
+    from llmos_workers.kernel.project_settings import ProjectFiles
+    from llmos_workers.kernel.projects import ProjectManager
+    from llmos_workers.kernel.workspace import Workspace
+
+    workspace = Workspace(patient.config.workspace)
+    hooks = ProjectHooks(patient.config, settings=ProjectFiles(workspace).of)
+    projects = [folder.name for folder in ProjectManager(workspace).list_projects()]
+    good, broken = set(), dict[str, Finding]()
+    for project in projects or ["default"]:
+        try:
+            found = hooks.of_the_user(project)
+        except MalformedFile as fault:
+            broken[project] = fail("hooks", fault.message, "Correct it: the project stands still.")
+            continue
+        for hook in found:
+            name = name_of(hook)
+            if isinstance(hook, BrokenHook):
+                words = f"{name} cannot be used ({hook.fault}): every call is denied."
+                broken[name] = fail("hooks", words, "See llmos hooks list.")
+            else:
+                good.add(name)
+    yield from broken.values()
+    if not broken:
+        yield ok("hooks", f"{len(good)} of yours" if good else "none of yours")
+
+
 def _files(name: str, good: int, problems: Iterable[Any]) -> Iterator[Finding]:
     bad = list(problems)
     if not bad:

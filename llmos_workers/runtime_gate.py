@@ -72,7 +72,7 @@ def gate_context(
         grants &= frozenset(member.grants)
     context = GateContext(
         grants=grants,
-        bounds=(agent.bounds, ceiling.bounds),
+        bounds=(agent.bounds, ceiling.bounds, member.bounds if member else {}),
         mode=run.decision.mode,
         project=record.project,
         goal_id=record.goal_id,

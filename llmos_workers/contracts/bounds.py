@@ -31,6 +31,17 @@ class BoundsError(Exception):
         self.reason, self.field = reason, field
 
 
+def intersection(one: ToolBounds, other: ToolBounds) -> dict[str, dict[str, Range]]:
+    """Ranges that hold where both do. A range may be empty: nothing is inside of it."""
+    found = {tool: dict(ranges) for tool, ranges in one.items()}
+    for tool, ranges in other.items():
+        mine = found.setdefault(tool, {})
+        for name, (least, greatest) in ranges.items():
+            low, high = mine.get(name, (-math.inf, math.inf))
+            mine[name] = max(low, least), min(high, greatest)
+    return found
+
+
 def parse_bounds(data: object) -> dict[str, dict[str, Range]]:
     """Bounds from nested plain data. Raises BoundsError."""
     if not isinstance(data, Mapping):

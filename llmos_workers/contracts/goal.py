@@ -136,6 +136,8 @@ class Member(Contract):
     attempt: int = Field(default=1, ge=1)
     grants: tuple[str, ...] = ()
     """Tools that the parent may call: the member may call no others, whatever its agent may."""
+    bounds: dict[str, dict[str, tuple[float, float]]] = Field(default_factory=dict)
+    """Ranges of numbers that hold for the parent's agent, and so for the member's."""
     place: str
     """Where its files are: the parent's board (kernel.board)."""
     tainted: str = ""

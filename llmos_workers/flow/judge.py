@@ -27,6 +27,7 @@ from llmos_workers.execution.llm_contracts import (
     ModelResponse,
     read_journal_entry,
 )
+from llmos_workers.flow.permit import permit
 from llmos_workers.flow.replay import Handover
 from llmos_workers.flow.run import Run
 from llmos_workers.flow.think import think
@@ -132,6 +133,7 @@ def judge_first(run: Run) -> Outcome | Handover:
     """
     if run.decision.to_judge is None:
         return think(run)
+    permit(run)
     decision = _judged(run)
     if decision.mode is Mode.FOLLOWER:
         run.stage.discard()

@@ -9,6 +9,7 @@ from llmos_workers.contracts.errors import BrokerUnavailable, GoalStateError, LL
 from llmos_workers.contracts.outcome import Usage
 from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.execution.llm_contracts import CallContext, ModelRequest, ModelResponse
+from llmos_workers.flow.permit import permit
 from llmos_workers.flow.run import Run, journal_of
 from llmos_workers.learning.notes import INSTRUCTIONS, SCHEMA, Notes, question, read_notes
 
@@ -58,6 +59,7 @@ def ask_for_notes(
         if response is None:
             if _estimate(run, request) > limits.notes_share * run_micro:
                 return Asked()
+            permit(run)
             response = runtime.gateway.complete(request, context)
     except (GoalStateError, BrokerUnavailable):
         raise

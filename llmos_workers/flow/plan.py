@@ -20,6 +20,7 @@ from llmos_workers.execution.llm_contracts import (
     read_journal_entry,
 )
 from llmos_workers.flow.approval import ask_person
+from llmos_workers.flow.permit import permit
 from llmos_workers.flow.progress import Progress
 from llmos_workers.flow.run import Run
 from llmos_workers.flow.think import call_context
@@ -89,6 +90,7 @@ class Desk:
         if kept is not None:
             return kept
         self._run.guards.before_step()
+        permit(self._run)
         request = ModelRequest(
             model=self.model,
             system=[{"type": "text", "text": system}],

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from llmos_workers.contracts.bounds import intersection
 from llmos_workers.contracts.errors import BudgetExceeded, InvalidOption
 from llmos_workers.contracts.goal import GoalOptions, GoalRecord, GoalState, Member
 from llmos_workers.contracts.outcome import Outcome
@@ -147,6 +148,13 @@ def grants_of(run: Run) -> tuple[str, ...]:
     return tuple(sorted(mine))
 
 
+def _bounds_of(run: Run) -> dict[str, dict[str, tuple[float, float]]]:
+    """Ranges of numbers that hold for the goal itself."""
+    options = run.record.options
+    above = options.member.bounds if options.member else {}
+    return intersection(agent_of(run).bounds, above)
+
+
 def _options(
     run: Run, step: PlanStep, attempt: int, board: Board, *, share: int | None, taint: str
 ) -> GoalOptions:
@@ -164,6 +172,7 @@ def _options(
             step=step.id,
             attempt=attempt,
             grants=grants_of(run),
+            bounds=_bounds_of(run),
             place=board.place,
             tainted=taint,
         ),

@@ -181,3 +181,17 @@ def test_agents_that_are_granted_a_network_which_the_host_cannot_give(run, monke
     found = findings(run("doctor", "--json"))["egress"]
     assert found["verdict"] == "warn"
     assert "fetcher" in found["fix"]
+
+
+def test_hooks_that_cannot_be_had_and_settings_of_projects_that_make_no_sense_are_named(
+    run, tmp_path
+):
+    assert findings(run("doctor", "--json"))["hooks"]["verdict"] == "ok"
+    projects = tmp_path / "workspace" / "projects"
+    for name, text in (("one", 'hooks = ["./gone"]\n'), ("two", "tools = 3\n")):
+        (projects / name).mkdir(parents=True)
+        (projects / name / "project.toml").write_text(text)
+    found = run("doctor", "--json").json["checks"]
+    told = " ".join(c["detail"] for c in found if (c["name"], c["verdict"]) == ("hooks", "fail"))
+    assert "gone cannot be used" in told
+    assert "project.toml:1: tools" in told

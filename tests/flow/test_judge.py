@@ -257,3 +257,14 @@ def test_a_verdict_that_came_out_wrong_is_not_asked_for_again(flow):
     decision = flow.dispatcher.decide(flow.submit(REWORDED))
     assert (decision.mode is Mode.FOLLOWER, decision.to_judge) == (False, None)
     assert "said yes and was wrong" in decision.reason
+
+
+def test_a_judge_is_not_told_of_a_goal_that_a_hook_refuses(flow):
+    flow.run(CALCULATOR)
+    root = flow.runtime.workspace.project(PROJECT).root
+    (root / "no").write_text("#!/bin/sh\nexit 1\n")
+    (root / "no").chmod(0o755)
+    (root / "project.toml").write_text('hooks = [{use = "./no", events = ["UserPromptSubmit"]}]\n')
+    outcome = flow.run(REWORDED)
+    assert (outcome.status, asked(flow)) == ("FAILED", [])
+    assert "the hook no failed" in outcome.error.message

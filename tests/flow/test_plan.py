@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
-from llmos_workers.contracts.modes import Mode
+from llmos_workers.contracts.bounds import intersection
+from llmos_workers.contracts.goal import Member
+from llmos_workers.contracts.modes import Mode, RequestedMode
+from llmos_workers.kernel.gate_log import GateLog
 from tests.flow.plan_support import Plans
+from tests.support.script import calls, says, text, use
 
 HAIKUS = (
     "Write a haiku about rain into rain.md; write a haiku about snow into snow.md; "
@@ -44,3 +50,64 @@ def test_a_known_plan_is_carried_out_without_any_model_call(plans) -> None:
     assert again.plan.source == again.trace_id == first.learned_trace_id
     assert {row["mode"] for row in again.plan.steps} == {"FOLLOWER"}
     assert sorted(plans.files()) == ["final.md", "rain.md", "snow.md", "wet.md"]
+
+
+def test_a_member_is_bound_by_its_parent_s_bounds_whatever_its_agent_s_are(plans) -> None:
+    """Two agents, two ranges: what a member does is inside both."""
+    agents = plans.runtime.workspace.agents
+    plans.runtime.agents.load_agents()
+    (agents / "lead.md").write_text(
+        "---\nname: lead\ndescription: leads\ntools: [Write, Read]\n"
+        "bounds:\n  Read: {limit: [1, 50]}\n---\nYou lead.\n"
+    )
+    record = plans.submit(HAIKUS, agent="lead", mode="orchestrator")
+    plans.step(record)
+    member = plans.live(record)[0].options.member
+    assert member.bounds == {"Read": {"limit": (1.0, 50.0)}}
+    assert intersection({"A": {"x": (0, 9)}}, {"A": {"x": (5, math.inf)}, "B": {"y": (1, 2)}}) == {
+        "A": {"x": (5, 9)},
+        "B": {"y": (1, 2)},
+    }
+
+
+def test_a_hook_that_refuses_the_goal_refuses_its_plan(plans) -> None:
+    root = plans.runtime.workspace.project("demo").root
+    (root / "no").write_text(
+        '#!/bin/sh\ncat > /dev/null\necho \'{"decision": "deny", "reason": "closed today"}\'\n'
+    )
+    (root / "no").chmod(0o755)
+    (root / "project.toml").write_text('hooks = [{use = "./no", events = ["UserPromptSubmit"]}]\n')
+    outcome = plans.run(HAIKUS)
+    assert outcome.status == "FAILED"
+    assert "closed today" in outcome.error.message
+    assert plans.requests() == 0
+
+
+def test_a_member_does_nothing_that_its_parent_may_not(plans) -> None:
+    """The plan gives a step to an agent that has Bash; the goal's own agent has not."""
+    agents = plans.runtime.workspace.agents
+    plans.runtime.agents.load_agents()
+    (agents / "lead.md").write_text(
+        "---\nname: lead\ndescription: leads\ntools: [Write, Read]\n---\nYou lead.\n"
+    )
+    record = plans.submit(HAIKUS, agent="lead", mode="orchestrator")
+    plans.step(record)
+    [member, *_] = plans.live(record)
+    changed = member.options.model_copy(update={"agent": "coder"})
+    plans.runtime.redis.hset(f"llmos:goal:{member.goal_id}", "options", changed.model_dump_json())
+    plans.flow.model(calls(use("Bash", command="touch made")), says(text("I could not.")))
+    plans.go_on(plans.runtime.goals.get(member.goal_id))
+    logged = [entry.decision().record for entry in GateLog(plans.runtime.redis).newest()]
+    [bash] = [each for each in logged if each.tool == "Bash"]
+    assert (bash.rule, bash.agent, bash.goal_id) == ("grant", "coder", member.goal_id)
+
+
+def test_plans_within_plans_end(plans) -> None:
+    """A member too deep for a plan of its own is refused one, though it asks by name."""
+    record = plans.submit(HAIKUS)
+    deep = Member(parent_id="p", depth=6, step="s", place="demo")
+    changed = record.options.model_copy(update={"member": deep, "mode": RequestedMode.ORCHESTRATOR})
+    plans.runtime.redis.hset(f"llmos:goal:{record.goal_id}", "options", changed.model_dump_json())
+    outcome = plans.go_on(plans.runtime.goals.get(record.goal_id))
+    assert outcome.status == "REJECTED"
+    assert "max_depth" in (outcome.error.fix or "") + outcome.error.message

@@ -12,6 +12,9 @@ from llmos_workers.execution.recording import record_step
 MAX_STEPS = 1_000
 """Steps kept for one goal; further ones are not."""
 
+MAX_GOALS = 1_000
+"""Goals whose steps are kept until somebody takes them; the oldest are forgotten first."""
+
 
 class TraceCaptureHook(Hook):
     """Collects the steps of each goal until they are taken.
@@ -30,6 +33,8 @@ class TraceCaptureHook(Hook):
         if event.call is not None and event.result is not None:
             step = record_step(event.spec, event.call, event.result, turn=0)
             with self._lock:
+                if event.goal_id not in self._steps and len(self._steps) >= MAX_GOALS:
+                    del self._steps[next(iter(self._steps))]
                 steps = self._steps[event.goal_id]
                 if len(steps) < MAX_STEPS:
                     steps.append(step)
