@@ -44,6 +44,7 @@ COMMANDS = {
     "tools": "llmos_cli.tools:tools",
     "hooks": "llmos_cli.hooks:hooks",
     "keys": "llmos_cli.keys:keys",
+    "edge": "llmos_cli.edge:edge",
     "interactive": "llmos_cli.interactive:interactive",
     "demo": "llmos_cli.demo:demo",
     "up": "llmos_cli.fleet:up",

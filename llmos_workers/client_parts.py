@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from llmos_workers.kernel.approvals import Approvals
     from llmos_workers.kernel.clock import Clock
     from llmos_workers.kernel.economy import TokenEconomy
+    from llmos_workers.kernel.edge_counters import EdgeCounters
     from llmos_workers.kernel.events import EventBus
     from llmos_workers.kernel.goals import GoalStore
     from llmos_workers.kernel.redis import Client
@@ -98,6 +99,13 @@ class ClientParts:
         from llmos_workers.kernel.agent_records import AgentRecords
 
         return AgentRecords(self.redis)
+
+    @cached_property
+    def edge_counters(self) -> EdgeCounters:
+        """Numbers of bundles for devices."""
+        from llmos_workers.kernel.edge_counters import EdgeCounters
+
+        return EdgeCounters(self.redis)
 
     @cached_property
     def agent_factory(self) -> AgentFactory:

@@ -321,6 +321,10 @@ def commits(project: str) -> str:
     return f"{ROOT}:commits:{project}"
 
 
+EDGE_COUNTERS = f"{ROOT}:edge:counters"
+"""hash project -> number of its newest edge bundle."""
+
+
 def agent_record(agent: str) -> str:
     """hash: ``succeeded`` and ``failed``, runs of the agent in which a model thought."""
     return f"{ROOT}:agent:{agent}"

@@ -54,6 +54,16 @@ def replay_blockers(
     return tuple(blockers or _of_inputs(trace, slots, area))
 
 
+def standing_blockers(trace: ExecutionTrace) -> list[str]:
+    """What is against following the trace wherever and with whatever values."""
+    return _of_the_trace(trace)
+
+
+def slot_blockers(trace: ExecutionTrace, slots: Mapping[str, str]) -> list[str]:
+    """What is against other values, wherever."""
+    return _of_slots(trace, slots)
+
+
 def changed_slots(trace: ExecutionTrace, slots: Mapping[str, str]) -> tuple[Slot, ...]:
     """Slots that get another value than in the learning run."""
     return tuple(s for s in trace.slots if slots.get(s.name, s.value) != s.value)

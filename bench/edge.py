@@ -1,0 +1,182 @@
+"""Devices: python -m bench.edge [PAIRS.jsonl] [--runs N]
+
+Starts the follower as a device does, process to result, beside a bare interpreter in turns, and
+asks it goals whose answer is known: known goals and goals with other values (to be matched) and
+look-alikes (to be refused). PAIRS.jsonl, labelled pairs as bench.matching takes them, stands in for
+the goals that are built in.
+
+JSON: ``cold_ratio`` (median follower over median bare interpreter), ``cold_ms``, ``matched_rate``
+(of goals that differ in values only), ``refused_lookalikes_rate``, ``wrong_values`` (goals
+that were matched with other values than they say).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.edge_goals import CASES
+from bench.report import finish, table
+from edge_runtime import run_follower
+from llmos_workers.contracts.tools import ToolCall
+from llmos_workers.contracts.trace import ExecutionTrace, Slot, Standing, TraceStep
+from llmos_workers.kernel.signing import KeyRing
+from llmos_workers.learning.edge_bundle import Allowed, write_bundle
+from llmos_workers.learning.edge_item import edge_item
+from llmos_workers.learning.matching.arguments import delimited
+from llmos_workers.learning.signature import goal_signature
+
+RUNNER = Path(run_follower.__file__)
+
+
+@dataclass
+class Tally:
+    """What came of the goals."""
+
+    matched: int = 0
+    matchable: int = 0
+    refused: int = 0
+    lookalikes: int = 0
+    wrong: int = 0
+    followed: tuple[str, ...] = ()
+    """Look-alikes that were followed."""
+
+
+def trace_of(goal: str, values: dict[str, str]) -> ExecutionTrace:
+    """A proved trace of one call that shows the goal's values."""
+    arguments = {"path": "out.txt"} | {f"v{at}": value for at, value in enumerate(values.values())}
+    return ExecutionTrace(
+        trace_id=goal_signature(goal),
+        goal_signature=goal_signature(goal),
+        goal_text=goal,
+        slots=tuple(Slot(name=n, value=v, declared=True) for n, v in values.items()),
+        steps=(TraceStep(call=ToolCall(name="Write", arguments=arguments)),),
+        answer="Done.",
+        standing=Standing.SIGNED,
+    )
+
+
+def ask(tally: Tally, item: dict[str, Any], goal: str, wanted: dict[str, str] | None) -> None:
+    """One goal; ``wanted`` None: it must be refused."""
+    try:
+        found = run_follower.match(item, goal)
+    except run_follower.Refusal:
+        found = None
+    if wanted is None:
+        tally.lookalikes += 1
+        tally.refused += found is None
+        tally.followed += () if found is None else (goal,)
+        return
+    tally.matchable += 1
+    tally.matched += found is not None
+    tally.wrong += found is not None and any(found[name] != wanted[name] for name in wanted)
+
+
+def built_in() -> Tally:
+    """The goals of bench/edge_goals.py."""
+    tally = Tally()
+    for case in CASES:
+        item = edge_item(trace_of(case.goal, case.values))
+        ask(tally, item, case.goal, case.values)
+        for goal, values in case.others:
+            ask(tally, item, goal, dict(zip(case.values, values, strict=True)))
+        for goal in case.lookalikes:
+            ask(tally, item, goal, None)
+    return tally
+
+
+def from_pairs(path: Path) -> Tally:
+    """Labelled pairs: templates are to be matched, different goals refused; paraphrases, which a
+    device is not asked to know, are left out.
+    """
+    tally = Tally()
+    for line in path.read_text(encoding="utf-8").splitlines():
+        pair = json.loads(line)
+        changed = {
+            (v["old"] if isinstance(v, dict) else name): (v["new"] if isinstance(v, dict) else v)
+            for name, v in pair.get("slots", {}).items()
+        }
+        found = {
+            f"s{n}": m[0]
+            for n, old in enumerate(changed)
+            if (m := delimited(old).search(pair["a"]))
+        }
+        item = edge_item(trace_of(pair["a"], found))
+        if pair["label"] == "different":
+            ask(tally, item, pair["b"], None)
+        elif pair["label"] == "template":
+            new = {name: changed.get(value, value) for name, value in found.items()}
+            ask(tally, item, pair["b"], new)
+    return tally
+
+
+def cold(runs: int) -> tuple[float, float]:
+    """(ratio to a bare interpreter, milliseconds) from process to result, medians in turns."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        keys = KeyRing(folder / "keys")
+        traces = [trace_of(case.goal, case.values) for case in CASES]
+        writing = traces[0].model_copy(
+            update={
+                "steps": (
+                    TraceStep(call=ToolCall(name="Write", arguments={"path": "o", "content": "x"})),
+                ),
+                "slots": (),
+            }
+        )
+        made = write_bundle(
+            [writing, *traces[1:]], keys, Allowed(), project="default", now=time.time(), counter=1
+        )
+        (folder / "b.llmos").write_bytes(made.data)
+        follow = [
+            *(sys.executable, "-I", str(RUNNER), str(folder / "b.llmos"), writing.goal_text),
+            *("--key", keys.own().text, "--base", name, "--state", str(folder / "s.json")),
+        ]
+        bare = [sys.executable, "-I", "-c", "pass"]
+        took: dict[str, list[float]] = {"follow": [], "bare": []}
+        for _ in range(runs):
+            for kind, argv in (("bare", bare), ("follow", follow)):
+                began = time.perf_counter()
+                subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
+                took[kind].append(time.perf_counter() - began)
+    mine, theirs = statistics.median(took["follow"]), statistics.median(took["bare"])
+    return mine / theirs, mine * 1000
+
+
+def main() -> None:
+    """Entry point."""
+    options = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    options.add_argument("pairs", nargs="?", type=Path)
+    options.add_argument("--runs", type=int, default=40)
+    given = options.parse_args()
+    tally = from_pairs(given.pairs) if given.pairs else built_in()
+    ratio, took_ms = cold(given.runs)
+    rows = [
+        ("goals with other values, matched", f"{tally.matched} of {tally.matchable}"),
+        ("look-alikes, refused", f"{tally.refused} of {tally.lookalikes}"),
+        ("process to result", f"{took_ms:.0f} ms, {ratio:.2f} x a bare interpreter"),
+    ]
+    table("A device", ("what", "figure"), rows)
+    for goal in tally.followed:
+        print(f"FOLLOWED A LOOK-ALIKE: {goal}")
+    finish(
+        {
+            "cold_ratio": ratio,
+            "cold_ms": took_ms,
+            "matched_rate": tally.matched / max(1, tally.matchable),
+            "refused_lookalikes_rate": tally.refused / max(1, tally.lookalikes),
+            "wrong_values": tally.wrong,
+        }
+    )
+
+
+if __name__ == "__main__":
+    main()

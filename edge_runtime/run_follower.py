@@ -1,0 +1,907 @@
+#!/usr/bin/env python3
+"""Follows what llmos learned on a device: no model, no network, nothing but Python >= 3.9.
+
+usage: run_follower.py BUNDLE "goal" --key ed25519:... [options]
+       run_follower.py BUNDLE --list --key ed25519:...
+
+  --key KEY        the public key whose bundles this device trusts (llmos keys show); or the
+                   path of a file that holds it. Also from LLMOS_EDGE_KEY.
+  --base DIR       the folder to work in, and never out of it (default: .)
+  --device FILE    what this device allows, as JSON: {"tools": ["Read", "Write", "Edit", "Bash"],
+                   "commands": ["sort", "cp"], "bounds": {"MoveArm": {"x": [0, 300]}},
+                   "run": {"MoveArm": ["./arm", "--x", "{x}"]}}. Without it: Read, Write, Edit.
+  --state FILE     where the newest bundle seen is noted, so that an older one is refused
+                   (default: ~/.llmos-edge.json)
+  --record FILE    add one line of JSON for the run, for llmos edge import
+  --list           what the bundle knows
+  --explain        which trace fits the goal, and why the others do not; runs nothing
+  --dry-run        check everything that can be checked beforehand; changes nothing
+
+Prints one JSON report. Exit codes: 0 done, 1 refused or failed, 2 wrong usage or bundle.
+
+The bundle's signature is checked before anything in it is believed; the goal must be a known
+wording, or one with other values in its slots; each pre- and post-condition is evaluated, one
+that is not known here counts as failed. In doubt it refuses: a goal that is not followed costs a
+call elsewhere, a wrong one may cost more. See docs/edge.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+import time
+import unicodedata
+
+try:  # hashlib loads every algorithm there is
+    from _hashlib import openssl_sha256 as sha256
+    from _hashlib import openssl_sha512 as sha512
+except ImportError:
+    from hashlib import sha256, sha512
+
+TYPE_CHECKING = False
+"""Importing typing would take longer than following a goal; type checkers know this name."""
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    Data = dict[str, Any]
+    Point = tuple[int, int, int, int]
+    Token = tuple[str, str, str, int]
+
+FORMAT = "llmos-edge-bundle"
+VERSION = 1
+MAX_BUNDLE_BYTES = 64 * 1024 * 1024
+MAX_FILE_BYTES = 20_000_000
+MAX_PHRASE_WORDS = 4
+COMMAND_SECS = 60
+DEFAULT_TOOLS = ("Read", "Write", "Edit")
+
+
+class Refusal(Exception):
+    """The goal is not done, for a reason in words: exit code 1."""
+
+
+class Unusable(Exception):
+    """The bundle, a file of settings or the command line is wrong: exit code 2."""
+
+
+# -- Ed25519, verification only (RFC 8032). Slow and plain; it holds no secrets. -----------------
+
+P = 2**255 - 19
+L = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+ROOT = pow(2, (P - 1) // 4, P)
+BASE = (
+    15112221349535400772501151409588531511454012693041857206046113283949847762202,
+    46316835694926478169428394003475163141307993866256225615783033603165251855960,
+)
+
+
+def _add(a: Point, b: Point) -> Point:
+    """Sum of two points in extended coordinates."""
+    one = (a[1] - a[0]) * (b[1] - b[0]) % P
+    two = (a[1] + a[0]) * (b[1] + b[0]) % P
+    three = 2 * a[3] * b[3] * D % P
+    four = 2 * a[2] * b[2] % P
+    e, f, g, h = two - one, four - three, four + three, two + one
+    return (e * f % P, g * h % P, f * g % P, e * h % P)
+
+
+def _double(a: Point) -> Point:
+    one, two = a[0] * a[0] % P, a[1] * a[1] % P
+    h = one + two
+    e = h - (a[0] + a[1]) * (a[0] + a[1]) % P
+    g = one - two
+    f = 2 * a[2] * a[2] % P + g
+    return (e * f % P, g * h % P, f * g % P, e * h % P)
+
+
+def _point(data: bytes) -> Point | None:
+    """The point of 32 bytes; None for bytes that are none."""
+    y = int.from_bytes(data, "little")
+    sign, y = y >> 255, y & ((1 << 255) - 1)
+    if y >= P:
+        return None
+    square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * ROOT % P
+    if (x * x - square) % P or (not x and sign):
+        return None
+    if x & 1 != sign:
+        x = P - x
+    return (x, y, 1, x * y % P)
+
+
+def verify(key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether ``signature`` (64 bytes) of ``message`` is by the public ``key`` (32 bytes)."""
+    if len(key) != 32 or len(signature) != 64:
+        return False
+    public, commitment = _point(key), _point(signature[:32])
+    s = int.from_bytes(signature[32:], "little")
+    if public is None or commitment is None or s >= L:
+        return False
+    digest = sha512(signature[:32] + key + message).digest()
+    k = int.from_bytes(digest, "little") % L
+    base = (BASE[0], BASE[1], 1, BASE[0] * BASE[1] % P)
+    minus = (P - public[0], public[1], 1, P - public[3])
+    table = (None, base, minus, _add(base, minus))
+    found = (0, 1, 1, 0)
+    for at in range(max(s.bit_length(), k.bit_length()) - 1, -1, -1):  # s*B - k*A, both at once
+        found = _double(found)
+        term = table[(s >> at & 1) + 2 * (k >> at & 1)]
+        if term is not None:
+            found = _add(found, term)
+    x, y, z, _ = found
+    return not ((x - commitment[0] * z) % P or (y - commitment[1] * z) % P)
+
+
+# -- The bundle ----------------------------------------------------------------------------------
+
+
+def read_key(text: str) -> bytes:
+    """32 bytes of ``ed25519:<base64>``, or of a file that holds that."""
+    import binascii
+
+    if not text:
+        raise Unusable("no key is given: --key ed25519:... (llmos keys show), or LLMOS_EDGE_KEY")
+    if ":" not in text and os.path.exists(text):
+        with open(text, encoding="utf-8") as file:
+            text = file.read()
+    algorithm, _, data = text.strip().partition(":")
+    try:
+        raw = binascii.a2b_base64(data.encode())
+    except ValueError:
+        raw = b""
+    if algorithm != "ed25519" or len(raw) != 32:
+        raise Unusable("the key is none: it looks like ed25519:... (llmos keys show)")
+    return raw
+
+
+def load_bundle(path: str, key: bytes, now: float) -> tuple[Data, list[bytes]]:
+    """Manifest and items of a bundle that ``key`` signed. Raises Unusable before it believes any
+    of it.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_BUNDLE_BYTES + 1)
+    except OSError as error:
+        raise Unusable(f"the bundle cannot be read: {error}") from None
+    lines = data.split(b"\n")
+    if len(data) > MAX_BUNDLE_BYTES or len(lines) < 3 or lines[-1]:
+        raise Unusable("it is no whole bundle")
+    try:
+        signature = bytes.fromhex(json.loads(lines[1])["signature"])
+    except (ValueError, KeyError, TypeError):
+        raise Unusable("the bundle has no signature") from None
+    if not verify(key, b"llmos/edge-bundle/1\n" + lines[0], signature):
+        raise Unusable(
+            "the bundle is not signed by the key that this device trusts, or was changed"
+        )
+    manifest = json.loads(lines[0])
+    if manifest.get("format") != FORMAT or manifest.get("version") != VERSION:
+        raise Unusable("the bundle has a form that is not known here: take a newer run_follower.py")
+    if now >= manifest["expires_at"]:
+        raise Unusable("the bundle has expired")
+    if len(manifest["items"]) != len(lines) - 3:
+        raise Unusable("the bundle holds other items than its manifest lists")
+    items = []
+    for listed, line in zip(manifest["items"], lines[2:-1]):
+        if sha256(line).hexdigest() != listed["sha256"]:
+            raise Unusable(f"the item {listed['id']} was changed")
+        items.append(line)
+    return manifest, items
+
+
+def check_age(manifest: Data, key: bytes, path: str, *, note: bool) -> None:
+    """Refuse a bundle that is older than one of this key and project that was here before."""
+    name = sha256(key).hexdigest()[:16] + "/" + manifest["project"]
+    known = {}
+    try:
+        with open(path, encoding="utf-8") as file:
+            known = json.load(file)
+        newest = int(known.get(name, 0))
+    except FileNotFoundError:
+        newest = 0
+    except (OSError, ValueError, TypeError, AttributeError):
+        raise Unusable(f"{path} cannot be read: nobody knows which bundle was the newest") from None
+    if manifest["counter"] < newest:
+        raise Unusable(
+            f"the bundle is older than one that was here before ({manifest['counter']} < {newest})"
+        )
+    if note and manifest["counter"] > newest:
+        known[name] = manifest["counter"]
+        part = f"{path}.{os.getpid()}.part"
+        try:
+            with open(part, "w", encoding="utf-8") as file:
+                json.dump(known, file)
+            os.replace(part, path)
+        except OSError as error:
+            raise Unusable(f"{path} cannot be written: {error}") from None
+
+
+# -- The goal ------------------------------------------------------------------------------------
+
+QUOTED = re.compile("(\"[^\"]*\"|\u201c[^\u201d]*\u201d|`[^`]*`|(?<!\\w)'[^']*'(?!\\w))")
+PLAIN_WORD = re.compile(r"(?<![\w./\\@#$~*-])[^\W\d_]+(?![\w/\\@*-]|\.\w)")
+TOKEN = re.compile(
+    "(?P<quote>\"[^\"]*\"|\u201c[^\u201d]*\u201d|`[^`]*`|(?<!\\w)'[^']*'(?!\\w))"
+    r"|(?P<url>[a-z][a-z0-9+]{1,9}://[^\s,;]*[^\s,;.?!])"
+    r"|(?P<email>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)"
+    r"|(?P<day>\b\d{4}-\d\d-\d\d\b)"
+    r"|(?P<time>\b\d{1,2}:\d\d(?::\d\d)?\b)"
+    r"|(?P<file>(?<![\w.])(?:[\w.-]*/)+[\w.*-]*|(?<![\w.])\.?(?:[\w-]+\.)+[A-Za-z]\w{0,7}\b)"
+    r"|(?P<number>(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?![\w%]))"
+    r"|(?P<word>[^\W\d_]+(?:'[a-z]+)?)"
+    r"|(?P<other>[^\s,.;:!?]+|[,.;:!?])",
+    re.IGNORECASE,
+)
+POLITE = frozenset({"please", "kindly"})
+LOADED = frozenset(
+    """
+    a an the and or nor but not no non never without except all any each every both either neither
+    none some many few most more less least only just also too first last next previous other
+    another than then if unless until while when after before in on at to from into onto out of off
+    over under up down with by for as per via using about between against like reverse reversed
+    ascending descending this that these those it its them my your our their his her new old
+    """.split()  # noqa: SIM905 - a text of words is easier to read
+)
+"""Words that say more than a name does: a value that holds one is not bound."""
+SPLICEABLE = re.compile(r"(?![-:+=])[\w@%+=:,./^ -]+")
+UP = re.compile(r"(?:^|/)\.\.(?:/|$)")
+
+
+def normalize(text: str) -> str:
+    """The goal without what cannot carry meaning, as llmos has it."""
+    pieces = QUOTED.split(unicodedata.normalize("NFC", text).strip())
+    for at in range(0, len(pieces), 2):
+        pieces[at] = re.sub(r"\s+", " ", PLAIN_WORD.sub(lambda m: m[0].lower(), pieces[at]))
+    pieces[-1] = pieces[-1].rstrip(" .!?")
+    return "".join(pieces).strip()
+
+
+def signature_of(text: str) -> str:
+    """16 hex digits: equal for goals that are the same without a doubt."""
+    return sha256(normalize(text).encode()).hexdigest()[:16]
+
+
+def tokens_of(text: str) -> list[Token]:
+    """(kind, text as compared, text as written, where it begins) of each piece; politeness at the
+    ends is dropped.
+    """
+    found = []
+    for match in TOKEN.finditer(unicodedata.normalize("NFC", text)):
+        kind, piece = str(match.lastgroup), match[0]
+        if kind == "file":
+            piece = piece.rstrip(".") or piece  # the end of a sentence
+        said = piece.lower() if kind == "word" else piece
+        found.append((kind, said, piece, match.start()))
+    while found and (found[-1][1] in POLITE or found[-1][1] in ".!?,"):
+        found.pop()
+    while found and (found[0][1] in POLITE or found[0][1] == ","):
+        found.pop(0)
+    return found
+
+
+def template_of(wording: str, slots: list[Data]) -> list[Any] | None:
+    """Tokens of a wording in which each value of a slot is a hole (``("slot", name)``).
+
+    None where a value cannot be found as whole tokens.
+    """
+    tokens = tokens_of(wording)
+    holes = {}
+    for slot in slots:
+        quotes = [at for at, part in enumerate(tokens) if unquoted(part) == slot["value"]]
+        if quotes:
+            if len(quotes) > 1 or quotes[0] in holes:
+                return None
+            holes[quotes[0]] = slot["name"]
+            continue
+        value = [part[1] for part in tokens_of(slot["value"])]
+        starts = [
+            at
+            for at in range(len(tokens) - len(value) + 1)
+            if value and [part[1] for part in tokens[at : at + len(value)]] == value
+        ]
+        if len(starts) != 1:
+            return None
+        for at in range(starts[0], starts[0] + len(value)):
+            if at in holes:
+                return None
+            holes[at] = slot["name"]
+    made: list[Any] = []
+    for at, token in enumerate(tokens):
+        name = holes.get(at)
+        if name is None:
+            made.append(token)
+        elif not made or made[-1] != ("slot", name):
+            made.append(("slot", name))
+    return made
+
+
+def unquoted(token: Token) -> str | None:
+    """What stands between the quotes of a quoted token; None for any other."""
+    return token[2][1:-1] if token[0] == "quote" else None
+
+
+def bindings(template: list[Any], goal: str, slots: list[Data]) -> list[dict[str, str]]:
+    """Every way to read a goal as the template: a list of slot values. More than one: doubt."""
+    goal = unicodedata.normalize("NFC", goal)
+    tokens = tokens_of(goal)
+    by_name = {slot["name"]: slot for slot in slots}
+    found: list[dict[str, str]] = []
+
+    def walk(at: int, position: int, values: dict[str, str]) -> None:
+        if len(found) > 1:
+            return
+        if at == len(template):
+            if position == len(tokens):
+                found.append(dict(values))
+            return
+        part = template[at]
+        if part[0] != "slot":
+            if position < len(tokens) and part[:2] == tokens[position][:2]:
+                walk(at + 1, position + 1, values)
+            return
+        slot = by_name[part[1]]
+        if position < len(tokens) and slot["quoted"] and tokens[position][0] == "quote":
+            values[slot["name"]] = tokens[position][2][1:-1]
+            walk(at + 1, position + 1, values)
+            del values[slot["name"]]
+        for length in () if slot["quoted"] else range(1, MAX_PHRASE_WORDS + 1):
+            taken = tokens[position : position + length]
+            if len(taken) == length and fits(slot, taken):
+                end = taken[-1][3] + len(taken[-1][2])
+                values[slot["name"]] = goal[taken[0][3] : end]
+                walk(at + 1, position + length, values)
+                del values[slot["name"]]
+
+    walk(0, 0, {})
+    return found
+
+
+def fits(slot: Data, taken: list[Token]) -> bool:
+    """Whether tokens may stand for the slot's value: of the same kind, and nothing but a value."""
+    old = tokens_of(slot["value"])
+    if all(part[0] == "word" for part in old):
+        return all(part[0] == "word" and part[1] not in LOADED for part in taken)
+    if [part[0] for part in old] != [part[0] for part in taken]:
+        return False
+    return all(extension(a[2]) == extension(b[2]) for a, b in zip(old, taken) if a[0] == "file")
+
+
+def extension(path: str) -> str:
+    """What stands behind the last dot of a file's name."""
+    name = path.rstrip("/").rsplit("/", 1)[-1].lstrip(".")
+    return name.rsplit(".", 1)[-1].lower() if "." in name else ""
+
+
+def objection_to_value(slot: Data, new: str) -> str:
+    """Why a new value must not stand where the old one stood; empty when it may."""
+    old = slot["value"]
+    if new == old:
+        return ""
+    if slot.get("frozen"):
+        return f"{slot['name']} may not vary: {slot['frozen']}"
+    if not new.strip() or re.search(r"[\x00-\x1f\x7f]", new):
+        return f"the value of {slot['name']} is empty or holds control characters"
+    if new.startswith("-") and not old.startswith("-"):
+        return f"the value of {slot['name']} could be read as an option"
+    confined = [not (UP.search(path) or path.startswith(("/", "~"))) for path in (old, new)]
+    if confined[0] != confined[1]:
+        return f"the value of {slot['name']} leads out of the folder"
+    if slot["spliced"] and not (SPLICEABLE.fullmatch(new) and (" " in old or " " not in new)):
+        return f"the value of {slot['name']} cannot safely be put inside a command"
+    return ""
+
+
+def match(item: Data, goal: str) -> dict[str, str]:
+    """Slot values for a goal that is the item's. Raises Refusal saying what is against it."""
+    trace = item["match"]
+    signature = signature_of(goal)
+    if signature in trace["vetoes"]:
+        raise Refusal("people said that this goal is not this trace's")
+    values = {slot["name"]: slot["value"] for slot in trace["slots"]}
+    if any(signature == signature_of(wording) for wording in trace["wordings"]):
+        return values
+    if trace["exact_only"]:
+        raise Refusal("only its very wording is followed")
+    ways: list[dict[str, str]] = []
+    for wording in trace["wordings"]:
+        template = template_of(wording, trace["slots"])
+        for way in bindings(template, goal, trace["slots"]) if template else ():
+            if way not in ways:
+                ways.append(way)
+    if not ways:
+        raise Refusal("no known wording fits")
+    if len(ways) > 1:
+        raise Refusal("it can be read in more than one way")
+    shown = json.dumps(item["steps"])
+    for slot in trace["slots"]:
+        why = objection_to_value(slot, ways[0][slot["name"]])
+        if not why and ways[0][slot["name"]] != slot["value"] and not holds(shown, slot["name"]):
+            why = f"no call shows the value of {slot['name']}"
+        if why:
+            raise Refusal(why)
+    return ways[0]
+
+
+def holds(steps: str, name: str) -> bool:
+    """Whether calls, as JSON, have a hole for the slot."""
+    return any(json.dumps({kind: name}) in steps for kind in ("$slot", "$number"))
+
+
+# -- The folder ----------------------------------------------------------------------------------
+
+
+class Folder:
+    """The base directory; nothing outside of it is read or written, links are not followed."""
+
+    def __init__(self, base: str) -> None:
+        self.base = os.path.realpath(base)
+        if not os.path.isdir(self.base):
+            raise Unusable(f"{base} is no folder")
+        self.before: dict[str, bytes | None] = {}
+
+    def _folder_of(self, path: str, *, make: bool = False) -> tuple[int, str]:
+        """(descriptor of the folder that holds the path, name in it), reached folder by folder, so
+        that no link leads anywhere. Raises FileNotFoundError, Refusal.
+        """
+        parts = [part for part in path.split("/") if part not in ("", ".")]
+        if path.startswith(("/", "~")) or ".." in parts or not parts or "\0" in path:
+            raise Refusal(f"{path!r} is no path inside of the folder")
+        at = os.open(self.base, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for part in parts[:-1]:
+                if make:
+                    try:
+                        os.mkdir(part, dir_fd=at)
+                    except FileExistsError:
+                        pass
+                below = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=at)
+                os.close(at)
+                at = below
+        except BaseException as error:
+            os.close(at)
+            if isinstance(error, OSError) and not isinstance(error, FileNotFoundError):
+                raise Refusal(f"{path!r} cannot be reached: {error.strerror}") from None
+            raise
+        return at, parts[-1]
+
+    def _open(self, path: str, flags: int, *, make: bool = False) -> int:
+        """Open a plain file below the base."""
+        at, name = self._folder_of(path, make=make)
+        try:
+            found = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644, dir_fd=at)
+            info = os.fstat(found)
+            if info.st_mode & 0o170000 != 0o100000 or info.st_nlink > 1:
+                os.close(found)
+                raise Refusal(f"{path!r} is no plain file of its own")
+            return found
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise Refusal(f"{path!r} cannot be opened: {error.strerror}") from None
+        finally:
+            os.close(at)
+
+    def read(self, path: str) -> bytes | None:
+        """Bytes of a file; None when there is none."""
+        try:
+            with os.fdopen(self._open(path, os.O_RDONLY), "rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+        except FileNotFoundError:
+            return None
+        if len(data) > MAX_FILE_BYTES:
+            raise Refusal(f"{path!r} is too large")
+        return data
+
+    def write(self, path: str, data: bytes) -> None:
+        """Give a file this content; what it held is kept until the run has ended."""
+        if path not in self.before:
+            self.before[path] = self.read(path)
+        with os.fdopen(self._open(path, os.O_WRONLY | os.O_CREAT, make=True), "wb") as file:
+            file.truncate(0)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def restore(self) -> None:
+        """Put back what write() replaced."""
+        for path, data in self.before.items():
+            if data is None:
+                at, name = self._folder_of(path)
+                os.unlink(name, dir_fd=at)
+                os.close(at)
+            else:
+                self.write(path, data)
+
+    def digest(self, path: str) -> str | None:
+        """sha256 of a file; None when there is none."""
+        data = self.read(path)
+        return None if data is None else sha256(data).hexdigest()
+
+    def listing(self, path: str, condition: Data) -> str | None:
+        """Digest of the names in a folder, as llmos takes it; None when there is none."""
+        lead = "" if path == "./" else path
+        own = [name for name in condition["own"] if name.startswith(lead)]
+        hidden = {name[len(lead) :].split("/")[0] for name in own} | set(condition["volatile"])
+        folder = os.path.realpath(os.path.join(self.base, path))
+        if folder != self.base and not folder.startswith(self.base + os.sep):
+            raise Refusal(f"{path!r} is no path inside of the folder")
+        try:
+            names = sorted(os.listdir(folder))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        shown = [name for name in names if name not in hidden]
+        text = "\0".join(n for n in shown if not n.endswith(condition["temporary"]))
+        return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+# -- Running -------------------------------------------------------------------------------------
+
+
+def filled(value: Any, values: dict[str, str]) -> Any:
+    """Arguments with the slots' values in their holes: {"$slot": name}, {"$number": name} and, for
+    texts that hold some, {"$parts": [...]}.
+    """
+    if isinstance(value, dict):
+        if set(value) == {"$slot"}:
+            return values[value["$slot"]]
+        if set(value) == {"$number"}:
+            text = values[value["$number"]].replace(",", "")
+            return float(text) if "." in text else int(text)
+        if set(value) == {"$parts"}:
+            return "".join(str(filled(part, values)) for part in value["$parts"])
+        return {name: filled(part, values) for name, part in value.items()}
+    if isinstance(value, list):
+        return [filled(part, values) for part in value]
+    return value
+
+
+def numbers_of(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted name, value) of every leaf of arguments."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from numbers_of(part, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, list):
+        for at, part in enumerate(value):
+            yield from numbers_of(part, f"{name}.{at}")
+    else:
+        yield name, value
+
+
+def check_bounds(tool: str, arguments: Data, *bounds: Data) -> None:
+    """Raise Refusal for a number beyond what bundle and device allow."""
+    for limits in bounds:
+        for pattern, (least, greatest) in limits.get(tool, {}).items():
+            named = re.compile(
+                r"\.".join("[^.]+" if p == "*" else re.escape(p) for p in pattern.split("."))
+            )
+            for name, value in numbers_of(arguments):
+                if not named.fullmatch(name):
+                    continue
+                if isinstance(value, bool) or not isinstance(value, (int, float)):
+                    raise Refusal(
+                        f"{tool}.{name} is {value!r}, where a number within bounds must be"
+                    )
+                if not least <= value <= greatest:
+                    raise Refusal(f"{tool}.{name} = {value} is not within {least} to {greatest}")
+
+
+class Runner:
+    """One goal on one device."""
+
+    def __init__(self, folder: Folder, manifest: Data, device: Data) -> None:
+        self.folder, self.manifest, self.device = folder, manifest, device
+
+    def allowed(self, step: Data) -> None:
+        """Raise Refusal unless bundle and device allow the step's tool."""
+        tool = step["tool"]
+        for who, tools in (("bundle", self.manifest["tools"]), ("device", self.device["tools"])):
+            if tool not in tools:
+                raise Refusal(f"the {who} does not allow {tool}")
+        if tool not in ("Read", "Write", "Edit", "Bash") and tool not in self.device["run"]:
+            raise Refusal(f"the device does not say how to run {tool}")
+
+    def check(self, condition: Data, values: dict[str, str], result: Data | None) -> None:
+        """Raise Refusal unless a condition holds. One that is not known here does not hold."""
+        kind = condition.get("check")
+        if any(values[name] != condition["given"][name] for name in condition.get("given", {})):
+            return  # it was about other values
+        path = filled(condition.get("path", ""), values)
+        wanted = condition.get("value")
+        found: Any
+        if kind == "file":
+            found = self.folder.digest(path)
+            what = f"the file {path}"
+        elif kind == "there":
+            found, wanted = str(self.folder.read(path) is not None), "True"
+            what = f"the file {path}"
+        elif kind == "listing":
+            found = self.folder.listing(path, condition)
+            what = f"the folder {path}"
+        elif kind == "exit_code":
+            found, what = (result or {})["exit_code"], "the exit code"
+        elif kind == "output":
+            lines = [line.rstrip() for line in (result or {})["output"].strip().splitlines()]
+            found = sha256("\n".join(lines).encode()).hexdigest()
+            what = "the output"
+        else:
+            raise Refusal(f"the condition {kind!r} is not known here, so it does not hold")
+        if found != wanted:
+            raise Refusal(f"{what} is not as it was when this was learned")
+
+    def run(self, item: Data, values: dict[str, str], *, dry: bool) -> list[Data]:
+        """All steps, each between its conditions. Raises Refusal at the first difference."""
+        for step in item["steps"]:
+            self.allowed(step)
+            arguments = filled(step["arguments"], values)
+            bounds = (self.manifest["bounds"], self.device["bounds"])
+            check_bounds(step["tool"], arguments, *bounds)
+            if step["tool"] == "Bash":
+                self.argv(arguments["command"])
+        for condition in item["before"]:
+            self.check(condition, values, None)
+        done = []
+        for step in () if dry else item["steps"]:
+            for condition in step["before"]:
+                self.check(condition, values, None)
+            arguments = filled(step["arguments"], values)
+            result = self.call(step["tool"], arguments)
+            done.append({"tool": step["tool"], "arguments": arguments, "output": result["output"]})
+            for condition in step["after"]:
+                self.check(condition, values, result)
+        return done
+
+    def call(self, tool: str, arguments: Data) -> Data:
+        """Run one tool. Raises Refusal when it fails."""
+        if tool == "Read":
+            data = self.folder.read(arguments["path"])
+            if data is None:
+                raise Refusal(f"there is no file {arguments['path']!r}")
+            lines = data.decode("utf-8", "replace").splitlines(keepends=True)
+            first = int(arguments.get("offset", 1)) - 1
+            last = first + int(arguments.get("limit", len(lines)))
+            return {"output": "".join(lines[first:last]), "exit_code": None}
+        if tool == "Write":
+            data = arguments["content"].encode()
+            self.folder.write(arguments["path"], data)
+            return {"output": f"Wrote {len(data)} bytes to {arguments['path']}.", "exit_code": None}
+        if tool == "Edit":
+            return {"output": self.edit(arguments), "exit_code": None}
+        if tool == "Bash":
+            return self.command(*self.argv(arguments["command"]))
+        return self.command([filled_word(word, arguments) for word in self.device["run"][tool]])
+
+    def edit(self, arguments: Data) -> str:
+        """Replace a text that occurs once, or all of its places."""
+        path = arguments["path"]
+        data, old = self.folder.read(path), arguments["old"].encode()
+        count = 0 if data is None else data.count(old)
+        if data is None or not count or (count > 1 and not arguments.get("all")):
+            raise Refusal(f"the text to replace occurs {count} times in {path!r}")
+        self.folder.write(path, data.replace(old, arguments["new"].encode()))
+        return f"Edited {path}."
+
+    def argv(self, command: str) -> tuple[list[str], str]:
+        """The words of a simple command, whose program bundle and device allow, and the file that
+        its output goes to ("": nowhere). Raises Refusal for what needs a shell.
+        """
+        import shlex
+
+        if re.search(r"[$`\\\n*?\[\]{}~#!]", re.sub(r"'[^']*'", "", command)):
+            raise Refusal("the command needs a shell, and there is none here")
+        try:
+            reader = shlex.shlex(command, posix=True, punctuation_chars="();<>|&")
+            reader.whitespace_split, reader.commenters = True, ""
+            words = list(reader)
+        except ValueError as error:
+            raise Refusal(f"the command cannot be read: {error}") from None
+        target = words.pop() if len(words) > 2 and words[-2] == ">" else ""
+        words = words[:-1] if target else words
+        if any(word and not word.strip("();<>|&") for word in words):
+            raise Refusal("the command needs a shell, and there is none here")
+        for allowed in (self.manifest["commands"], self.device["commands"]):
+            if not words or words[0] not in allowed:
+                raise Refusal(f"the command {words[:1]} is not allowed here")
+        for word in words[1:]:
+            for part in word.split("="):
+                self.confined(part)
+        return words, target
+
+    def confined(self, word: str) -> None:
+        """Raise Refusal for a word that names something outside of the folder."""
+        base = self.folder.base
+        if UP.search(word) or word.startswith(("/", "~")):
+            raise Refusal(f"the command names {word!r}, which is outside of the folder")
+        real = os.path.realpath(os.path.join(base, word))
+        if real != base and not real.startswith(base + os.sep):
+            raise Refusal(f"{word!r} leads out of the folder")
+
+    def command(self, argv: list[str], target: str = "") -> Data:
+        """Run a program without a shell, in the folder, with next to no environment."""
+        import subprocess
+
+        env = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "LC_ALL": "C.UTF-8",
+            "HOME": self.folder.base,
+        }
+        try:
+            ended = subprocess.run(
+                argv, check=False, cwd=self.folder.base, env=env, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, timeout=COMMAND_SECS,
+                stderr=subprocess.PIPE if target else subprocess.STDOUT,
+            )  # fmt: skip
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise Refusal(f"{argv[0]} failed: {error}") from None
+        output = ended.stdout.decode("utf-8", "replace")
+        output = output.replace(self.folder.base + "/", "./").replace(self.folder.base, ".")
+        if ended.returncode:
+            raise Refusal(f"{argv[0]} ended with {ended.returncode}: {output[:200]}")
+        if target:
+            self.folder.write(target, ended.stdout)
+            output = ended.stderr.decode("utf-8", "replace")
+        return {"output": output, "exit_code": 0}
+
+
+def filled_word(word: str, arguments: Data) -> str:
+    """``{x}`` in a device's own command as the argument of that name; plain values only."""
+
+    def value(match: re.Match[str]) -> str:
+        found = arguments.get(match[1])
+        if isinstance(found, bool) or not isinstance(found, (int, float, str)):
+            raise Refusal(f"the argument {match[1]!r} is missing or no plain value")
+        if isinstance(found, str) and (found.startswith("-") or not SPLICEABLE.fullmatch(found)):
+            raise Refusal(f"the argument {match[1]!r} cannot safely be put into a command")
+        return str(found)
+
+    return re.sub(r"\{(\w+)\}", value, word)
+
+
+# -- The command line ----------------------------------------------------------------------------
+
+FLAGS = ("--list", "--explain", "--dry-run")
+OPTIONS = ("--key", "--base", "--device", "--state", "--record")
+
+
+def parse(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """Options by name and the two words. By hand: argparse takes longer than all the rest."""
+    given: dict[str, Any] = {}
+    words, rest = [], list(arguments)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        if word in FLAGS:
+            given[word] = True
+        elif name in OPTIONS:
+            if not equals and not rest:
+                raise Unusable(f"{name} needs a value")
+            given[name] = value if equals else rest.pop(0)
+        elif word.startswith("--"):
+            raise Unusable(f"unknown option {word}")
+        else:
+            words.append(word)
+    if not words or len(words) > 2 or (len(words) == 1) != ("--list" in given):
+        raise Unusable('usage: run_follower.py BUNDLE "goal" --key ed25519:... (see --help)')
+    return given, words
+
+
+def read_device(path: str | None) -> Data:
+    """What the device allows. Raises Unusable."""
+    device = {"tools": list(DEFAULT_TOOLS), "commands": [], "bounds": {}, "run": {}}
+    if path:
+        try:
+            with open(path, encoding="utf-8") as file:
+                said = json.load(file)
+            unknown = set(said) - set(device)
+        except (OSError, ValueError, TypeError) as error:
+            raise Unusable(f"the device's file cannot be read: {error}") from None
+        if unknown:
+            raise Unusable(f"the device's file says {sorted(unknown)[0]!r}, which is not known")
+        device.update(said)
+    return device
+
+
+def find(items: list[Data], goal: str) -> tuple[Data, dict[str, str], dict[str, str]]:
+    """The one item that fits the goal, its slot values, and why the others do not."""
+    fitting, against = [], {}
+    for item in items:
+        try:
+            fitting.append((item, match(item, goal)))
+        except Refusal as error:
+            against[item["id"]] = str(error)
+    if not fitting:
+        raise NoMatch("nothing that was learned is sure to do this", against)
+    if len(fitting) > 1:
+        names = ", ".join(item["id"] for item, _ in fitting)
+        raise NoMatch(f"more than one trace would do this: {names}", against)
+    return fitting[0][0], fitting[0][1], against
+
+
+class NoMatch(Refusal):
+    """No single trace fits; ``against`` says why for each."""
+
+    def __init__(self, reason: str, against: dict[str, str]) -> None:
+        super().__init__(reason)
+        self.against = against
+
+
+def follow(arguments: list[str], report: Data) -> None:
+    """Do what the command line says, filling in the report as it goes."""
+    given, words = parse(arguments)
+    key = read_key(given.get("--key") or os.environ.get("LLMOS_EDGE_KEY", ""))
+    manifest, lines = load_bundle(words[0], key, time.time())
+    state = given.get("--state") or os.path.join(os.path.expanduser("~"), ".llmos-edge.json")
+    check_age(manifest, key, state, note="--dry-run" not in given and "--explain" not in given)
+    items = [json.loads(line) for line in lines]
+    report["bundle"] = {name: manifest[name] for name in ("project", "counter", "expires_at")}
+    if "--list" in given:
+        report["traces"] = [
+            {
+                "id": item["id"],
+                "goal": item["match"]["wordings"][0],
+                "slots": {slot["name"]: slot["value"] for slot in item["match"]["slots"]},
+                "tools": sorted({step["tool"] for step in item["steps"]}),
+                "tool": item.get("tool"),
+            }
+            for item in items
+        ]
+        return
+    report["goal"] = words[1]
+    device = read_device(given.get("--device"))
+    try:
+        item, values, against = find(items, words[1])
+    except NoMatch as error:
+        if "--explain" in given:
+            report["against"] = error.against
+        raise
+    report.update(trace_id=item["id"], version=item["trace_version"], slots=values)
+    if "--explain" in given:
+        report["against"] = against
+        return
+    folder = Folder(given.get("--base") or ".")
+    runner = Runner(folder, manifest, device)
+    try:
+        report["steps"] = runner.run(item, values, dry="--dry-run" in given)
+    except (Refusal, OSError):
+        folder.restore()
+        raise
+    report["answer"] = filled(item["answer"], values)
+    report["dry_run"] = "--dry-run" in given
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code."""
+    if "--help" in arguments or "-h" in arguments:
+        print(__doc__)
+        return 0
+    report: Data = {"ok": False}
+    began = time.time()
+    try:
+        follow(arguments, report)
+        report["ok"], code = True, 0
+    except Refusal as error:
+        report["refused"], code = str(error), 1
+    except Unusable as error:
+        report["unusable"], code = str(error), 2
+    except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        report["unusable"], code = f"{type(error).__name__}: {error}", 2
+    report["at"], report["seconds"] = round(began, 3), round(time.time() - began, 4)
+    print(json.dumps(report, ensure_ascii=False))
+    record(arguments, report)
+    return code
+
+
+def record(arguments: list[str], report: Data) -> None:
+    """Add the report to the file that --record names."""
+    if "--record" in arguments[:-1] and "goal" in report and not report.get("dry_run"):
+        with open(arguments[arguments.index("--record") + 1], "a", encoding="utf-8") as file:
+            file.write(json.dumps(report, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

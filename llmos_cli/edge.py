@@ -1,0 +1,109 @@
+"""``llmos edge export | runner``: what was learned, on devices."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from llmos_cli.context import Session
+from llmos_cli.exits import Exit
+from llmos_cli.options import json_option
+from llmos_cli.render import printable, short, to_json
+from llmos_workers.client_connect import talking
+from llmos_workers.contracts.errors import InvalidOption, WorkspaceUnwritable
+
+if TYPE_CHECKING:
+    from llmos_workers.learning.edge_bundle import Bundle
+
+
+@click.group()
+def edge() -> None:
+    """Follow on devices what was learned here: export, runner.
+
+    Needs the workspace on this machine. A device needs Python 3.9 and nothing else.
+    """
+
+
+@edge.command()
+@click.option("--project", default="default", metavar="NAME", help="Whose traces.")
+@click.option(
+    "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The bundle."
+)
+@click.option(
+    "--tool",
+    "tools",
+    multiple=True,
+    help="A tool that the bundle allows besides Read, Write, Edit.",
+)
+@click.option(
+    "--command", "commands", multiple=True, help="A program that Bash may run on devices."
+)
+@click.option("--days", default=90, type=click.IntRange(1, 3650), help="Until it expires.")
+@json_option
+@click.pass_obj
+def export(
+    session: Session,
+    /,
+    *,
+    project: str,
+    out: Path,
+    tools: tuple[str, ...],
+    commands: tuple[str, ...],
+    days: int,
+    as_json: bool,
+) -> int:
+    """Write a signed bundle of the project's proved traces."""
+    from llmos_workers.kernel.project_settings import ProjectFiles
+    from llmos_workers.kernel.workspace import Workspace
+    from llmos_workers.learning.edge_bundle import Allowed, write_bundle
+
+    client = session.client
+    with talking(client.place, "reading the traces"):
+        client.trace_manager.scan()
+        traces = client.trace_manager.list(project)
+        counter = client.edge_counters.next(project)
+    bounds = ProjectFiles(Workspace(session.config.workspace)).of(project).bounds
+    named = ("Read", "Write", "Edit", *tools, *(("Bash",) if commands else ()))
+    bundle = write_bundle(
+        traces,
+        client.keys,
+        Allowed(tools=set(named), commands=commands, bounds=bounds),
+        project=project,
+        now=client.clock.now(),
+        counter=counter,
+        days=days,
+    )
+    try:
+        out.write_bytes(bundle.data)
+    except OSError as error:
+        raise WorkspaceUnwritable(f"{out} cannot be written: {error.strerror}.") from None
+    _tell(bundle, out, as_json=as_json)
+    return Exit.SUCCEEDED
+
+
+@edge.command()
+@click.argument("folder", type=click.Path(file_okay=False, exists=True, path_type=Path))
+def runner(folder: Path) -> int:
+    """Copy run_follower.py, the one file that a device needs, into FOLDER."""
+    source = Path(__file__).resolve().parents[1] / "edge_runtime" / "run_follower.py"
+    if not source.is_file():
+        raise InvalidOption("the runner is not part of this installation.")
+    shutil.copyfile(source, folder / source.name)
+    print(printable(str(folder / source.name)))
+    return Exit.SUCCEEDED
+
+
+def _tell(bundle: Bundle, out: Path, *, as_json: bool) -> None:
+    manifest = bundle.manifest
+    if as_json:
+        told = {name: value for name, value in manifest.items() if name != "items"}
+        ids = [item["id"] for item in manifest["items"]]
+        print(to_json(told | {"file": str(out), "traces": ids, "left_out": bundle.left_out}))
+        return
+    print(printable(f"{len(manifest['items'])} traces in {out}, bundle {manifest['counter']}"))
+    print(printable(f"key for the device: {manifest['key']}"))
+    for trace_id, why in bundle.left_out.items():
+        print(printable(f"left out {trace_id}: {short(why)}"))

@@ -1,0 +1,135 @@
+"""Bundles of made-up traces, and a device that follows them in a process of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from llmos_workers.contracts.outcome import FileDigest
+from llmos_workers.contracts.tools import ToolCall
+from llmos_workers.contracts.trace import ExecutionTrace, Slot, SlotType, Standing, TraceStep
+from llmos_workers.kernel.signing import KeyRing
+from llmos_workers.learning.edge_bundle import Allowed, Bundle, write_bundle
+from tests.learning.conftest import make_trace
+
+RUNNER = Path(__file__).parents[2] / "edge_runtime" / "run_follower.py"
+
+
+def digest(path: str, data: str) -> FileDigest:
+    return FileDigest(path=path, digest=hashlib.sha256(data.encode()).hexdigest(), size=len(data))
+
+
+def learned(goal: str, *steps: TraceStep, **fields: Any) -> ExecutionTrace:
+    """A proved trace that a trusted key signed."""
+    writes = tuple(written for step in steps for written in step.writes)
+    return make_trace(goal, steps=steps, standing=Standing.SIGNED, **{"outputs": writes} | fields)
+
+
+def sorting() -> ExecutionTrace:
+    step = TraceStep(
+        call=ToolCall(name="Bash", arguments={"command": "sort names.txt > sorted.txt"}),
+        exit_code=0,
+        informative=True,
+        reads=(digest("names.txt", "b\na\n"),),
+        writes=(digest("sorted.txt", "a\nb\n"),),
+    )
+    slots = (
+        Slot(name="source", type=SlotType.PATH, value="names.txt"),
+        Slot(name="target", type=SlotType.PATH, value="sorted.txt"),
+    )
+    return learned(
+        "Sort the lines of names.txt into sorted.txt",
+        step,
+        slots=slots,
+        inputs=step.reads,
+        answer="Sorted names.txt into sorted.txt.",
+    )
+
+
+def noting() -> ExecutionTrace:
+    content = "milk\n"
+    step = TraceStep(
+        call=ToolCall(name="Write", arguments={"path": "note.txt", "content": content}),
+        writes=(digest("note.txt", content),),
+    )
+    slots = (
+        Slot(name="text", value="milk", declared=True),
+        Slot(name="file", type=SlotType.PATH, value="note.txt"),
+    )
+    return learned('Write the note "milk" to note.txt', step, slots=slots)
+
+
+def moving() -> ExecutionTrace:
+    step = TraceStep(call=ToolCall(name="MoveArm", arguments={"x": 120, "speed": "slow"}))
+    slots = (Slot(name="x", type=SlotType.NUMBER, value="120"),)
+    return learned("Move the arm to 120", step, slots=slots, outputs=())
+
+
+@dataclass
+class Device:
+    """A folder to work in, and what the device allows."""
+
+    root: Path
+    keys: KeyRing
+    allows: dict[str, Any] = field(
+        default_factory=lambda: {
+            "tools": ["Read", "Write", "Edit", "Bash"], "commands": ["sort", "cp"],
+        }
+    )  # fmt: skip
+
+    @property
+    def base(self) -> Path:
+        return self.root / "work"
+
+    @property
+    def bundle(self) -> Path:
+        return self.root / "bundle.llmos"
+
+    def load(
+        self,
+        *traces: ExecutionTrace,
+        allowed: Allowed | None = None,
+        counter: int = 1,
+        now: float | None = None,
+    ) -> Bundle:
+        made = write_bundle(
+            traces,
+            self.keys,
+            allowed or Allowed(tools={"Read", "Write", "Edit", "Bash"}, commands={"sort", "cp"}),
+            project="default",
+            now=time.time() if now is None else now,
+            counter=counter,
+        )
+        self.bundle.write_bytes(made.data)
+        return made
+
+    def follow(self, *words: str, key: str = "") -> tuple[int, dict[str, Any]]:
+        """Exit code and report."""
+        (self.root / "device.json").write_text(json.dumps(self.allows))
+        options: Sequence[str] = (
+            *("--key", key or self.keys.own().text, "--base", str(self.base)),
+            *("--device", str(self.root / "device.json"), "--state", str(self.root / "state.json")),
+        )
+        argv = [sys.executable, "-I", str(RUNNER), str(self.bundle), *words, *options]
+        ended = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+        assert not ended.stderr, ended.stderr
+        return ended.returncode, json.loads(ended.stdout)
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Device:
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "names.txt").write_text("b\na\n")
+    return Device(tmp_path, KeyRing(tmp_path / "keys"))
+
+
+Follow = Callable[..., tuple[int, dict[str, Any]]]
