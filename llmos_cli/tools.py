@@ -11,7 +11,13 @@ from llmos_cli.context import Session
 from llmos_cli.exits import Exit
 from llmos_cli.options import json_option
 from llmos_cli.render import printable, short, to_json
-from llmos_cli.tools_generated import disable, generated, rollback, show_generated
+from llmos_cli.tools_generated import (
+    disable,
+    generalize,
+    generated,
+    rollback,
+    show_generated,
+)
 from llmos_workers.contracts.errors import InvalidOption, NotThere
 
 if TYPE_CHECKING:
@@ -21,7 +27,7 @@ if TYPE_CHECKING:
 @click.group()
 def tools() -> None:
     """What agents may be granted: list, show, search, sign; and what traces were compiled into:
-    generated, disable, rollback.
+    generated, disable, rollback, generalize.
 
     Needs the workspace on this machine. An agent uses a tool when its front matter names it.
     """
@@ -97,6 +103,7 @@ def sign(session: Session, file: Path, as_json: bool) -> int:
 tools.add_command(generated)
 tools.add_command(disable)
 tools.add_command(rollback)
+tools.add_command(generalize)
 
 
 def _print(specs: list[ToolSpec], *, as_json: bool) -> int:

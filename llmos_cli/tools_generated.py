@@ -1,4 +1,4 @@
-"""``llmos tools generated | disable | rollback``: tools that traces were compiled into."""
+"""``llmos tools generated | disable | rollback | generalize``: tools that traces became."""
 
 from __future__ import annotations
 
@@ -106,11 +106,35 @@ def rollback(
     return Exit.SUCCEEDED
 
 
+@click.command()
+@click.argument("trace_ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--project", metavar="NAME", default="default", show_default=True,
+              help="Project of the traces.")  # fmt: skip
+@json_option
+@click.pass_obj
+def generalize(session: Session, trace_ids: tuple[str, ...], project: str, as_json: bool) -> int:
+    """Have a model make one tool of at least three traces of one kind; costs money.
+
+    What it proposes is proved before it is used; see docs/crystallization.md.
+    """
+    from llmos_cli.traces_find import find
+    from llmos_workers.flow.toolsmith import submit
+
+    with talking(session.client.place, "generalizing traces"):
+        family = [find(session, trace_id, project) for trace_id in trace_ids]
+        record = submit(_runtime(session), family)
+    data = {"goal_id": record.goal_id, "traces": [trace.trace_id for trace in family]}
+    print(to_json(data) if as_json else f"submitted: llmos watch {record.goal_id}")
+    return Exit.SUCCEEDED
+
+
 def _runtime(session: Session) -> Runtime:
     from llmos_workers.runtime import Runtime
 
     client = session.client
-    return Runtime(session.config, redis=client.redis, traces=client.trace_manager)
+    return Runtime(
+        session.config, redis=client.redis, broker=client.broker, traces=client.trace_manager
+    )
 
 
 def _said(tool: Shelved, *, as_json: bool) -> int:

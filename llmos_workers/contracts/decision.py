@@ -74,6 +74,8 @@ class ModeDecision(Contract):
     slots: dict[str, str] = Field(default_factory=dict)
     tool: str | None = None
     """The generated tool that does the goal (CRYSTALLIZED)."""
+    generalized: bool = False
+    """The tool does it with values that none of its traces has; ``slots`` are its arguments."""
     strategy: str = "auto"
     estimated_micro: Micro = 0
     """Upper estimate of the cost in micro-dollars; 0 for modes without a model."""

@@ -162,6 +162,8 @@ class GoalOptions(Contract):
     """Unix time in seconds after which the goal fails instead of starting another step."""
     dry_run: bool = False
     """Decide and explain, but run nothing."""
+    generalize: tuple[str, ...] = ()
+    """Traces that the toolsmith is to make one tool of; llmos sets it itself."""
     shadow_of: str | None = None
     """Id of a replayed goal that this one runs again, publishing nothing (flow.shadow). No
     submitter can ask for it."""

@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from llmos_workers.contracts.decision import ModeDecision
 from llmos_workers.contracts.errors import SandboxUnavailable
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.tools import ToolCall, ToolResult
@@ -24,6 +25,7 @@ from llmos_workers.execution.ptc import SequenceResult
 from llmos_workers.flow.run import Run
 from llmos_workers.kernel.lease import Lease
 from llmos_workers.learning.compiled import arguments_for, trace_digest
+from llmos_workers.learning.followable import changed_slots
 
 if TYPE_CHECKING:
     from llmos_workers.runtime import Runtime
@@ -90,18 +92,33 @@ def opened(run: Run, trace: ExecutionTrace) -> Iterator[tuple[Run, ToolRun | Non
     """The goal's tool, started; and the run as it is: without a tool it is a replay (FOLLOWER)."""
     decision = run.decision
     tool = usable(run.runtime, trace) if decision.mode is Mode.CRYSTALLIZED else None
-    values = arguments_for(tool.record.parameters, decision.slots) if tool else None
+    values = _values(tool, trace, decision) if tool else None
+    arguments = (
+        arguments_for(tool.record.parameters, values) if tool and values is not None else None
+    )
     with ExitStack() as stack:
-        if tool is None or values is None or decision.tool != tool.record.ref:
+        if tool is None or arguments is None or decision.tool != tool.record.ref:
             told = decision.mode is not Mode.CRYSTALLIZED
             yield (run if told else _followed(run, "its tool cannot be used")), None
             return
         try:
-            session = stack.enter_context(run.runtime.runners.session(tool.program, values))
+            session = stack.enter_context(run.runtime.runners.session(tool.program, arguments))
         except (SandboxUnavailable, ProgramFault) as error:
             yield _followed(run, error.message), None
             return
         yield run, ToolRun(session)
+
+
+def _values(
+    tool: LoadedTool, trace: ExecutionTrace, decision: ModeDecision
+) -> dict[str, str] | None:
+    """Values for the tool's parameters. A generalized tool knows its traces by values of its own:
+    None where the goal has others in the trace's slots.
+    """
+    if len(tool.record.traces) < 2:
+        return decision.slots
+    source = next(s for s in tool.record.traces if s.trace_id == trace.trace_id)
+    return None if changed_slots(trace, decision.slots) else source.values
 
 
 def _followed(run: Run, why: str) -> Run:

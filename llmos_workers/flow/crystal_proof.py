@@ -31,6 +31,7 @@ RECENT = 200
 MOST_RECORDED = 5
 
 Values = Mapping[str, str]
+Arguments = Mapping[str, str | int]
 
 
 @dataclass(frozen=True)
@@ -46,13 +47,19 @@ def prove_tool(
 ) -> Proof:
     """Raises PolicyDenied naming the first difference, ToolError when it could not be tried."""
     for values in _odd(trace):
-        _same_calls(trials, trace, program, parameters, values)
-    recorded = list(_recorded(trials, trace))
+        arguments = arguments_for(parameters, values)
+        if arguments is not None:
+            same_calls(trials, fill(trace.steps, trace.slots, values), program, arguments)
+    recorded = [
+        each for each in _recorded(trials, trace) if arguments_for(parameters, each) is not None
+    ]
     for values in recorded:
-        _same_effects(trials, trace, program, parameters, values)
+        same_effects(trials, trace, program, arguments_for(parameters, values) or {}, values)
     others = 0
     for values in _unused(trace, recorded):
-        others += _same_effects(trials, trace, program, parameters, values, unused=True)
+        arguments = arguments_for(parameters, values)
+        if arguments is not None:
+            others += same_effects(trials, trace, program, arguments, values, unused=True)
     if trace.slots and not others:
         raise PolicyDenied("it could not be tried with values that no run used.")
     return Proof(len(recorded), others)
@@ -97,18 +104,10 @@ def _odd(trace: ExecutionTrace) -> Iterator[Values]:
         yield {slot.name: f"{text}{at}" for at, slot in enumerate(trace.slots)}
 
 
-def _same_calls(
-    trials: Trials,
-    trace: ExecutionTrace,
-    program: Program,
-    parameters: Sequence[ToolParameter],
-    values: Values,
+def same_calls(
+    trials: Trials, steps: Sequence[TraceStep], program: Program, arguments: Arguments
 ) -> None:
-    """Compare what it asks for, answered with what was recorded."""
-    arguments = arguments_for(parameters, values)
-    if arguments is None:
-        return
-    steps = fill(trace.steps, trace.slots, values)
+    """Compare what it asks for, answered with what was recorded. Raises PolicyDenied."""
     with trials.run.runtime.runners.session(program, arguments) as session:
         for step in steps:
             _expect(step.call, session.next_call())
@@ -116,19 +115,19 @@ def _same_calls(
         _expect(None, session.next_call())
 
 
-def _same_effects(
+def same_effects(
     trials: Trials,
     trace: ExecutionTrace,
     program: Program,
-    parameters: Sequence[ToolParameter],
+    arguments: Arguments,
     values: Values,
     *,
     unused: bool = False,
 ) -> bool:
-    """Whether the replay worked with these values; the tool must have done the same then."""
-    arguments = arguments_for(parameters, values)
-    if arguments is None:
-        return False
+    """Whether the replay worked with these values; the tool must have done the same then.
+
+    Raises PolicyDenied where it did not, ToolError when it could not be tried.
+    """
     steps = fill(trace.steps, trace.slots, values)
     change = _fresh(trials, trace, values, unused=unused)
     replayed = trials.run_all(steps, change)

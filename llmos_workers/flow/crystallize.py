@@ -86,8 +86,8 @@ def unfit(runtime: Runtime, trace: ExecutionTrace) -> str:
         return why
     if not trace.proved or not trace.steps:
         return "it is not proved" if trace.steps else "it makes no calls"
-    if trace.destructive:
-        return "it destroys things"
+    if trace.destructive or trace.is_plan:
+        return "it is a plan" if trace.is_plan else "it destroys things"
     if any(name not in specs or is_outside(specs[name]) for name in trace.tools_used):
         return "it has effects outside of the project"
     changed = [s for s in trace.steps if s.tool_version != specs[s.call.name].version]

@@ -9,17 +9,23 @@ from typing import TYPE_CHECKING, Any
 from llmos_workers.contracts.agents import AUTO
 from llmos_workers.contracts.base import format_usd
 from llmos_workers.contracts.decision import MatchResult, ModeDecision
+from llmos_workers.contracts.errors import NoTrace, PolicyDenied
 from llmos_workers.contracts.goal import GoalRecord
-from llmos_workers.contracts.modes import Mode
+from llmos_workers.contracts.modes import Mode, RequestedMode
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.flow.crystal import usable
 from llmos_workers.flow.explain import explained
+from llmos_workers.flow.general_run import generalized
 from llmos_workers.flow.judge import in_doubt
 from llmos_workers.learning.followable import path_with_slots, replay_blockers
 from llmos_workers.learning.plan_trace import plan_blockers
 from llmos_workers.learning.posterior import Threshold, own_threshold
 from llmos_workers.learning.quarantine import without_unapproved
-from llmos_workers.learning.strategies import ModeContext, strategy_for
+from llmos_workers.learning.strategies import (
+    ForcedLearnerStrategy,
+    ModeContext,
+    strategy_for,
+)
 
 if TYPE_CHECKING:
     from llmos_workers.runtime import Runtime
@@ -57,10 +63,32 @@ class Dispatcher:
             plans=frozenset(trace_id for trace_id, trace in known.items() if trace.is_plan),
             may_plan=_may_plan(runtime, record),
         )
-        decision = strategy_for(runtime.config).determine_mode(context)
+        decision = self._chosen(record, context)
         decision = in_doubt(runtime, record, decision, context, known)
         self._decided[decision.mode] = self._decided.get(decision.mode, 0) + 1
         return _with_estimate(decision, known)
+
+    def _chosen(self, record: GoalRecord, context: ModeContext) -> ModeDecision:
+        """What the strategy says; a generalized tool before a model, where it fits the goal."""
+        runtime, asked = self._runtime, record.options.mode
+        strategy = strategy_for(runtime.config)
+        try:
+            decision = strategy.determine_mode(context)
+        except (NoTrace, PolicyDenied):
+            if asked not in (RequestedMode.AUTO, RequestedMode.CRYSTALLIZED):
+                raise
+            general = generalized(runtime, record, context.match)
+            if general is None:
+                raise
+            return general
+        if not decision.mode.calls_model or asked is not RequestedMode.AUTO:
+            return decision
+        if strategy.name == ForcedLearnerStrategy.name:
+            return decision
+        general = generalized(runtime, record, context.match)
+        if general is None:
+            return decision
+        return runtime.cognitive_kernel.modulate_mode_decision(general, context.policy)
 
     def _known(self, record: GoalRecord, match: MatchResult) -> dict[str, ExecutionTrace]:
         """The candidates' traces; one that is gone meanwhile is missing."""

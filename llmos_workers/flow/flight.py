@@ -16,7 +16,7 @@ from llmos_workers.contracts.modes import Mode, RequestedMode
 from llmos_workers.contracts.outcome import ErrorInfo, Outcome
 from llmos_workers.execution.once import is_outside
 from llmos_workers.flow.outcomes import make_outcome
-from llmos_workers.flow.replay import Handover
+from llmos_workers.flow.replay_parts import Handover
 from llmos_workers.flow.run import Run
 from llmos_workers.kernel.flight import MOST_FAILURES
 from llmos_workers.learning.matching.template import template_signature

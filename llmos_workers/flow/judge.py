@@ -28,7 +28,7 @@ from llmos_workers.execution.llm_contracts import (
     read_journal_entry,
 )
 from llmos_workers.flow.permit import permit
-from llmos_workers.flow.replay import Handover
+from llmos_workers.flow.replay_parts import Handover
 from llmos_workers.flow.run import Run
 from llmos_workers.flow.think import think
 from llmos_workers.kernel.clock import iso

@@ -30,7 +30,7 @@ from llmos_workers.flow.plan_members import (
     standings,
     to_start,
 )
-from llmos_workers.flow.replay import Handover
+from llmos_workers.flow.replay_parts import Handover
 from llmos_workers.flow.run import Run
 from llmos_workers.kernel.clock import iso
 from llmos_workers.learning.plan_prompts import single

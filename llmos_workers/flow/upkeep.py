@@ -8,6 +8,7 @@ from llmos_workers.contracts.errors import GoalNotFound
 from llmos_workers.flow.approval import end_funded
 from llmos_workers.flow.crystallize import crystallize_due
 from llmos_workers.flow.feedback import drain_feedback
+from llmos_workers.flow.toolsmith import generalize_due
 from llmos_workers.kernel.gate_files import GateFiles
 from llmos_workers.kernel.gate_log import GateLog
 from llmos_workers.kernel.projects import ProjectManager
@@ -101,4 +102,5 @@ DUTIES: dict[str, Callable[[Runtime], str]] = {
     "take_up_feedback": drain_feedback,
     "file_gate_log": file_gate_log,
     "crystallize": crystallize_due,
+    "generalize": generalize_due,
 }

@@ -22,7 +22,7 @@ from llmos_workers.contracts.goal import GoalRecord, GoalState, TaskEnvelope
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.flow.orchestrate import orchestrate
 from llmos_workers.flow.plan_members import FanOut, StillLive, ends_at
-from llmos_workers.flow.replay import Handover
+from llmos_workers.flow.replay_parts import Handover
 from llmos_workers.flow.run import Run
 from llmos_workers.kernel import wire
 from llmos_workers.tasks.leaving import left

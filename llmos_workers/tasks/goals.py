@@ -16,10 +16,11 @@ from celery.exceptions import Reject
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.flow.judge import judge_first
-from llmos_workers.flow.replay import Handover
 from llmos_workers.flow.replay import replay as run_replay
+from llmos_workers.flow.replay_parts import Handover
 from llmos_workers.flow.run import Run
 from llmos_workers.flow.shadow import shadow as run_shadow
+from llmos_workers.flow.toolsmith import toolsmith as run_toolsmith
 from llmos_workers.tasks.fanout import JOIN_TASK, plan_work
 from llmos_workers.tasks.hops import LOST_REDIS, Next, leased_run, process_of, receive
 
@@ -79,5 +80,8 @@ def join(self: Task, *, goal_id: str = "", **_newer: Any) -> bool:
 
 
 def _model_work(run: Run) -> Outcome | Handover:
-    """The goal itself, or the audit of another one's replay."""
-    return run_shadow(run) if run.record.options.shadow_of else judge_first(run)
+    """The goal itself, the audit of another one's replay, or the making of a tool."""
+    options = run.record.options
+    if options.generalize:
+        return run_toolsmith(run)
+    return run_shadow(run) if options.shadow_of else judge_first(run)

@@ -37,7 +37,7 @@ from llmos_workers.execution.journal import done_entry
 from llmos_workers.flow.dispatch import Dispatcher
 from llmos_workers.flow.flight import Turn, board, failed_with_others, turn_of
 from llmos_workers.flow.outcomes import make_outcome
-from llmos_workers.flow.replay import Handover, keep_done
+from llmos_workers.flow.replay_parts import Handover, keep_done
 from llmos_workers.flow.run import Run, RunGuards, overdue
 from llmos_workers.flow.shadow import offer
 from llmos_workers.kernel import drain

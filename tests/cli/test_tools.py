@@ -60,3 +60,6 @@ def test_generated_tools_are_listed_shown_and_taken_out_of_use(run, state, tmp_p
     assert "in use" in run("tools", "rollback", "note", "--version", "1").out
     assert "the trace is replayed" in run("tools", "rollback", "note").out
     assert "disabled" in run("tools", "generated").out
+    sent = run("tools", "generalize", trace.trace_id, "--json").json
+    assert sent["traces"] == [trace.trace_id]
+    assert run("list", "--json").lines[0]["goal_id"] == sent["goal_id"]

@@ -25,7 +25,8 @@ from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.execution.llm import ModelGateway
 from llmos_workers.flow.dispatch import Dispatcher
 from llmos_workers.flow.judge import judge_first
-from llmos_workers.flow.replay import Handover, keep_done, replay
+from llmos_workers.flow.replay import replay
+from llmos_workers.flow.replay_parts import Handover, keep_done
 from llmos_workers.flow.run import Run, RunGuards
 from llmos_workers.kernel.goals import new_record
 from llmos_workers.kernel.lease import LeaseKeeper

@@ -8,7 +8,7 @@ import pytest
 from llmos_workers.contracts.errors import Cancelled, DeadlineExceeded, LeaseLost
 from llmos_workers.contracts.goal import GoalState
 from llmos_workers.contracts.modes import Mode
-from llmos_workers.flow.replay import Handover
+from llmos_workers.flow.replay_parts import Handover
 from tests.kernel.goal_support import expire_lease
 from tests.support.script import calls, says, text, use
 from tests.support.wait import wait_until

@@ -8,7 +8,7 @@ from llmos_workers.contracts.errors import BrokerUnavailable, Cancelled
 from llmos_workers.contracts.goal import GoalState
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome, Usage
-from llmos_workers.flow.replay import Handover
+from llmos_workers.flow.replay_parts import Handover
 from llmos_workers.tasks.hops import Next, leased_run, receive
 from tests.flow.conftest import Hop, Later
 from tests.kernel.goal_support import an_outcome, expire_lease
