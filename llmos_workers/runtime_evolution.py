@@ -10,7 +10,6 @@ from llmos_workers.evolution.agents import AgentLoader
 from llmos_workers.evolution.generated import GeneratedTools
 from llmos_workers.evolution.generated_notes import GeneratedNotes
 from llmos_workers.evolution.seed import install_seed_agents
-from llmos_workers.evolution.specialists import SpecialistMaker
 from llmos_workers.runtime_kernel import KernelParts
 
 if TYPE_CHECKING:
@@ -37,11 +36,6 @@ class EvolutionParts(KernelParts):
     def agent_factory(self) -> AgentFactory:
         """Who writes agents."""
         return AgentFactory(self.workspace, self.agents, self.clock, bus=self.bus)
-
-    @cached_property
-    def specialists(self) -> SpecialistMaker | None:
-        """Who makes an agent that a plan wants and that is not there; None: nobody."""
-        return None
 
     @cached_property
     def generated(self) -> GeneratedTools:

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from llmos_workers.contracts.agents import AGENT_NAME, AgentDefinition
 from llmos_workers.contracts.approvals import ApprovalState
+from llmos_workers.contracts.errors import InvalidOption, ToolDenied
 from llmos_workers.contracts.modes import RequestedMode
 from llmos_workers.contracts.outcome import Usage
-from llmos_workers.contracts.plan import Plan
+from llmos_workers.contracts.plan import Plan, PlanStep
 from llmos_workers.contracts.tools import ToolCall
+from llmos_workers.evolution.agent_rules import Author
 from llmos_workers.execution.llm_contracts import (
     PLAN_KIND,
     CallContext,
@@ -19,8 +22,10 @@ from llmos_workers.execution.llm_contracts import (
     ModelResponse,
     read_journal_entry,
 )
+from llmos_workers.flow.agents import agent_of
 from llmos_workers.flow.approval import ask_person
 from llmos_workers.flow.permit import permit
+from llmos_workers.flow.plan_members import grants_of
 from llmos_workers.flow.progress import Progress
 from llmos_workers.flow.run import Run
 from llmos_workers.flow.think import call_context
@@ -33,6 +38,7 @@ from llmos_workers.learning.plan_prompts import (
 )
 from llmos_workers.learning.plan_trace import plan_blockers, plan_of_trace
 from llmos_workers.learning.planning import BadPlan, PlanLimits, check_plan, read_plan
+from llmos_workers.learning.trace_prose import one_line
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +53,13 @@ RUN_PLAN = "run plan"
 """What a person is asked to allow, in place of a tool's name."""
 
 PLANNER_SOURCE = "planner"
+
+SPECIALIST = """\
+You are {name}, a specialist in a team. Your goal says all that you need to know; files that it
+names are there. Do exactly what it asks, leave every file that it asks for under the name it gives,
+and check that it is there and right before you end. Say in two sentences what you did.
+"""
+"""Prompt of an agent that is made for a plan."""
 
 
 @dataclass(frozen=True)
@@ -193,26 +206,44 @@ def _known(run: Run) -> Planned | None:
 
 
 def _sound(run: Run, response: ModelResponse) -> Plan:
+    """The plan of an answer, with its specialists at hand. Raises BadPlan."""
     plan = read_plan(response.text)
-    agents = run.runtime.agents.load_agents()
-    names = {agent.name for agent in agents} | _creatable(run, plan)
-    check_plan(plan, limits(run), names, goal=run.record.text)
+    names = {agent.name for agent in run.runtime.agents.load_agents()}
+    wanted = [s for s in plan.steps if s.agent and s.agent not in names] if _may_make(run) else []
+    makeable = {step.agent for step in wanted if AGENT_NAME.fullmatch(step.agent or "")}
+    check_plan(plan, limits(run), names | {each or "" for each in makeable}, goal=run.record.text)
+    for step in wanted:
+        make_specialist(run, step)
     return plan
 
 
-def _creatable(run: Run, plan: Plan) -> set[str]:
-    """Specialists that are not there and that the AgentFactory may make (where the project's
-    policy and its own allow it); they are there when this returns.
+def _may_make(run: Run) -> bool:
+    """Whether a plan may bring agents: the settings say so, and the internal state nothing
+    against it.
     """
-    factory = run.runtime.specialists
-    if factory is None or not run.runtime.config.orchestration.create_agents:
-        return set()
-    known = {agent.name for agent in run.runtime.agents.load_agents()}
-    made = set()
-    for step in plan.steps:
-        if step.agent and step.agent not in known and factory.make(step.agent, step, run.project):
-            made.add(step.agent)
-    return made
+    settings, policy = run.runtime.config.orchestration, run.runtime.policy(run.project)
+    return settings.create_agents and policy.allow_self_modification
+
+
+def make_specialist(run: Run, step: PlanStep) -> None:
+    """Make the agent that a step names, under the rules for agents that agents make: with what
+    the plan itself may use, and nothing that changes agents. Raises BadPlan when it may not be.
+    """
+    runtime, specs = run.runtime, run.runtime.tools.all_specs()
+    grants = frozenset(grants_of(run))
+    tools = sorted(name for name in grants if name in specs and not specs[name].control)
+    agent = AgentDefinition(
+        name=step.agent or "",
+        description=f"Made for a plan: {one_line(step.goal, 120)}",
+        prompt=SPECIALIST.format(name=step.agent),
+        tools=tuple(tools),
+    )
+    author = Author(agent=agent_of(run).name, grants=grants, goal_id=run.record.goal_id)
+    try:
+        runtime.agent_factory.create_agent(agent, author, why="a plan wants it")
+    except (ToolDenied, InvalidOption) as error:
+        raise BadPlan([f"agent {step.agent} cannot be made: {error.message}"]) from error
+    runtime.notice(run.record.goal_id, f"agent {step.agent} was made for step {step.id}")
 
 
 def _answers(run: Run) -> dict[int, ModelResponse]:
