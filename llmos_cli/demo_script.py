@@ -27,6 +27,10 @@ NEW = frozenset({Mode.LEARNER})
 KNOWN = frozenset({Mode.FOLLOWER})
 COMPILED = frozenset({Mode.CRYSTALLIZED})
 
+PLANNED = frozenset({Mode.ORCHESTRATOR})
+
+JOBS = "Write a haiku about rain into rain.md; copy rain.md to wet.md; convert prices.csv to JSON"
+
 Check = Callable[[Path], str]
 """Looks at the project's output folder; returns what is wrong, or an empty string."""
 
@@ -129,6 +133,15 @@ def _remove(*names: str) -> Callable[[Path], None]:
     return remove
 
 
+def _all_jobs_done(folder: Path) -> str:
+    """Both haikus are there and equal, and the table is."""
+    return (
+        _exists("rain.md")(folder)
+        or _same("rain.md", "wet.md")(folder)
+        or _json_of("prices.csv", "prices.json")(folder)
+    )
+
+
 SCENES: tuple[Scene, ...] = (
     Scene("a new goal", "Create a Python calculator", NEW, _calculator_works),
     Scene(
@@ -201,5 +214,14 @@ SCENES: tuple[Scene, ...] = (
         before=_remove("calculator.py"),
         follows=0,
         once_compiled=True,
+    ),
+    Scene("several jobs: a plan of goals", JOBS, PLANNED, _all_jobs_done),
+    Scene(
+        "the same again: plan and parts are known",
+        JOBS,
+        PLANNED,
+        _all_jobs_done,
+        before=_remove("rain.md", "wet.md", "prices.json"),
+        follows=15,
     ),
 )

@@ -12,7 +12,8 @@ import re
 _QUOTED = re.compile(r"\"[^\"]*\"|`[^`]*`|“[^”]*”|(?<!\w)'[^'\n]*'(?!\w)")
 _FILE = re.compile(r"(?<![\w/])[\w./-]*\w\.[A-Za-z]\w{0,5}\b|(?<![\w/])\w[\w-]*/(?=\W|$)")
 _SPLIT = re.compile(
-    r"(?P<order>,?\s*\b(?:and\s+then|then|and\s+finally|finally|after\s+that|afterwards|next)\b,?\s+)"
+    r"(?P<order>,?\s*\b(?:and\s+then|then|and\s+finally|finally|after\s+that|afterwards|next)\b"
+    r",?\s+)"
     r"|(?P<apart>[.;!?]\s+|\n+\s*(?:[-*•]|\d+[.)])?\s*|(?<=\w)\s+\d+[.)]\s+)"
     r"|(?P<plain>[,:]\s+(?:and\s+)?|\s+and\s+|\s+&\s+)",
     re.IGNORECASE,
@@ -26,17 +27,18 @@ _WORD = re.compile(r"[A-Za-z][A-Za-z'-]*")
 
 MAKES = frozenset(
     {
-        "analyse", "analyze", "annotate", "assemble", "benchmark", "build", "categorize",
-        "announce", "assess", "choose", "clean", "collect", "compare", "compile", "compose", "compute", "configure",
-        "convert", "create", "crawl", "define", "deploy", "design", "develop", "document",
-        "download", "draft", "draw", "edit", "estimate", "evaluate", "examine", "explore",
-        "extract", "fetch", "find", "fix", "forecast", "gather", "generate", "group",
-        "identify", "implement", "import", "improve", "inform", "inspect", "install", "integrate", "investigate",
-        "invent", "make", "measure", "merge", "migrate", "model", "notify", "outline", "plan", "plot",
-        "predict", "prepare", "propose", "provide", "publish", "rank", "refactor", "remove",
-        "rename", "report", "research", "review", "rewrite", "scrape", "search", "set", "solve",
-        "sort", "split", "study", "summarise", "summarize", "train", "transform", "translate",
-        "update", "upgrade", "validate", "visualise", "visualize", "write",
+        "analyse", "analyze", "annotate", "announce", "assemble", "assess", "benchmark",
+        "build", "categorize", "choose", "clean", "collect", "compare", "compile", "compose",
+        "compute", "configure", "convert", "crawl", "create", "define", "deploy", "design",
+        "develop", "document", "download", "draft", "draw", "edit", "estimate", "evaluate",
+        "examine", "explore", "extract", "fetch", "find", "fix", "forecast", "gather",
+        "generate", "group", "identify", "implement", "import", "improve", "inform", "inspect",
+        "install", "integrate", "invent", "investigate", "make", "measure", "merge", "migrate",
+        "model", "notify", "outline", "plan", "plot", "predict", "prepare", "propose",
+        "provide", "publish", "rank", "refactor", "remove", "rename", "report", "research",
+        "review", "rewrite", "scrape", "search", "set", "solve", "sort", "split", "study",
+        "summarise", "summarize", "train", "transform", "translate", "update", "upgrade",
+        "validate", "visualise", "visualize", "write",
     }
 )  # fmt: skip
 """Verbs whose clause is a piece of work; anything else goes with the piece before it."""

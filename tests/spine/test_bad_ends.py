@@ -58,7 +58,7 @@ def test_a_budget_too_small_is_rejected_with_the_numbers(llmos, project, served)
 
 @pytest.mark.parametrize(
     ("mode", "kind"),
-    [("crystallized", "NoTrace"), ("follower", "NoTrace"), ("orchestrator", "PolicyDenied")],
+    [("crystallized", "NoTrace"), ("follower", "NoTrace")],
 )
 def test_a_mode_that_cannot_be_is_refused_not_replaced(llmos, project, served, mode, kind):
     before = served()

@@ -1,6 +1,6 @@
 """One chord whose members wait in every way the product has, and end so: its body runs once.
 
-WAITING_CHILDREN has no user yet; tests/queue parks members in it through the kernel.
+WAITING_CHILDREN is in tests/spine/test_plan.py.
 """
 
 from __future__ import annotations
