@@ -85,9 +85,13 @@ def members(llmos: LLMOS, goal_id: str):
 def test_a_plan_ends_right_and_once_whoever_dies_in_it(system: LocalSystem) -> None:
     with LLMOS(system.config) as llmos:
         handle = llmos.submit(goal(), project="deep")
-        (asked,) = wait_until(
-            lambda: llmos.approvals(project="deep"), what="a member asks", timeout=TIMEOUT / 2
+        wait_until(
+            lambda: llmos.approvals(project="deep") or handle.outcome(),
+            what="a member asks",
+            timeout=TIMEOUT / 2,
         )
+        assert handle.outcome() is None, handle.outcome()
+        (asked,) = llmos.approvals(project="deep")
         # The others of its layer end, and the parent goes on waiting for the one that asks.
         wait_until(
             lambda: Counter(m.state for m in members(llmos, handle.id))[GoalState.SUCCEEDED] == 9,

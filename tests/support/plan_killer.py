@@ -32,18 +32,24 @@ class HalfSent:
     """Stands in for ``wire`` in the fan-out: half of the header is sent, then the worker dies."""
 
     DISPATCH_QUEUE = wire.DISPATCH_QUEUE
+    state: redis.Redis
 
     @staticmethod
     def publish(broker: redis.Redis, records: list[Any]) -> int:
         sent = wire.publish(broker, records[: len(records) // 2])
         if records:
-            die_once(HalfSent.state(broker), "header", records[0].options.member.parent_id)
+            die_once(HalfSent.state, "header", records[0].options.member.parent_id)
         return sent + wire.publish(broker, records[len(records) // 2 :])
 
-    @staticmethod
-    def state(broker: redis.Redis) -> redis.Redis:
-        pool = broker.connection_pool.connection_kwargs
-        return redis.Redis(**{**pool, "db": 2})
+
+def remembered(adopt: Any) -> Any:
+    """Adopting comes before sending, and knows the state database."""
+
+    def adopts(self: Children, *args: Any) -> Any:
+        HalfSent.state = self.redis
+        return adopt(self, *args)
+
+    return adopts
 
 
 def in_callback(join: Any) -> Any:
@@ -85,6 +91,7 @@ def in_commit(reached: Any) -> Any:
 
 
 fanout.wire = HalfSent  # type: ignore[assignment]
+Children.adopt = remembered(Children.adopt)  # type: ignore[method-assign]
 Children.join = in_callback(Children.join)  # type: ignore[method-assign]
 Publisher._finish = in_commit(Publisher._finish)  # type: ignore[method-assign]
 
