@@ -59,7 +59,8 @@ SHORT_CLAUSE = 2
 def complexity(goal: str) -> int:
     """Number of pieces of work, at least 1. The configured threshold says how many are many."""
     text = _LEAD.sub("", _FILE.sub("FILE", _QUOTED.sub("QUOTE", goal)).strip())
-    pieces, at, split, before = 1, 0, "", []
+    pieces, at, split = 1, 0, ""
+    before: list[str] = []
     for found in (*_SPLIT.finditer(text), None):
         clause = text[at : found.start() if found else len(text)]
         words = [word.lower() for word in _WORD.findall(_LEAD.sub("", clause.strip()))]

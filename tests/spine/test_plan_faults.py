@@ -37,7 +37,7 @@ example: Ring the bell for a.md into b.md
 all: [[ring], [bell]]
 values:
   source: {take: [{file: {role: source}}, {file: {}}], required: true}
-  target: {take: [{file: {role: target, other_than: source}}], required: true}
+  target: {take: [{file: {role: target}}], required: true}
 turns:
   - calls:
       - id: ring
