@@ -146,8 +146,9 @@ def test_events_show_id_and_short_text_and_no_secret(app, system, project):
     payload = {"goal": text, "project": project, "metadata": {"password": KEY}}
     answer = app.call("watch", {"kwargs": payload})
     goal_id = answer["outcome"]["goal_id"]
+    assert answer["outcome"]["status"] == "REJECTED", "a goal with a secret"
     received = [e for e in answer["events"] if e["type"] == "task-received"]
-    assert {e["name"] for e in received} == {"llmos.goal", "llmos.think"}
+    assert {e["name"] for e in received} == {"llmos.goal"}
     for event in received:
         assert event["args"].startswith(f"({goal_id}: Write a haiku about api_key=")
         assert len(event["args"]) < 200
