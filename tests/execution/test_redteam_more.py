@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,23 +18,27 @@ from tests.execution.test_redteam import PYTHON, freely
 from tests.support.wait import wait_until
 
 SECRET = "canary-secret-2468013"
-SMALL = Limits(disk=16 << 20, file_size=16 << 20)
+SMALL = Limits(disk=48 << 20, file_size=32 << 20)
 ROOT = Path(__file__).parents[2]
 
 FILLERS = {
-    "many files": "for i in $(seq 200); do head -c 6M /dev/zero > f$i; done",
-    "in the private home": "for i in $(seq 200); do head -c 6M /dev/zero > $HOME/f$i; done",
+    "many files": "for i in $(seq 200); do head -c 24M /dev/zero > f$i; done",
+    "in the private home": "for i in $(seq 200); do head -c 24M /dev/zero > $HOME/f$i; done",
     "files that are removed, but open": (
-        'for i in $(seq 10 200); do head -c 6M /dev/zero > f; eval "exec $i<f"; rm f; done'
+        'for i in $(seq 10 200); do head -c 24M /dev/zero > f; eval "exec $i<f"; rm f; done'
     ),
-    "nothing but names": "mkdir d; cd d; for i in {1..6000}; do : > $i; done; sleep 9",
+    "nothing but names": (
+        f'{PYTHON} -c \'import time\nfor i in range(3000): open(str(i), "w").close()'
+        "\ntime.sleep(9)'"
+    ),
 }
 
 
 @pytest.mark.parametrize("name", FILLERS)
 def test_the_disk_is_not_filled(name: str, sandbox: Sandbox, area: Path) -> None:
     sandbox.prepare(area)
-    done = sandbox.run(["/bin/bash", "-c", FILLERS[name]], cwd=area, timeout_s=30, limits=SMALL)
+    limits = replace(SMALL, disk=8 << 20) if name == "nothing but names" else SMALL
+    done = sandbox.run(["/bin/bash", "-c", FILLERS[name]], cwd=area, timeout_s=30, limits=limits)
     assert done.killed_for == "disk"
     size = sum(path.stat().st_blocks * 512 for path in area.rglob("*") if path.is_file())
     assert size < 1 << 30
@@ -44,7 +49,7 @@ def test_files_that_were_there_and_a_little_more_are_no_offence(
 ) -> None:
     (area / "old").write_bytes(b"x" * (SMALL.disk * 2))
     sandbox.prepare(area)
-    command = "for i in 1 2; do head -c 6M /dev/zero > f$i; sleep 0.2; done; cat old > /dev/null"
+    command = "for i in 1 2; do head -c 5M /dev/zero > f$i; sleep 0.2; done; wc -c old"
     done = sandbox.run(["/bin/bash", "-c", command], cwd=area, timeout_s=20, limits=SMALL)
     assert done.exit_code == 0
     assert done.killed_for is None

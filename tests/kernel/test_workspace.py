@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
+import subprocess
+import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,6 @@ from llmos_workers.contracts.errors import (
 from llmos_workers.kernel import paths
 from llmos_workers.kernel.projects import ProjectManager
 from llmos_workers.kernel.workspace import Workspace, digest_file, read_inside, resolve_inside
-from tests.support.wait import wait_until
 
 
 @pytest.fixture
@@ -84,6 +84,17 @@ def test_symlinks_that_stay_inside_are_followed(base: Path) -> None:
     assert (base / "real" / "up").is_symlink()
 
 
+SWAPS = 50_000
+SWAP = f"""
+import ctypes, os, sys
+libc, names = ctypes.CDLL(None), [os.fsencode(name) for name in sys.argv[1:]]
+for _ in range({SWAPS}):
+    # RENAME_EXCHANGE: at each moment the name is the real thing or the symlink.
+    if libc.renameat2(-100, names[0], -100, names[1], 2):
+        sys.exit(1)
+"""
+
+
 @pytest.mark.parametrize("what", ["folder", "file"])
 def test_swapping_a_symlink_in_between_check_and_use_never_escapes(base: Path, what: str) -> None:
     outside = base.parent / "outside"
@@ -91,46 +102,25 @@ def test_swapping_a_symlink_in_between_check_and_use_never_escapes(base: Path, w
     (outside / "f").write_text("secret")
     (base / "d").mkdir()
     (base / "d" / "f").write_text("inside")
-    stop = threading.Event()
-
     where, target = ("d", "../outside") if what == "folder" else ("d/f", "../../outside/f")
     evil = base / "d" / "evil" if what == "file" else base / "evil"
     evil.symlink_to(target)
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    swaps = [0]
-
-    def swap() -> None:
-        # RENAME_EXCHANGE: at each moment the name is the real thing or the symlink.
-        names = os.fsencode(base / where), os.fsencode(evil)
-        while not stop.is_set():
-            libc.renameat2(-100, names[0], -100, names[1], 2)
-            swaps[0] += 1
-
-    def naively() -> bytes:
-        """Checked, then used: what the swapping is after."""
-        try:
-            inside = (base / "d" / "f").resolve().is_relative_to(base.resolve())
-            return (base / "d" / "f").read_bytes() if inside else b""
-        except OSError:
-            return b""
-
-    thread = threading.Thread(target=swap)
-    thread.start()
-    escapes = 0
-    try:
-        wait_until(lambda: naively() == b"secret", what="the attack works on who only checks")
-        tries = 0
-        while swaps[0] < 10_000 or tries < 200:
+    escapes = naive = tries = 0
+    command = [sys.executable, "-S", "-c", SWAP, str(base / where), str(evil)]
+    with subprocess.Popen(command) as swapping:
+        while swapping.poll() is None or not tries:
             tries += 1
+            with suppress(OSError):  # what checks, then uses: the attack works on it
+                inside = (base / "d" / "f").resolve().is_relative_to(base.resolve())
+                naive += inside and (base / "d" / "f").read_bytes() == b"secret"
             with suppress(ToolError):
                 escapes += read_inside(base, "d/f") == b"secret"
-            with suppress(ToolError):
-                paths.write_inside(base, "d/f", b"inside")
+            if what == "folder":  # a written file would take the link's place, and end the race
+                with suppress(ToolError):
+                    paths.write_inside(base, "d/f", b"inside")
             escapes += (outside / "f").read_text() != "secret"
-    finally:
-        stop.set()
-        thread.join()
+    assert swapping.returncode == 0
+    assert naive
     assert escapes == 0
     assert sorted(p.name for p in outside.iterdir()) == ["f"]
 

@@ -1,4 +1,4 @@
-"""How much disk a command has taken: cheap while little goes, exact when much has gone."""
+"""How much disk a command has taken, looked at often while that is cheap."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import time
 
 _BLOCK = 512
 _LEAST = 4_096
-"""Counted for each file or folder, however small: they take room, too."""
+"""Bytes counted for a file or folder that holds none: it takes room, too."""
 _KIND, _FOLDER, _REGULAR = 0o170000, 0o040000, 0o100000
+_PAUSE = 20
+"""A look that took so long is not repeated before so many times that."""
 
 
 class Disk:
@@ -19,29 +21,31 @@ class Disk:
         self.limit = limit
         self.began_ns = time.time_ns()
         self.free = [_free(folder) for folder in folders]
+        self.next_look = 0.0
 
     def full(self, pids: list[int]) -> bool:
         """Whether it is past the limit; ``pids`` may hold files that no folder names any more.
 
-        Only looked at closely when a file system has lost as much, to whomever.
+        Files that changed may hold what was there before: they count once a file system has lost
+        a good part of the limit, to whomever.
         """
-        now = [_free(folder) for folder in self.folders]
-        gone = [
-            had - has
-            for before, after in zip(self.free, now, strict=True)
-            for had, has in zip(before, after, strict=True)
-        ]
-        if max(gone) <= self.limit:
+        started = time.monotonic()
+        if started < self.next_look:
             return False
-        taken = 0
+        sure, claimed = _unnamed(pids), 0
         for folder in self.folders:
-            taken = self._below(folder, taken)
-        return taken + _unnamed(pids) > self.limit
+            names, changed = self._below(folder)
+            sure, claimed = sure + names * _LEAST, claimed + changed
+        self.next_look = started + _PAUSE * (time.monotonic() - started)
+        return sure > self.limit or (sure + claimed > self.limit and self._lost() > self.limit // 4)
 
-    def _below(self, folder: str, taken: int) -> int:
-        """``taken`` and what changed below a folder since the start, as far as it matters."""
+    def _below(self, folder: str) -> tuple[int, int]:
+        """Below a folder, of what changed since the start: how many files and folders that hold
+        nothing, and how many bytes the others hold. Enough is enough.
+        """
+        names = changed = 0
         pending = [folder]
-        while pending and taken <= self.limit:
+        while pending and max(names * _LEAST, changed) <= self.limit:
             try:
                 entries = list(os.scandir(pending.pop()))
             except OSError:
@@ -54,14 +58,18 @@ class Disk:
                 if facts.st_mode & _KIND == _FOLDER:
                     pending.append(entry.path)
                 if facts.st_ctime_ns >= self.began_ns:
-                    taken += max(_LEAST, facts.st_blocks * _BLOCK)
-        return taken
+                    names += not facts.st_blocks
+                    changed += facts.st_blocks * _BLOCK
+        return names, changed
+
+    def _lost(self) -> int:
+        now = [_free(folder) for folder in self.folders]
+        return max(had - has for had, has in zip(self.free, now, strict=True))
 
 
-def _free(folder: str) -> tuple[int, int]:
-    """Bytes by blocks, and by names."""
+def _free(folder: str) -> int:
     found = os.statvfs(folder)
-    return found.f_bfree * found.f_frsize, found.f_ffree * _LEAST
+    return found.f_bfree * found.f_frsize
 
 
 def _unnamed(pids: list[int]) -> int:
