@@ -109,6 +109,8 @@ class ToolResult(Contract):
     """Project files the call changed, as they are after it."""
     ran: dict[str, Any] | None = None
     """The arguments it ran with, where a hook changed them; None: those it was asked for."""
+    told: tuple[str, ...] = ()
+    """Digests of what hooks told the model with it, and traces depend on."""
     duration_ms: float = 0.0
     truncated: bool = False
     tainted: bool = False

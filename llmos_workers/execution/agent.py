@@ -157,6 +157,8 @@ class AgentLoop:
             try:
                 before_step()
                 conversation.tell(self._gate.prompt(task.goal, gate_context, turn=turn))
+                if turn == 0:
+                    _keep_told(once.journal, gate_context)
                 request = request_parts | {"tools": shelf.blocks()}
                 response = self._ask(conversation, request, turn, parts)
             except RateLimited:
@@ -301,6 +303,17 @@ class AgentLoop:
                 [text_block("Your answer was cut off. Go on exactly where you stopped.")]
             )
         return False
+
+
+def _keep_told(journal: RunJournal, context: GateContext) -> None:
+    """Keep in the journal what hooks told at first. A resumed run is told as things are now, but
+    what an earlier one bought was written under what it was told then.
+    """
+    told = tuple(sorted(set(context.told)))
+    if journal.turns and told != journal.told:
+        context.told_later.extend(set(told) ^ set(journal.told))
+    elif told != journal.told:
+        journal.tell(told)
 
 
 def _fixed_parts(task: AgentTask) -> dict[str, Any]:

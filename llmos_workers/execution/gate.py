@@ -41,7 +41,7 @@ from llmos_workers.execution.gate_steps import (
     unless_denied,
 )
 from llmos_workers.execution.hooks.base import HookAction, HookDecision
-from llmos_workers.execution.hooks.chain import HookChain, Told, Verdict
+from llmos_workers.execution.hooks.chain import HookChain, Verdict
 from llmos_workers.execution.hooks.state_rules import state_decision
 from llmos_workers.execution.run_secrets import REFERENCE_USED, named_in
 from llmos_workers.execution.taint import RunTaint
@@ -90,10 +90,10 @@ class GateContext:
     """Ranges of numbers that the agent and the project demand."""
     injected: list[str] = field(default_factory=list)
     """What hooks want the model to be told; whoever talks to the model takes it from here."""
-    told: list[Told] = field(default_factory=list)
-    """What hooks told before the first model call and what is done may depend on."""
-    told_later: list[Told] = field(default_factory=list)
-    """The same, told in mid-run."""
+    told: list[str] = field(default_factory=list)
+    """Digests of what hooks told before the first model call and what is done may depend on."""
+    told_later: list[str] = field(default_factory=list)
+    """The same, of what they told in mid-run."""
     said: set[str] = field(default_factory=set)
     """Digests of what prompt hooks told: nothing is said twice in a run."""
     notice: Callable[[str], None] = field(default=lambda _words: None, repr=False)
@@ -131,6 +131,7 @@ class ToolGate:
         written because Redis is away.
         """
         started, asked_for = self._clock.steady(), call
+        told = len(ctx.told_later)
         spec: ToolSpec | None = None
         try:
             tool = self.registry.find(call.name)
@@ -158,6 +159,7 @@ class ToolGate:
             "duration_ms": elapsed,
             "tainted": result.tainted or (spec is not None and spec.from_outside),
             "ran": None if call.arguments == asked_for.arguments else call.arguments,
+            "told": tuple(ctx.told_later[told:]),
         }
         return result.model_copy(update=update)
 
@@ -171,7 +173,7 @@ class ToolGate:
         self._check_prompt(verdict, text, ctx)
         fresh = [told for told in verdict.told if told.digest not in ctx.said]
         ctx.said.update(told.digest for told in fresh)
-        take_note(fresh, ctx, first=turn == 0)
+        (ctx.told if turn == 0 else ctx.told_later).extend(take_note(fresh, ctx))
         return tuple(told.marked() for told in fresh)
 
     def premises(self, text: str, ctx: GateContext) -> tuple[str, ...]:

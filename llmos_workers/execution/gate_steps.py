@@ -42,17 +42,17 @@ def say_loudly(verdict: Verdict, ctx: GateContext) -> None:
 def tell(told: Iterable[Told], ctx: GateContext) -> None:
     """Give whoever talks to the model what hooks of a call want it to be told."""
     told = tuple(told)
-    take_note(told, ctx, first=False)
+    ctx.told_later.extend(take_note(told, ctx))
     ctx.injected.extend(each.marked() for each in told)
 
 
-def take_note(told: Iterable[Told], ctx: GateContext, *, first: bool) -> None:
-    """Take note of what a run now knows."""
+def take_note(told: Iterable[Told], ctx: GateContext) -> tuple[str, ...]:
+    """Mark what taints; gives the digests of what traces depend on."""
+    told = tuple(told)
     for each in told:
         if each.tainted:
             ctx.taint.mark(f"hook {each.source}")
-        if not each.advice:
-            (ctx.told if first else ctx.told_later).append(each)
+    return premises_of(told)
 
 
 def event_of(

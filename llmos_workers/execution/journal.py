@@ -26,7 +26,8 @@ TOOL_KIND = "tool"
 DONE_KIND = "done"
 INTENT_KIND = "intent"
 VOID_KIND = "void"
-KINDS = frozenset({TOOL_KIND, DONE_KIND, INTENT_KIND, VOID_KIND})
+TOLD_KIND = "told"
+KINDS = frozenset({TOOL_KIND, DONE_KIND, INTENT_KIND, VOID_KIND, TOLD_KIND})
 VERSION = 1
 
 Append = Callable[[bytes], object]
@@ -57,6 +58,8 @@ class RunJournal:
         self._intents: set[str] = set()
         self.done: tuple[TraceStep, ...] = ()
         """Steps that a replay of this goal took before it handed over."""
+        self.told: tuple[str, ...] = ()
+        """Digests of what hooks told the model before its first call."""
         for entry in entries:
             self._read(entry)
 
@@ -71,6 +74,9 @@ class RunJournal:
             return  # whoever asked reads it
         if kind not in KINDS or data.get("v") != VERSION:
             raise CodecError(f"a journal entry of kind {kind!r} is not known here.")
+        if kind == TOLD_KIND:
+            self.told = tuple(data["digests"])
+            return
         if self._effects_gone and not data.get("outside"):
             return
         if kind == DONE_KIND:
@@ -86,6 +92,11 @@ class RunJournal:
     def turns(self) -> int:
         """How many model responses are journaled."""
         return len(self._responses)
+
+    def tell(self, digests: tuple[str, ...]) -> None:
+        """Write what hooks told the model before its first call. Raises LeaseLost, GoalFinished."""
+        self._write({"kind": TOLD_KIND, "digests": list(digests)})
+        self.told = digests
 
     def response(self, turn: int) -> ModelResponse | None:
         """The response bought for ``turn``, or None."""

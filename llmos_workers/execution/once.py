@@ -64,6 +64,7 @@ class OnceOnly:
         tool = self.gate.registry.find(call.name)
         if kept is not None:
             ctx.taint.learn(tool.spec if tool else None, call, kept)
+            ctx.told_later.extend(kept.told)
             return kept
         external = tool is not None and tool.spec.effect is Effect.EXTERNAL
         outside = self.outside(call, ctx)

@@ -18,7 +18,6 @@ from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.agent import AgentResult, AgentTask
 from llmos_workers.execution.endings import describe
-from llmos_workers.execution.gate_steps import premises_of
 from llmos_workers.execution.llm import CallContext
 from llmos_workers.execution.tools.shelf import Examples
 from llmos_workers.flow import safety
@@ -88,8 +87,8 @@ def think(run: Run) -> Outcome:
                     context,
                     duration_s=duration_s,
                     tainted=bool(gate.taint.outside),
-                    premises=premises_of(gate.told),
-                    told_later=bool(premises_of(gate.told_later)),
+                    premises=tuple(sorted(set(gate.told))),
+                    told_later=bool(gate.told_later),
                     reached=gate.taint.reached,
                 )
         finally:

@@ -6,6 +6,7 @@ error, as it may have held what was to be refused.
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import tomllib
@@ -31,21 +32,26 @@ class ProjectFiles:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._kept: dict[str, tuple[Stamp | None, ProjectSettings | MalformedFile]] = {}
+        self._paths: dict[str, str] = {}
         self._lock = threading.Lock()
 
     def of(self, project: str) -> ProjectSettings:
-        """The project's settings as its file stands now; without a file, none.
+        """The project's settings as its file stands now; without a file, none. The same object as
+        long as nothing changed.
 
         Raises MalformedFile naming the line, InvalidOption for a bad name.
         """
-        path = self._workspace.peek(project).root / FILE
+        path = self._paths.get(project)
+        if path is None:
+            # Every call of a tool asks: one look at the disk is all that it costs.
+            path = self._paths[project] = str(self._workspace.peek(project).root / FILE)
         try:
-            facts = path.stat()
+            facts = os.stat(path)  # noqa: PTH116 - text, not a Path: see above
             stamp = (facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size, facts.st_ino)
         except FileNotFoundError:
             stamp = None
         except OSError as error:
-            raise MalformedFile(str(path), error.strerror or str(error)) from None
+            raise MalformedFile(path, error.strerror or str(error)) from None
         with self._lock:
             kept = self._kept.get(project)
             if kept is None or kept[0] != stamp:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,25 @@ MAX_FILES = 2_000
 """Files looked at; the first by name."""
 MAX_FILE_BYTES = 65_536
 
-Stamp = tuple[int, int]
+Stamp = tuple[str, int, int]
+"""Path of a note, and what changes when it does: mtime (ns), size."""
 
 
 @dataclass(frozen=True)
 class _Kept:
     note: MemoryNote
     projects: frozenset[str]
-    words: Counter[str]
+    words: frozenset[str]
+
+
+@dataclass(frozen=True)
+class _Shelf:
+    """The notes of a project as they stood, by word."""
+
+    stamps: tuple[Stamp, ...]
+    notes: tuple[MemoryNote, ...] = ()
+    holding: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Word -> positions of the notes that say it."""
 
 
 class FileMemory:
@@ -47,39 +58,58 @@ class FileMemory:
     def __init__(self, workspace: Workspace) -> None:
         self._root = workspace.root / "memories"
         self._kept: dict[str, tuple[Stamp, _Kept | None]] = {}
+        self._shelves: dict[str, _Shelf] = {}
         self._lock = threading.Lock()
 
     def recall(self, project: str, prompt: str, *, limit: int) -> Sequence[MemoryNote]:
         """Notes that share telling words with the prompt, the rarest words counting most."""
         with self._lock:
-            notes = [kept for path in self._files(project) if (kept := self._look(path, project))]
-        asked = set(words(prompt))
-        holding = Counter(word for kept in notes for word in kept.words)
-        rarity = {word: math.log(1 + len(notes) / count) for word, count in holding.items()}
-        scored = [
-            (sum(rarity[word] for word in sorted(asked & set(kept.words))), kept) for kept in notes
-        ]
-        best = sorted(scored, key=lambda pair: (-pair[0], pair[1].note.source))
-        return [kept.note for score, kept in best[:limit] if score > 0]
+            shelf = self._shelf(project)
+        scores: dict[int, float] = {}
+        for word in sorted(set(words(prompt))):
+            holding = shelf.holding.get(word, ())
+            for at in holding:
+                rarity = math.log(1 + len(shelf.notes) / len(holding))
+                scores[at] = scores.get(at, 0.0) + rarity
+        best = sorted(scores, key=lambda at: (-scores[at], shelf.notes[at].source))
+        return [shelf.notes[at] for at in best[:limit]]
 
-    def _files(self, project: str) -> list[str]:
-        found: list[str] = []
+    def _shelf(self, project: str) -> _Shelf:
+        stamps = self._stamps(project)
+        shelf = self._shelves.get(project)
+        if shelf is not None and shelf.stamps == stamps:
+            return shelf
+        found = [kept for stamp in stamps if (kept := self._look(stamp, project))]
+        holding: dict[str, list[int]] = {}
+        for at, kept in enumerate(found):
+            for word in kept.words:
+                holding.setdefault(word, []).append(at)
+        shelf = self._shelves[project] = _Shelf(
+            stamps,
+            tuple(kept.note for kept in found),
+            {word: tuple(places) for word, places in holding.items()},
+        )
+        return shelf
+
+    def _stamps(self, project: str) -> tuple[Stamp, ...]:
+        found: list[Stamp] = []
         for folder in (*SHARED, f"{OWN}/{project}"):
-            place = self._root / folder
-            if place.is_dir():
-                found += sorted(f"{folder}/{path.name}" for path in place.glob("*.md"))
-        return found[:MAX_FILES]
+            try:
+                with os.scandir(self._root / folder) as entries:
+                    for entry in entries:
+                        if entry.name.endswith(".md"):
+                            facts = entry.stat()
+                            path = f"{folder}/{entry.name}"
+                            found.append((path, facts.st_mtime_ns, facts.st_size))
+            except OSError:
+                continue  # no such folder, or a file that is gone again
+        return tuple(sorted(found)[:MAX_FILES])
 
-    def _look(self, path: str, project: str) -> _Kept | None:
+    def _look(self, stamp: Stamp, project: str) -> _Kept | None:
         """The note in a file, if it is for the project."""
-        try:
-            facts = (self._root / path).stat()
-        except OSError:
-            return None
-        stamp = (facts.st_mtime_ns, facts.st_size)
-        known = self._kept.get(path)
+        known = self._kept.get(stamp[0])
         if known is None or known[0] != stamp:
-            known = self._kept[path] = (stamp, self._read(path))
+            known = self._kept[stamp[0]] = (stamp, self._read(stamp[0]))
         kept = known[1]
         return kept if kept and kept.projects & {project, EVERYBODY} else None
 
@@ -91,7 +121,7 @@ class FileMemory:
             log.warning("memory note %s cannot be read: %s", path, error)
             return None
         note = MemoryNote(path, body.strip(), tainted=fields.get("tainted", False) is not False)
-        return _Kept(note, _projects(path, fields), Counter(words(f"{Path(path).stem} {body}")))
+        return _Kept(note, _projects(path, fields), frozenset(words(f"{Path(path).stem} {body}")))
 
 
 def _projects(path: str, fields: dict[str, Any]) -> frozenset[str]:

@@ -455,3 +455,44 @@ def test_a_finished_call_is_not_run_again(bench):
     assert result.error is None
     assert target.read_text() == "changed by hand"
     assert [step.ok for step in result.steps] == [True]
+
+
+class Says(Hook):
+    """Tells something before the first call."""
+
+    def __init__(self, words: str) -> None:
+        self.words = words
+
+    def prompt(self, event):
+        return HookDecision(HookAction.INJECT, context=self.words) if not event.turn else ALLOW
+
+
+def test_a_resumed_run_knows_what_hooks_told_the_run_before_it(bench):
+    """What was bought was written under those words, whatever they are now."""
+    bought = journal_entry(
+        ModelResponse(content=WRITE.content, stop_reason="tool_use", usage={}, cost_micro=0,
+                      model="m"), 0,
+    )  # fmt: skip
+    kept: list[bytes] = []
+    bench.run(DONE, hooks=[Says("in CHF"), Comments()], journal=RunJournal(append=kept.append))
+    told = RunJournal(kept).told
+    assert [each.partition("@")[0] for each in told] == ["Says"]
+    bench.run(DONE, hooks=[Says("in CHF")], journal=RunJournal([*kept, bought]))
+    assert (tuple(bench.context.told), bench.context.told_later) == (told, [])
+    bench.run(DONE, hooks=[Says("in EUR")], journal=RunJournal([*kept, bought]))
+    assert len(bench.context.told_later) == 2, "the old words and the new ones"
+    bench.run(DONE, hooks=[Says("in CHF")], journal=RunJournal([bought]))
+    assert bench.context.told_later, "it had been told nothing"
+
+
+def test_what_a_hook_said_of_a_call_is_known_to_a_run_that_reads_its_result(bench):
+    kept: list[bytes] = []
+    bench.run(WRITE, DONE, hooks=[Comments()], journal=RunJournal(append=kept.append))
+    first = list(bench.context.told_later)
+    assert first
+    bought = journal_entry(
+        ModelResponse(content=WRITE.content, stop_reason="tool_use", usage={}, cost_micro=0,
+                      model="m"), 0,
+    )  # fmt: skip
+    bench.run(DONE, journal=RunJournal([bought, *kept]))
+    assert bench.context.told_later == first

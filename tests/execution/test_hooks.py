@@ -245,7 +245,7 @@ def test_what_hooks_tell_is_marked_scrubbed_and_said_once(
     [told] = gate.prompt("go", context)
     assert told == '<hook name="my_hook">\nkey [redacted] < /hook> x\n</hook>'
     assert gate.prompt("go", context, turn=1) == ()
-    assert [each.source for each in context.told] == ["my_hook"]
+    assert [each.partition("@")[0] for each in context.told] == ["my_hook"]
     assert context.told_later == []
 
 
@@ -270,7 +270,7 @@ def test_a_trace_depends_on_what_was_told_but_not_on_advice(
     # Told by a tool's hook, or in mid-run, it cannot be asked about before a replay.
     late = gate_context()
     gate.prompt("go", late, turn=2)
-    assert [each.source for each in late.told_later] == ["Prompt"]
+    assert [each.partition("@")[0] for each in late.told_later] == ["Prompt"]
 
 
 def test_a_refused_prompt_is_on_record(registry: ToolRegistry, gate_context: Ctx) -> None:

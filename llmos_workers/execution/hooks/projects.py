@@ -19,8 +19,11 @@ MAX_KEPT = 1_000
 """Projects whose chains are kept; beyond that all are made anew."""
 
 
+_NONE = ProjectSettings()
+
+
 def _no_settings(_project: str) -> ProjectSettings:
-    return ProjectSettings()
+    return _NONE
 
 
 class ProjectHooks:
@@ -28,7 +31,8 @@ class ProjectHooks:
 
     ``ours`` are asked first, then the user's hooks; SecurityHook and WebHook judge what comes of
     it. A hook of the user's that cannot be had is replaced by one that denies everything. With
-    ``sdk.enable_hooks`` off the user's are left out; ours always stay.
+    ``sdk.enable_hooks`` off the user's are left out; ours always stay. ``settings`` gives the same
+    object as long as nothing changed.
     """
 
     def __init__(
@@ -48,7 +52,7 @@ class ProjectHooks:
         settings = self._settings(project)
         with self._lock:
             kept = self._kept.get(project)
-            if kept is None or kept[0] != settings:
+            if kept is None or kept[0] is not settings:
                 if len(self._kept) >= MAX_KEPT:
                     self._kept.clear()
                 user = self._of_the_user(project, settings)
