@@ -64,26 +64,76 @@ def undo(session: Session, goal_id: str, project: str | None, by: str | None, as
 @click.argument("file", metavar="FILE")
 @click.option("--project", metavar="NAME",
               help="Project of FILE (default: the one it lies in, else default).")  # fmt: skip
+@click.option(
+    "--trust",
+    is_flag=True,
+    help="Vouch for FILE as it is: whoever reads it holds nothing from outside by it.",
+)
 @json_option
 @click.pass_obj
-def why(session: Session, file: str, project: str | None, as_json: bool) -> int:
+def why(session: Session, file: str, project: str | None, trust: bool, as_json: bool) -> int:
     """Say which goals made FILE what it is, newest first.
 
     FILE is a path within the project's output folder, or the way to it from here. Each line
-    names goal, trace, step, model call and who approved it.
+    names goal, trace, step, model call and who approved it. A file that a run with content from
+    outside published says so, and taints whoever reads it until somebody looks at it and trusts it.
     """
     client = session.client
     workspace = Workspace(client.config.workspace)
     name, path = _locate(workspace, file, project)
     with talking(client.place, "reading the log of commits"):
-        commits = CommitLog(client.redis).why(name, path)
-    now = tree.state_at(workspace.peek(name).output, path)
+        log = CommitLog(client.redis)
+        commits = log.why(name, path)
+        now = tree.state_at(workspace.peek(name).output, path)
+        taint = log.tainted(name).of(path, now.digest if now else "")
+        if trust:
+            _trust(session, name, path, now)
+            taint = None
     if as_json:
-        data = {"project": name, "path": path, "now": now and now.model_dump(mode="json")}
+        data: dict[str, Any] = {"project": name, "path": path}
+        for key, fact in (("now", now), ("tainted", taint)):
+            data[key] = fact and fact.model_dump(mode="json")
         print(to_json(data | {"commits": _data(commits)}))
         return Exit.SUCCEEDED
-    print(printable("\n".join(_lines(path, now, commits))))
+    told = _lines(path, now, commits)
+    if taint is not None:
+        told[1:1] = [
+            f"    holds content from outside, by goal {taint.goal_id}: {taint.source}",
+            "    whoever reads it is tainted; once you have looked at it: llmos why FILE --trust",
+        ]
+    print(printable("\n".join(["trusted as it is.", *told] if trust else told)))
     return Exit.SUCCEEDED
+
+
+def _trust(session: Session, project: str, path: str, now: FileState | None) -> None:
+    """Take the taint from a file, on record first. Raises InvalidOption."""
+    from llmos_workers.contracts.gate import GateDecision, GateRecord
+    from llmos_workers.kernel.approvals import who
+    from llmos_workers.kernel.gate_log import GateLog
+
+    client, digest = session.client, now.digest if now else ""
+    log, known = CommitLog(client.redis), CommitLog(client.redis).tainted(project)
+    taint = known.of(path, digest)
+    if taint is None:
+        raise InvalidOption(f"{path} of project {project} is not tainted.")
+    GateLog(client.redis).append(
+        GateRecord(
+            decision=GateDecision.ALLOW,
+            rule="taint:trusted",
+            reason=f"{path} is trusted by {who()}",
+            tool="(person)",
+            digest=digest,
+            goal_id=taint.goal_id,
+            project=project,
+            agent=who(),
+            mode="person",
+            source="person",
+        )
+    )
+    if not log.trust(project, path, known.paths.get(path), digest):
+        raise InvalidOption(
+            f"{path} has just been published again, tainted.", fix="Look at it again."
+        )
 
 
 def _project_of(session: Session, goal_id: str, log: CommitLog) -> str:
@@ -168,6 +218,8 @@ def _about(commit: Commit, file: CommittedFile) -> list[str]:
         facts.append(f"model call {file.model_call}")
     if commit.approver and not commit.undoes:
         facts.append(f"approved by {commit.approver}")
+    if file.tainted:
+        facts.append(f"content from outside: {file.tainted}")
     if facts:
         lines.append(f"    {', '.join(facts)}")
     if file.after is not None and file.after.digest:

@@ -13,6 +13,7 @@ from llmos_workers.execution.hooks.memory import MemoryInjectionHook
 from llmos_workers.execution.hooks.projects import ProjectHooks
 from llmos_workers.execution.hooks.sentience import SentienceInjectionHook
 from llmos_workers.execution.sandbox.staged import StagedSandbox
+from llmos_workers.execution.taint import RunTaint
 from llmos_workers.execution.tools.base import ToolContext
 from llmos_workers.runtime_egress import egress_of
 from llmos_workers.sentience.guidance import caution
@@ -81,6 +82,7 @@ def gate_context(
         source=source,
         ask=ask,
         notice=lambda words: runtime.notice(record.goal_id, words),
+        taint=RunTaint(files=run.stage.tainted),
         tool=ToolContext(
             project=record.project,
             area=run.stage.area,
@@ -92,6 +94,7 @@ def gate_context(
             durable=source == "model",
             agent=agent.name,
             grants=grants,
+            tainted=run.stage.tainted,
             network=egress_of(runtime.config.security, runtime.redis, run, agent, ceiling),
         ),
     )

@@ -40,6 +40,8 @@ class CommittedFile(Contract):
     """Number of the tool call that wrote it, from 0."""
     model_call: str = ""
     """Request id of the model call that asked for it; empty for a replay."""
+    tainted: str = ""
+    """Where content from outside in it came from; empty: the run knew of none."""
 
 
 class Writer(Contract):
@@ -59,6 +61,10 @@ class CommitFacts(Contract):
     """Who approved the goal or asked for the undo; empty: nobody had to."""
     writers: dict[str, Writer] = Field(default_factory=dict)
     """Path -> who wrote it last."""
+    tainted: str = ""
+    """Where the run's content from outside came from; empty: it held none."""
+    commands: bool = False
+    """Whether it ran commands, which may have read and written any file."""
 
 
 class Commit(Contract):

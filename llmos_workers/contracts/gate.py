@@ -36,7 +36,8 @@ class GateRecord(Contract):
     mode: str
     source: str
     """``model``, ``trace`` for a replay, ``proof`` for a trial in a scratch copy of what was just
-    learned; ``command``: a connection that a command wanted (tool ``egress``)."""
+    learned; ``command``: a connection that a command wanted (tool ``egress``); ``person``: who
+    trusted a tainted file."""
 
 
 class LoggedDecision(Contract):

@@ -115,3 +115,6 @@ class ToolResult(Contract):
     truncated: bool = False
     tainted: bool = False
     """Holds content from outside; the gate sets it for tools that are ``from_outside``."""
+    tainted_file: str = ""
+    """A published file that holds content from outside and that the call read, in words; the gate
+    sets it. Empty: none that is known."""

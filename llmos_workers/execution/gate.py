@@ -158,6 +158,7 @@ class ToolGate:
         update = {
             "duration_ms": elapsed,
             "tainted": result.tainted or (spec is not None and spec.from_outside),
+            "tainted_file": ctx.taint.file_in(result),
             "ran": None if call.arguments == asked_for.arguments else call.arguments,
             "told": tuple(ctx.told_later[told:]),
         }

@@ -19,6 +19,7 @@ from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.execution.hooks.base import ALLOW, HookDecision, deny
 from llmos_workers.execution.secret_files import SECRET_FILE
 from llmos_workers.execution.tools.search import walk_files
+from llmos_workers.kernel.tainted import TaintedFiles
 
 _PATHS = ("path", "file", "folder", "pattern", "glob")
 _OPAQUE = ("command", "code")
@@ -38,6 +39,8 @@ class RunTaint:
     """Whether a command ran, of which nobody knows what it read."""
     reached: bool = False
     """Whether a command connected to something outside."""
+    files: TaintedFiles = field(default_factory=TaintedFiles, repr=False)
+    """Files of the project that runs with content from outside published."""
     notice: Callable[[str], None] = field(default=lambda _words: None, repr=False)
     """Tells who watches."""
 
@@ -54,10 +57,16 @@ class RunTaint:
         """Take note of a call that ran, now or in an earlier run of the goal."""
         if result.tainted or (spec is not None and spec.from_outside and not result.denied_by):
             self.mark(call.name)
+        elif file := self.file_in(result):
+            self.mark(f"the file {file}")
         self.reached = self.reached or (result.tainted and call.name in COMMAND_TOOLS)
         if not result.denied_by:
             self.opaque = self.opaque or any(name in call.arguments for name in _OPAQUE)
         self.secret = self.secret or _secret_among((*result.reads, *result.writes))
+
+    def file_in(self, result: ToolResult) -> str:
+        """A tainted file of the project that a call read, in words; "" when there is none."""
+        return result.tainted_file or self.files.among(result.reads)
 
     def learn_step(self, spec: ToolSpec | None, step: TraceStep) -> None:
         """The same for a step of a replay that was handed over. A tool that is gone meanwhile

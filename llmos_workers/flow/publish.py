@@ -8,17 +8,18 @@ from llmos_workers.contracts.commits import CommitFacts, Writer
 from llmos_workers.contracts.errors import PublishConflict
 from llmos_workers.contracts.outcome import FileDigest
 from llmos_workers.contracts.trace import TraceStep
+from llmos_workers.execution.taint import RunTaint
 from llmos_workers.flow.run import Run
 from llmos_workers.learning.dependence import inputs_of
 
 
 def publish(
-    run: Run, steps: Sequence[TraceStep], inputs: Iterable[FileDigest] = (), *, tainted: str = ""
+    run: Run, steps: Sequence[TraceStep], inputs: Iterable[FileDigest] = (), *, taint: RunTaint
 ) -> None:
     """Publish the run's stage, once everything in it is as it should be.
 
-    ``inputs``: files that it depends on besides those that its steps say they read. ``tainted``:
-    where content from outside came from that may be in what it made; "" when there is none.
+    ``inputs``: files that it depends on besides those that its steps say they read. ``taint``: what
+    the run holds goes with its files.
 
     Raises PublishConflict when a file that the run changed or read was changed by somebody else
     meanwhile; Cancelled, LeaseLost, WorkspaceUnwritable. Nothing is published then.
@@ -34,14 +35,16 @@ def publish(
         trace_id=decision.trace_id or "",
         trace_version=decision.trace_version,
         writers=writers,
+        tainted=taint.outside,
+        commands=taint.opaque,
     )
     publisher, lease = run.runtime.publisher, run.guards.keeper.lease
     known = {file.path: file for file in inputs}
     reads = tuple((known | {file.path: file for file in inputs_of(steps)}).values())
     if (member := run.record.options.member) is not None:
         run.runtime.children.note_reads(member.parent_id, reads)
-        if tainted:
-            run.runtime.children.mark_tainted(member.parent_id, tainted)
+        if taint.outside:
+            run.runtime.children.mark_tainted(member.parent_id, taint.outside)
     try:
         publisher.publish(run.stage, lease=lease, facts=facts, reads=reads)
     except PublishConflict:

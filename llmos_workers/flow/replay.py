@@ -89,7 +89,7 @@ def _replay(run: Run) -> Outcome | Handover:
     done = done_steps(runtime, steps, result)
     open_end = _open_end(trace, decision, result)
     if not open_end:
-        publish(run, done, _unnamed(trace, decision), tainted=context.taint.outside)
+        publish(run, done, _unnamed(trace, decision), taint=context.taint)
     latency_ms = (runtime.clock.steady() - started) * 1000
     if open_end:
         demote(run, result, open_end)

@@ -19,6 +19,7 @@ from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.agent import AgentResult, AgentTask
 from llmos_workers.execution.endings import describe
 from llmos_workers.execution.llm import CallContext
+from llmos_workers.execution.taint import RunTaint
 from llmos_workers.execution.tools.shelf import Examples
 from llmos_workers.flow import safety
 from llmos_workers.flow.agents import agent_of
@@ -76,7 +77,7 @@ def think(run: Run) -> Outcome:
     if result.error is None:
         before, duration_s = keep_before(run), runtime.clock.steady() - started
         try:
-            _publish(run, result, gate.taint.outside)
+            _publish(run, result, gate.taint)
             if result.error is None:
                 saved_micro = _saved(run, experience, result)
                 learned = learn(
@@ -111,10 +112,10 @@ def think(run: Run) -> Outcome:
     return outcome.model_copy(update={"tainted": gate.taint.outside})
 
 
-def _publish(run: Run, result: AgentResult, tainted: str) -> None:
+def _publish(run: Run, result: AgentResult, taint: RunTaint) -> None:
     """A conflict ends the run as failed, with what it cost."""
     try:
-        publish(run, result.steps, tainted=tainted)
+        publish(run, result.steps, taint=taint)
     except (PublishConflict, WorkspaceUnwritable) as error:
         result.error = describe(error)
 

@@ -89,6 +89,7 @@ class Boards:
             self._stages.fill(draft)
             draft.save()
             board = Board(folder, lease.goal_id, 0, draft.start, draft.base)
+            self._publisher.log.carry(board.place, draft.tainted)
             with suppress(OSError):  # another run of the goal was first
                 draft.root.rename(board.root)
             tree.remove_tree(draft.root)
@@ -116,6 +117,9 @@ class Boards:
             return None
         self._publisher.settled(board.place)
         board.fence = lease.fence
+        # What is tainted on the board is so in the project: the members' commits said which.
+        board.tainted = self._publisher.log.tainted(board.place)
+        facts = facts.model_copy(update={"commands": True})
         commit = self._publisher.publish(board, lease=lease, facts=facts, reads=reads)
         self._publisher.log.forget(board.place)
         return commit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -12,6 +12,7 @@ from llmos_workers.contracts.commits import Commit
 from llmos_workers.contracts.errors import Cancelled, LeaseLost, PublishConflict
 from llmos_workers.kernel import keys, scripts
 from llmos_workers.kernel.lease import Lease
+from llmos_workers.kernel.tainted import FileTaint, TaintedFiles, names_of
 
 KEPT = 1_000
 """Commits of a project that the log holds; older ones stand in state/commits.jsonl only."""
@@ -54,18 +55,21 @@ class CommitLog:
         start: int,
         checks: Iterable[str],
         sets: Iterable[str],
+        taints: Mapping[str, str] | None = None,
     ) -> int:
         """Log a commit and make it pending; its number. From here on it counts.
 
         ``start``: the newest commit that the change knew; any of the paths ``checks`` that a
-        later one has set is a conflict. ``sets``: the paths that it sets. All or nothing.
+        later one has set is a conflict. ``sets``: the paths that it sets. ``taints``: those that
+        hold what others wrote (kernel/tainted.marks). All or nothing.
         Raises LeaseLost, Cancelled (with a lease), PublishConflict, CommitPending,
         AlreadyUndone.
         """
         checked, written = sorted(set(checks)), sorted(set(sets))
         fence, owner = (lease.fence, lease.owner) if lease else ("", "")
         args = [fence, owner, start, commit.model_dump_json(), commit.undoes, self._kept]
-        args += [len(checked), len(written), *checked, *written]
+        marked = [part for pair in (taints or {}).items() for part in pair]
+        args += [len(checked), len(written), len(marked) // 2, *checked, *written, *marked]
         reply = self._run("intend", commit.project, commit.commit_id, commit.goal_id, args)
         code = reply[0].decode()
         if code == "ok":
@@ -86,8 +90,26 @@ class CommitLog:
         """Drop the whole log: its files are gone with their board."""
         self._redis.unlink(
             keys.commit_state(project), keys.commits(project), keys.commit_log(project),
-            keys.commit_paths(project),
+            keys.commit_paths(project), keys.tainted_files(project),
         )  # fmt: skip
+
+    def tainted(self, project: str) -> TaintedFiles:
+        """The project's files that hold what others wrote."""
+        stored = cast(dict[bytes, bytes], self._redis.hgetall(keys.tainted_files(project)))
+        return TaintedFiles.read({k.decode(): v.decode() for k, v in stored.items()})
+
+    def carry(self, project: str, files: TaintedFiles) -> None:
+        """What a place was made from is tainted there, too."""
+        if stored := files.dump():
+            self._redis.hset(keys.tainted_files(project), mapping=dict[Any, Any](stored))
+
+    def trust(self, project: str, path: str, taint: FileTaint | None, digest: str) -> bool:
+        """A person vouches for a file that has this taint and content. False: it has another
+        taint by now.
+        """
+        names = names_of(path, taint, digest)
+        args = [part for pair in names.items() for part in pair]
+        return bool(self._run("trust", project, "", "", args)[0] == b"ok")
 
     def get(self, project: str, commit_id: str) -> Commit | None:
         """One commit, if the log still holds it."""
@@ -157,7 +179,7 @@ class CommitLog:
         self, op: str, project: str, commit_id: str, goal_id: str, args: Iterable[scripts.Argument]
     ) -> list[Any]:
         names = [keys.commit_state(project), keys.commits(project), keys.commit_log(project)]
-        names += [keys.commit_paths(project), keys.goal(goal_id)]
+        names += [keys.commit_paths(project), keys.goal(goal_id), keys.tainted_files(project)]
         script = scripts.load("commits", include=("fence",))
         reply: list[Any] = script.run(self._redis, names, (op, commit_id, *args))
         return reply

@@ -347,3 +347,10 @@ def commit_paths(project: str) -> str:
     that changed something in it.
     """
     return f"{ROOT}:commits:{project}:paths"
+
+
+def tainted_files(project: str) -> str:
+    """hash ``path:<path>`` and ``content:<sha256>`` -> JSON: published files that hold what others
+    wrote (kernel/tainted).
+    """
+    return f"{ROOT}:commits:{project}:tainted"

@@ -43,6 +43,7 @@ from llmos_workers.kernel.draft import Draft, nothing
 from llmos_workers.kernel.lease import Lease
 from llmos_workers.kernel.objects import KeepLimits, Objects
 from llmos_workers.kernel.stage import Change, Stage, stage_name
+from llmos_workers.kernel.tainted import marks, tainted
 from llmos_workers.kernel.workspace import ProjectFolder, Workspace, make_folder
 
 logger = logging.getLogger(__name__)
@@ -112,8 +113,10 @@ class Publisher:
             goal_id=stage.goal_id,
             fence=stage.fence,
             at=self._clock.now(),
-            files=tuple(_with_writer(file, known_facts) for file in found),
-            **known_facts.model_dump(exclude={"writers"}),
+            files=tainted(
+                (_with_writer(file, known_facts) for file in found), stage.tainted, known_facts
+            ),
+            **known_facts.model_dump(exclude={"writers", "tainted", "commands"}),
         )
         done = self.log_and_finish(draft, commit, inodes, lease=lease, start=stage.start, also=also)
         # Its files are other names of published ones: no command may work in it any more.
@@ -153,7 +156,12 @@ class Publisher:
         for _ in range(_TRIES):
             try:
                 return self.log.intend(
-                    commit, lease=lease, start=start, checks=[*checks, *also], sets=sets
+                    commit,
+                    lease=lease,
+                    start=start,
+                    checks=[*checks, *also],
+                    sets=sets,
+                    taints=marks(commit),
                 )
             except CommitPending:
                 self.recover(commit.project)

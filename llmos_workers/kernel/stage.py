@@ -34,6 +34,7 @@ from llmos_workers.contracts.errors import SandboxUnavailable
 from llmos_workers.kernel import tree
 from llmos_workers.kernel.clone import clone, copy
 from llmos_workers.kernel.paths import TEMPORARY_SUFFIX
+from llmos_workers.kernel.tainted import TaintedFiles
 from llmos_workers.kernel.tree import Entry
 from llmos_workers.kernel.workspace import ProjectFolder
 
@@ -42,7 +43,7 @@ COPY_LIMIT = 256 << 20
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _UNLINKABLE = (errno.EMLINK, errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.EACCES)
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ class Stage:
     published."""
     isolated: bool = False
     """Whether commands may work in the area."""
+    tainted: TaintedFiles = field(default_factory=TaintedFiles)
+    """What of the base holds what others wrote."""
 
     @property
     def root(self) -> Path:
@@ -119,7 +122,14 @@ class Stage:
             # Written in place by a person, through the published name; the number of a file
             # that is gone may also be given to another.
             return published.ino == after.ino
-        return self._same_content(path, before, after)
+        return self._marked(path, after) or self._same_content(path, before, after)
+
+    def _marked(self, path: str, after: Entry) -> bool:
+        """Whether a copy has another change time only as it was marked to see who reads it."""
+        own, taint = self.own.get(path), self.tainted.paths.get(path)
+        if own is None or taint is None or not own.same(after) or own.mode != after.mode:
+            return False
+        return taint.digest == self._digest(path)
 
     def _digest(self, path: str) -> str:
         state = tree.state_at(self.area, path)
@@ -159,6 +169,7 @@ class Stage:
             "isolated": self.isolated,
             "resumed_from": self.resumed_from,
             "read_only": self.read_only,
+            "tainted": self.tainted.dump(),
             "base": {path: astuple(entry) for path, entry in self.base.items()},
             "own": {path: astuple(entry) for path, entry in self.own.items()},
         }
@@ -196,6 +207,7 @@ def load_stage(project: ProjectFolder, root: Path) -> Stage | None:
             read_only=tuple(facts["read_only"]),
             isolated=facts["isolated"],
             resumed_from=facts["resumed_from"],
+            tainted=TaintedFiles.read(facts["tainted"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -176,6 +176,7 @@ class Stages:
             stage.own.clear()
             _make_area(stage)
             tree.walk(folder.output, _Linker(stage, self._limit))
+            stage.tainted = self._publisher.log.tainted(folder.name)
             after = self._publisher.log.state(folder.name)
             # After the last try it is a busy project. What landed meanwhile counts as later than
             # the start: a file that this run touches and it changed is a conflict.
@@ -190,7 +191,7 @@ class Stages:
         The old run may still be alive somewhere, so its files are copied, not shared.
         """
         stage = Stage(old.project, old.goal_id, fence, old.start, dict(old.base))
-        stage.resumed_from = old.fence
+        stage.resumed_from, stage.tainted = old.fence, old.tainted
         _make_area(stage)
         changed = {change.path for change in old.changes() if change.after is not None}
         tree.walk(old.area, _Heir(stage, changed, self._limit))

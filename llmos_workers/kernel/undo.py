@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
-from llmos_workers.contracts.commits import Commit, CommittedFile, FileKind
+from llmos_workers.contracts.commits import Commit, CommitFacts, CommittedFile, FileKind
 from llmos_workers.contracts.errors import (
     DataError,
     InvalidOption,
@@ -17,6 +17,7 @@ from llmos_workers.kernel.clock import Clock
 from llmos_workers.kernel.commits import AlreadyUndone
 from llmos_workers.kernel.draft import Draft
 from llmos_workers.kernel.publish import Publisher
+from llmos_workers.kernel.tainted import tainted
 from llmos_workers.kernel.workspace import ProjectFolder, Workspace
 
 
@@ -65,10 +66,12 @@ class Undoer:
     def _undo(self, project: str, commit: Commit, approver: str, start: int) -> Commit:
         folder = self._workspace.peek(project)
         commit_id = f"{commit.commit_id}-undo-{secrets.token_hex(4)}"
-        files = tuple(
+        known = self._publisher.log.tainted(project)
+        turned = (
             CommittedFile(path=file.path, before=file.after, after=file.before)
             for file in commit.files
         )
+        files = tainted(turned, known, CommitFacts())
         back = Commit(
             commit_id=commit_id,
             project=project,

@@ -6,6 +6,7 @@ import pytest
 
 from llmos_workers.contracts.commits import CommitFacts, Writer
 from llmos_workers.contracts.modes import Mode
+from llmos_workers.kernel.gate_log import GateLog
 from tests.kernel.stage_support import Bench, listing, write
 
 
@@ -97,6 +98,24 @@ def test_why_tells_undone_removed_and_changed_by_hand(run, bench):
     assert ran.out.startswith("b.txt: removed")
     assert f"undone by bob: goal {commit.goal_id}" in ran.out
     assert f"made by goal {commit.goal_id}" in ran.out
+
+
+def test_a_tainted_file_says_so_until_somebody_trusts_it(run, bench, state):
+    lease, stage = bench.run()
+    write(stage.area, {"n.md": "what a page of somebody else's said"})
+    facts = CommitFacts(tainted="WebFetch")
+    commit = bench.publisher.publish(stage, lease=lease, facts=facts)
+    ran = run("why", "n.md", "--project", "p")
+    assert f"holds content from outside, by goal {commit.goal_id}: WebFetch" in ran.out
+    assert "llmos why FILE --trust" in ran.out
+    data = run("why", "n.md", "--project", "p", "--json").json
+    assert data["tainted"]["goal_id"] == commit.goal_id
+    assert run("why", "n.md", "--project", "p", "--trust").out.startswith("trusted as it is.")
+    assert run("why", "n.md", "--project", "p", "--json").json["tainted"] is None
+    entry = next(iter(GateLog(state).newest())).decision().record
+    assert (entry.rule, entry.project, entry.goal_id) == ("taint:trusted", "p", commit.goal_id)
+    assert entry.reason.startswith("n.md is trusted by ")
+    assert run("why", "n.md", "--project", "p", "--trust").code == 2
 
 
 def test_why_in_json(run, bench):

@@ -17,6 +17,7 @@ from llmos_workers.contracts.commits import FileKind
 from llmos_workers.execution.sandbox.base import Limits, Network, Sandbox, SandboxResult
 from llmos_workers.kernel import tree
 from llmos_workers.kernel.scratch import Scratch
+from llmos_workers.kernel.tainted import TaintedFiles
 
 
 class WatchedSandbox:
@@ -83,6 +84,35 @@ class WatchedSandbox:
             if _was_read(area / path):
                 seen.add(f"{path}/" if kind is FileKind.FOLDER else path)
         return frozenset(seen)
+
+
+class TaintedReads:
+    """Tells which tainted file a command opened to read. Where that cannot be seen, on a file
+    system that does not keep it or as the file is still the published one: all that are there.
+    """
+
+    def __init__(self, area: Path, files: TaintedFiles) -> None:
+        """After the area was made ready for commands, and before anybody looks at its files."""
+        there = {path: area / path for path in files.paths if os.path.lexists(area / path)}
+        self._files, self._there = files, there
+        self._unseen = bool(there) and not _times_move(area.parent)
+        for path in there.values():
+            if _is_own(path):
+                _forget_reads(path)
+
+    def met(self) -> str:
+        """The first file that was read, or may have been, in words; "" for none."""
+        for path, place in self._there.items():
+            if self._unseen or not _is_own(place) or _was_read(place):
+                return f"{path}, from {self._files.paths[path].source}"
+        return ""
+
+
+def _is_own(path: Path) -> bool:
+    """Whether a file has no other name: its times are nobody else's."""
+    with suppress(OSError):
+        return path.lstat().st_nlink == 1
+    return True
 
 
 def _forget_reads(path: Path) -> None:

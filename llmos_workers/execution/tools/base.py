@@ -14,6 +14,7 @@ from llmos_workers.execution.net.egress import Egress
 from llmos_workers.execution.run_secrets import RunSecrets
 from llmos_workers.execution.sandbox.base import Sandbox
 from llmos_workers.kernel.clock import Clock, SystemClock
+from llmos_workers.kernel.tainted import TaintedFiles
 
 MAX_OUTPUT_CHARS = 60_000
 """Longest text a tool returns; what is beyond is cut off, and the result says so."""
@@ -52,6 +53,8 @@ class ToolContext:
     """What commands may reach; None: nothing."""
     secrets: RunSecrets = field(default_factory=RunSecrets)
     """Secrets of the project's files that the run has come across."""
+    tainted: TaintedFiles = field(default_factory=TaintedFiles)
+    """Files in the area that hold what others wrote."""
     clock: Clock = field(default_factory=SystemClock)
 
     def time_left(self, most: float) -> float:

@@ -10,6 +10,7 @@ from typing import Any
 from llmos_workers.contracts.errors import ToolError
 from llmos_workers.contracts.tools import Effect, ToolResult, ToolSpec
 from llmos_workers.execution.sandbox.base import SandboxResult
+from llmos_workers.execution.sandbox.watched import TaintedReads
 from llmos_workers.execution.tools.base import ToolContext, cap
 from llmos_workers.execution.tools.snapshot import Snapshot
 
@@ -62,6 +63,7 @@ def run_confined(
     if timeout <= 0:
         raise ToolError("the goal's deadline has passed.")
     ctx.sandbox.prepare(ctx.area)
+    watch = TaintedReads(ctx.area, ctx.tainted)
     before = Snapshot(ctx.area)
     reads = before.named_in(words)
     session = ctx.network.session() if ctx.network else None
@@ -73,6 +75,7 @@ def run_confined(
         cancelled=ctx.cancelled,
         network=session,
     )
+    met = watch.met()
     after = Snapshot(ctx.area)
     if not after.complete:
         logger.warning("%s has too many files: changes may be missed", ctx.area)
@@ -89,6 +92,7 @@ def run_confined(
         writes=after.changes_since(before),
         truncated=ended.truncated or cut,
         tainted=session is not None and bool(session.opened),
+        tainted_file=met,
     )
 
 
