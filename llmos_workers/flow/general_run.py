@@ -172,6 +172,8 @@ def run_generalized(run: Run) -> Outcome | Handover:
     context = runtime.gate_context(run, source="trace", agent=agent_of(run, trace.agent))
     if refusal := told_otherwise(run, trace, context):
         return hand_over(decision, (), refusal)
+    if trace.tainted:
+        context.taint.mark(f"trace {trace.trace_id}")
     started = runtime.clock.steady()
     try:
         with runtime.runners.session(tool.program, arguments) as session:
@@ -190,7 +192,7 @@ def run_generalized(run: Run) -> Outcome | Handover:
     if not result.completed:
         demote(run, result, result.reason)
         return hand_over(decision, done, f"its tool failed: {result.reason}", latency_ms)
-    publish(run, done, ())
+    publish(run, done, taint=context.taint)
     count(run, trace, success=True, latency_ms=latency_ms)
     return make_outcome(
         run.record,
