@@ -148,7 +148,7 @@ class Webhooks:
     # -- inside ----------------------------------------------------------------------------
 
     def _announce(self, goal_ids: Sequence[str]) -> int:
-        """Add what is missing for these goals."""
+        """Add what is missing for these goals. Parts of a plan are told with their goal."""
         pairs = [(goal_id, target) for goal_id in goal_ids for target in self._urls]
         with self._redis.pipeline(transaction=False) as pipe:
             for goal_id, target in pairs:
@@ -156,7 +156,8 @@ class Webhooks:
             known = pipe.execute() if pairs else []
         missing = [pair for pair, there in zip(pairs, known, strict=True) if not there]
         wanted = list(dict.fromkeys(goal_id for goal_id, _ in missing))
-        records = {r.goal_id: r for r in self._goals.get_many(wanted) if r is not None}
+        found = (r for r in self._goals.get_many(wanted) if r is not None)
+        records = {r.goal_id: r for r in found if r.options.member is None}
         return sum(self._add(records[g], target) for g, target in missing if g in records)
 
     def _add(self, record: GoalRecord, target: str) -> bool:
