@@ -50,11 +50,13 @@ class Session:
     @cached_property
     def registry(self) -> ToolRegistry:
         """All tools that agents of this workspace may be granted."""
+        from llmos_cli.memory import memory_tools_of
         from llmos_workers.runtime_tools import make_registry, system_tools
 
         factory = self.client.agent_factory
         ours = system_tools(factory, factory.loader, lambda *_args, **_facts: None)
-        return make_registry(self.config, self.config.workspace, self.client.keys, ours)
+        more = [*ours, *memory_tools_of(self)]
+        return make_registry(self.config, self.config.workspace, self.client.keys, more)
 
     def export(self) -> None:
         """Put the global options into the environment, for the program this process becomes."""

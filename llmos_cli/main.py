@@ -40,6 +40,7 @@ COMMANDS = {
     "traces": "llmos_cli.traces:traces",
     "reindex": "llmos_cli.traces_change:reindex",
     "test": "llmos_cli.test:test",
+    "memory": "llmos_cli.memory:memory",
     "agents": "llmos_cli.agents:agents",
     "tools": "llmos_cli.tools:tools",
     "hooks": "llmos_cli.hooks:hooks",

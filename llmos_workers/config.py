@@ -307,6 +307,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "testing": {
         "kernel": {"budget_usd": 0.10},
+        "memory": {"insights": False},
         "dispatcher": {"llm_allowed": False},
         "sentience": {"enable_sentience": False, "enable_auto_improvement": False},
     },

@@ -15,10 +15,27 @@ class MemoryConfig(Contract):
     enable_llm_matching: bool = True
     """Whether a judge (judge.*) may be asked about wordings that structure cannot decide."""
     enable_cross_project_learning: bool = True
+    """Whether insights that sessions of several projects bear out are told to all projects; False:
+    what llmos learned in one project no other one sees."""
     inject_notes: int = Field(default=5, ge=0, le=20)
     """Most notes of memories/ that a model is told before its first call; 0: none. A trace that was
     learned with notes is followed only while the same ones are told."""
     cache_size: int = Field(default=100, ge=1)
+    sessions: Literal["off", "thought", "all"] = "thought"
+    """Which ended goals upkeep writes to memories/sessions: none; those in which a model thought or
+    that did not succeed; all."""
+    session_days: int = Field(default=30, ge=1)
+    """How long a session is kept."""
+    session_mb: float = Field(default=20.0, gt=0)
+    """How much of a project's sessions is kept; the oldest go first."""
+    insights: bool = True
+    """Whether upkeep has a model look through new sessions for facts and insights."""
+    insight_sessions: int = Field(default=10, ge=1, le=50)
+    """So many new sessions are looked through at once."""
+    insight_model: str | None = None
+    """None: the alias haiku at Anthropic, sdk.model at another endpoint of sdk.base_url."""
+    insight_usd_per_day: float = Field(default=0.10, gt=0)
+    """No more is looked through on a day on which that was spent, all projects together."""
 
 
 class LearningConfig(Contract):

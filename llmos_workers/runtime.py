@@ -15,18 +15,17 @@ from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.agents import AgentDefinition
 from llmos_workers.contracts.state import CognitivePolicy, TriggerType
 from llmos_workers.execution.gate import Ask, GateContext, Source, ToolGate
-from llmos_workers.execution.hooks.memory import MemoryProvider
 from llmos_workers.execution.hooks.projects import ProjectHooks
 from llmos_workers.execution.tools.registry import ToolRegistry
 from llmos_workers.kernel.gate_log import GateLog
 from llmos_workers.kernel.project_settings import ProjectFiles
 from llmos_workers.kernel.rates import Limits, ModelRates
-from llmos_workers.learning.memory_files import FileMemory
+from llmos_workers.learning.memory_tools import memory_tools
 from llmos_workers.learning.outbox import IndexOutbox, ensure_indexed
 from llmos_workers.learning.traces import TraceManager
 from llmos_workers.learning.verdicts import Verdicts
-from llmos_workers.runtime_evolution import EvolutionParts
 from llmos_workers.runtime_gate import gate_context, make_hooks
+from llmos_workers.runtime_memory import MemoryParts
 from llmos_workers.runtime_tools import (
     ExampleShelf,
     embed_with,
@@ -52,7 +51,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class Runtime(EvolutionParts):
+class Runtime(MemoryParts):
     """Everything a task needs. Parts may be injected by keyword for tests and embedding."""
 
     def __init__(self, config: LLMOSConfig, **parts: Any) -> None:
@@ -93,7 +92,8 @@ class Runtime(EvolutionParts):
     def tools(self) -> ToolRegistry:
         """All tools of this process."""
         changed = system_tools(self.agent_factory, self.agents, self.feel)
-        return make_registry(self.config, self.workspace.root, self.keys, changed)
+        more = [*changed, *memory_tools(self.memory_search, self.noted)]
+        return make_registry(self.config, self.workspace.root, self.keys, more)
 
     @cached_property
     def sandbox(self) -> Sandbox:
@@ -116,11 +116,6 @@ class Runtime(EvolutionParts):
     def project_files(self) -> ProjectFiles:
         """What projects say of themselves."""
         return ProjectFiles(self.workspace)
-
-    @cached_property
-    def memory(self) -> MemoryProvider:
-        """What is remembered beside traces."""
-        return FileMemory(self.workspace)
 
     @cached_property
     def gateway(self) -> ModelGateway:

@@ -9,7 +9,7 @@ from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.execution.gate import Ask, GateContext, Source
 from llmos_workers.execution.hooks.budget import BudgetControlHook
 from llmos_workers.execution.hooks.control import ControlHook
-from llmos_workers.execution.hooks.memory import MemoryInjectionHook
+from llmos_workers.execution.hooks.memory import InsightHook, MemoryInjectionHook
 from llmos_workers.execution.hooks.projects import ProjectHooks
 from llmos_workers.execution.hooks.sentience import SentienceInjectionHook
 from llmos_workers.execution.sandbox.staged import StagedSandbox
@@ -34,6 +34,7 @@ def make_hooks(runtime: Runtime) -> ProjectHooks:
         BudgetControlHook(runtime.economy.remaining_share),
         SentienceInjectionHook(describe),
         MemoryInjectionHook(runtime.memory, limit=runtime.config.memory.inject_notes),
+        InsightHook(runtime.memory, limit=runtime.config.memory.inject_notes),
     )
     return ProjectHooks(runtime.config, *ours, settings=runtime.project_files.of)
 
@@ -71,6 +72,7 @@ def gate_context(
         grants &= set(ceiling.tools)
     if member is not None:
         grants &= frozenset(member.grants)
+    taint = RunTaint(files=run.stage.tainted)
     context = GateContext(
         grants=grants,
         bounds=(agent.bounds, ceiling.bounds, member.bounds if member else {}),
@@ -82,7 +84,7 @@ def gate_context(
         source=source,
         ask=ask,
         notice=lambda words: runtime.notice(record.goal_id, words),
-        taint=RunTaint(files=run.stage.tainted),
+        taint=taint,
         tool=ToolContext(
             project=record.project,
             area=run.stage.area,
@@ -96,6 +98,7 @@ def gate_context(
             grants=grants,
             tainted=run.stage.tainted,
             network=egress_of(runtime.config.security, runtime.redis, run, agent, ceiling),
+            outside=lambda: bool(taint.outside),
         ),
     )
     held = member and (member.tainted or runtime.children.taint(member.parent_id))

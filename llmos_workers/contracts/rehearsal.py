@@ -22,6 +22,8 @@ PLAN_MARKER = "llmos-plan/1"
 
 SUMMARY_MARKER = "llmos-plan-summary/1"
 REVIEW_MARKER = "llmos-plan-review/1"
+INSIGHTS_MARKER = "llmos-insights/1"
+"""Stands in the system prompt of a request for insights from sessions."""
 
 SIGNATURE = "(Scripted rehearsal model, not an LLM.)"
 """Last line of every final text of the rehearsal model."""

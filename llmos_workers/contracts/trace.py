@@ -117,7 +117,8 @@ class ExecutionTrace(Contract):
     """Files that its commands read or name and whose content changes nothing."""
     premises: tuple[str, ...] = ()
     """What hooks told the model before it began, as ``hook@digest``: followed only while they tell
-    it still."""
+    it still. And which notes of llmos's own were told, as ``memory:path@digest``: only while they
+    stand as they were."""
     outputs: tuple[FileDigest, ...] = ()
     """Files the run left changed, as they were after it."""
     answer: str = ""

@@ -21,7 +21,10 @@ APPROVAL = "approval"
 
 def premises_of(told: Iterable[Told]) -> tuple[str, ...]:
     """What a trace remembers of what hooks told."""
-    return tuple(sorted({each.digest for each in told if not each.advice}))
+    found: set[str] = set()
+    for each in told:
+        found.update(each.premises if each.advice else (each.digest,))
+    return tuple(sorted(found))
 
 
 def unless_denied(verdict: Verdict, ctx: GateContext) -> HookDecision | None:

@@ -11,6 +11,7 @@ from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.execution.gate import GateContext
+from llmos_workers.execution.hooks.memory import PREMISE
 from llmos_workers.execution.ptc import SequenceResult
 from llmos_workers.execution.recording import record_step
 from llmos_workers.execution.references import resolved
@@ -41,10 +42,15 @@ def told_otherwise(run: Run, trace: ExecutionTrace, context: GateContext) -> str
         premises = run.runtime.gate.premises(run.record.text, context)
     except ToolDenied as denied:
         return denied.message
-    if premises == trace.premises:
+    notes = {each for each in trace.premises if each.startswith(PREMISE)}
+    if notes and (fallen := run.runtime.memory.fallen(run.project, sorted(notes))):
+        note = fallen[0].removeprefix(PREMISE).partition("@")[0]
+        return f"the note {note}, which was told when this was learned, no longer says that"
+    other = sorted(set(premises) ^ (set(trace.premises) - notes))
+    if not other:
         return ""
-    other = sorted(set(premises) ^ set(trace.premises))[0].partition("@")[0]
-    return f"{other} tells a model something else than when this was learned"
+    name = other[0].partition("@")[0]
+    return f"{name} tells a model something else than when this was learned"
 
 
 def hand_over(

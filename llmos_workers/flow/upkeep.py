@@ -8,6 +8,8 @@ from llmos_workers.contracts.errors import GoalNotFound
 from llmos_workers.flow.approval import end_funded
 from llmos_workers.flow.crystallize import crystallize_due
 from llmos_workers.flow.feedback import drain_feedback
+from llmos_workers.flow.insights import extract_insights
+from llmos_workers.flow.sessions import write_sessions
 from llmos_workers.flow.toolsmith import generalize_due
 from llmos_workers.kernel.gate_files import GateFiles
 from llmos_workers.kernel.gate_log import GateLog
@@ -103,4 +105,6 @@ DUTIES: dict[str, Callable[[Runtime], str]] = {
     "file_gate_log": file_gate_log,
     "crystallize": crystallize_due,
     "generalize": generalize_due,
+    "write_sessions": write_sessions,
+    "extract_insights": extract_insights,
 }

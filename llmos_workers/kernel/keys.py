@@ -36,6 +36,16 @@ GENERATED_ATTEMPTS = f"{ROOT}:generated:attempts"
 GENERATED_ROUNDS = f"{ROOT}:generated:rounds"
 """counter of tries to make a tool; names their scratch copies."""
 
+SESSIONS_CURSOR = f"{ROOT}:sessions:cursor"
+"""string: Unix time up to which ended goals have been written as sessions."""
+
+SESSIONS_SEEN = f"{ROOT}:sessions:seen"
+"""zset goal_id -> time of its end: goals that were looked at lately."""
+
+SESSIONS_FRESH = f"{ROOT}:sessions:fresh"
+"""zset goal_id -> time: sessions that no model has looked through for insights yet; the project
+stands before the id, parted by a slash."""
+
 UPKEEP_LOCK = f"{ROOT}:upkeep:lock"
 """string with expiry: who runs the upkeep duties now."""
 
@@ -151,6 +161,11 @@ def judging(project: str, trace_id: str, signature: str) -> str:
 
 FEEDBACK = f"{ROOT}:feedback"
 """list of goal ids: feedback that no worker has taken up yet."""
+
+
+def insights_spent(day: str) -> str:
+    """counter with expiry: micro-dollars that extracting insights has cost on a day (UTC)."""
+    return f"{ROOT}:insights:spent:{day}"
 
 
 def goal_feedback(goal_id: str) -> str:

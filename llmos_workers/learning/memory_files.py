@@ -1,8 +1,10 @@
-"""Notes that people keep as files: ``memories/{facts,insights}/*.md``, and
+"""Facts and insights (L4) as files: ``memories/{facts,insights}/*.md``, and
 ``memories/projects/<project>/*.md`` for one project alone.
 
 A fact or insight says in its front matter whom it is for: ``project: name``, a list of names, or
 ``"*"`` for all. One that does not say is shown to nobody: projects do not see into each other.
+What llmos noted itself says so (``by: llmos``) with a digest of its text; once a person changes
+the text, it is theirs. See docs/memory.md.
 """
 
 from __future__ import annotations
@@ -12,21 +14,23 @@ import math
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from llmos_workers.contracts.errors import ToolError
-from llmos_workers.execution.hooks.memory import MemoryNote
+from llmos_workers.contracts.errors import MalformedFile, ToolError
+from llmos_workers.execution.hooks.memory import MemoryNote, text_digest
 from llmos_workers.execution.tools.search_engine import words
-from llmos_workers.kernel.front_matter import FrontMatterError, load_mapping
 from llmos_workers.kernel.workspace import Workspace, read_inside
+from llmos_workers.learning.session_file import split_front_matter
 
 log = logging.getLogger(__name__)
 
 SHARED = ("facts", "insights")
 OWN = "projects"
 EVERYBODY = "*"
+LLMOS = "llmos"
+"""Value of ``by`` in a note that llmos made."""
 MAX_FILES = 2_000
 """Files looked at; the first by name."""
 MAX_FILE_BYTES = 65_536
@@ -36,35 +40,69 @@ Stamp = tuple[str, int, int]
 
 
 @dataclass(frozen=True)
-class _Kept:
-    note: MemoryNote
+class StoredNote:
+    """A note as its file holds it."""
+
+    path: str
+    """Below memories/."""
+    text: str
     projects: frozenset[str]
+    fields: dict[str, Any]
+    """The front matter."""
     words: frozenset[str]
+
+    @property
+    def tainted(self) -> bool:
+        """Learned from the words of others."""
+        return self.fields.get("tainted", False) is not False
+
+    @property
+    def noted(self) -> bool:
+        """llmos noted it itself, and no person has changed its text."""
+        by, digest = self.fields.get("by"), self.fields.get("digest")
+        return by == LLMOS and digest == text_digest(self.text)
+
+    @property
+    def told(self) -> MemoryNote:
+        """The note as a model is told it."""
+        return MemoryNote(self.path, self.text, self.tainted)
+
+    def visible(self, project: str, *, across: bool) -> bool:
+        """Whether a project sees it; ``across``: also what llmos learned in several ones."""
+        if project in self.projects:
+            return True
+        return EVERYBODY in self.projects and (across or not self.noted)
 
 
 @dataclass(frozen=True)
 class _Shelf:
-    """The notes of a project as they stood, by word."""
+    """Notes as they stood, by word."""
 
-    stamps: tuple[Stamp, ...]
-    notes: tuple[MemoryNote, ...] = ()
-    holding: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    notes: tuple[MemoryNote, ...]
+    holding: Mapping[str, tuple[int, ...]]
     """Word -> positions of the notes that say it."""
 
 
 class FileMemory:
     """A MemoryProvider over the workspace's files. Thread-safe; a file is read when it changed."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self._root = workspace.root / "memories"
-        self._kept: dict[str, tuple[Stamp, _Kept | None]] = {}
-        self._shelves: dict[str, _Shelf] = {}
+    def __init__(self, workspace: Workspace, *, across: bool = True) -> None:
+        """``across``: projects see what llmos learned in several of them."""
+        self._root, self._across = workspace.root / "memories", across
+        self._kept: dict[str, tuple[Stamp, StoredNote | None]] = {}
+        self._shelves: dict[str, tuple[tuple[Stamp, ...], tuple[_Shelf, _Shelf]]] = {}
         self._lock = threading.Lock()
 
-    def recall(self, project: str, prompt: str, *, limit: int) -> Sequence[MemoryNote]:
-        """Notes that share telling words with the prompt, the rarest words counting most."""
+    def recall(
+        self, project: str, prompt: str, *, limit: int, noted: bool = False
+    ) -> Sequence[MemoryNote]:
+        """Notes that share telling words with the prompt, the rarest words counting most:
+        people's notes, or those that llmos made (``noted``). The two are ranked apart, so that
+        what llmos notes changes nothing of what people's notes tell. What it noted of the words of
+        others is found by searching only: nobody is tainted unasked.
+        """
         with self._lock:
-            shelf = self._shelf(project)
+            shelf = self._shelf(project)[noted]
         scores: dict[int, float] = {}
         for word in sorted(set(words(prompt))):
             holding = shelf.holding.get(word, ())
@@ -74,22 +112,30 @@ class FileMemory:
         best = sorted(scores, key=lambda at: (-scores[at], shelf.notes[at].source))
         return [shelf.notes[at] for at in best[:limit]]
 
-    def _shelf(self, project: str) -> _Shelf:
+    def fallen(self, project: str, premises: Sequence[str]) -> list[str]:
+        """See MemoryProvider. A note that a person took over as it was still says the same."""
+        there = {note.told.premise for note in self.notes(project)}
+        return [each for each in premises if each not in there]
+
+    def notes(self, project: str) -> list[StoredNote]:
+        """All notes that a project sees, by path."""
+        with self._lock:
+            return self._visible(project, self._stamps(project))
+
+    def _visible(self, project: str, stamps: Sequence[Stamp]) -> list[StoredNote]:
+        found = [note for stamp in stamps if (note := self._look(stamp))]
+        return [note for note in found if note.visible(project, across=self._across)]
+
+    def _shelf(self, project: str) -> tuple[_Shelf, _Shelf]:
+        """People's notes, and llmos's own."""
         stamps = self._stamps(project)
-        shelf = self._shelves.get(project)
-        if shelf is not None and shelf.stamps == stamps:
-            return shelf
-        found = [kept for stamp in stamps if (kept := self._look(stamp, project))]
-        holding: dict[str, list[int]] = {}
-        for at, kept in enumerate(found):
-            for word in kept.words:
-                holding.setdefault(word, []).append(at)
-        shelf = self._shelves[project] = _Shelf(
-            stamps,
-            tuple(kept.note for kept in found),
-            {word: tuple(places) for word, places in holding.items()},
-        )
-        return shelf
+        known = self._shelves.get(project)
+        if known is None or known[0] != stamps:
+            notes = self._visible(project, stamps)
+            people = _shelve([note for note in notes if not note.noted])
+            own = _shelve([note for note in notes if note.noted and not note.tainted])
+            known = self._shelves[project] = (stamps, (people, own))
+        return known[1]
 
     def _stamps(self, project: str) -> tuple[Stamp, ...]:
         found: list[Stamp] = []
@@ -105,23 +151,35 @@ class FileMemory:
                 continue  # no such folder, or a file that is gone again
         return tuple(sorted(found)[:MAX_FILES])
 
-    def _look(self, stamp: Stamp, project: str) -> _Kept | None:
-        """The note in a file, if it is for the project."""
+    def _look(self, stamp: Stamp) -> StoredNote | None:
         known = self._kept.get(stamp[0])
         if known is None or known[0] != stamp:
             known = self._kept[stamp[0]] = (stamp, self._read(stamp[0]))
-        kept = known[1]
-        return kept if kept and kept.projects & {project, EVERYBODY} else None
+        return known[1]
 
-    def _read(self, path: str) -> _Kept | None:
+    def _read(self, path: str) -> StoredNote | None:
         try:
-            text = read_inside(self._root, path, limit=MAX_FILE_BYTES).decode("utf-8", "replace")
-            fields, body = _split(text)
-        except (ToolError, FrontMatterError) as error:
+            return read_note(self._root, path)
+        except (ToolError, MalformedFile) as error:
             log.warning("memory note %s cannot be read: %s", path, error)
             return None
-        note = MemoryNote(path, body.strip(), tainted=fields.get("tainted", False) is not False)
-        return _Kept(note, _projects(path, fields), frozenset(words(f"{Path(path).stem} {body}")))
+
+
+def read_note(root: Path, path: str) -> StoredNote:
+    """The note in ``path`` below ``root`` (memories/). Raises ToolError, MalformedFile."""
+    text = read_inside(root, path, limit=MAX_FILE_BYTES).decode("utf-8", "replace")
+    fields, body = split_front_matter(text, path)
+    told = frozenset(words(f"{Path(path).stem} {body}"))
+    return StoredNote(path, body.strip(), _projects(path, fields), fields, told)
+
+
+def _shelve(notes: Sequence[StoredNote]) -> _Shelf:
+    holding: dict[str, list[int]] = {}
+    for at, note in enumerate(notes):
+        for word in note.words:
+            holding.setdefault(word, []).append(at)
+    places = {word: tuple(found) for word, found in holding.items()}
+    return _Shelf(tuple(note.told for note in notes), places)
 
 
 def _projects(path: str, fields: dict[str, Any]) -> frozenset[str]:
@@ -130,14 +188,3 @@ def _projects(path: str, fields: dict[str, Any]) -> frozenset[str]:
         return frozenset({rest.partition("/")[0]})
     named = fields.get("project", [])
     return frozenset(map(str, named if isinstance(named, list) else [named]))
-
-
-def _split(text: str) -> tuple[dict[str, Any], str]:
-    """Front matter, if there is any, and what stands below it. Raises FrontMatterError."""
-    lines = text.splitlines()
-    if not lines or lines[0].rstrip() != "---":
-        return {}, text
-    end = next((n for n, line in enumerate(lines[1:], 1) if line.rstrip() == "---"), None)
-    if end is None:
-        raise FrontMatterError("the front matter has no closing line '---'.")
-    return load_mapping("\n".join(lines[1:end]) + "\n"), "\n".join(lines[end + 1 :])

@@ -8,6 +8,7 @@ from typing import Any
 
 from llmos_workers.contracts.rehearsal import FAILED_PREFIX, NO_SKILL_PREFIX, SIGNATURE
 from llmos_workers.rehearsal.goal_text import GoalText
+from llmos_workers.rehearsal.insights import asks_for_insights, insights_reply
 from llmos_workers.rehearsal.judging import is_question, judge_reply
 from llmos_workers.rehearsal.notes import asks_for_notes, notes_on
 from llmos_workers.rehearsal.planning import planning_reply
@@ -63,6 +64,8 @@ class Brain:
         )
         if planning is not None:
             return planning
+        if asks_for_insights(request):
+            return insights_reply(request)
         if is_question(request):
             return judge_reply(request, self.recognise, error=self._judge_error)
         reply = self._reply(request)

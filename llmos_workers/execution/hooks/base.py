@@ -67,6 +67,8 @@ class HookDecision:
     """For INJECT."""
     tainted: bool = False
     """For INJECT: the text holds what others wrote, and taints the run."""
+    premises: tuple[str, ...] = ()
+    """For INJECT of a hook that advises: what a trace is to remember all the same."""
 
 
 ALLOW = HookDecision()

@@ -41,6 +41,8 @@ class Told:
     """About how to work, so that no trace depends on it."""
     tainted: bool = False
     """The words of others."""
+    premises: tuple[str, ...] = ()
+    """What a trace remembers of advice."""
 
     @property
     def digest(self) -> str:
@@ -124,7 +126,13 @@ def name_of(hook: Hook) -> str:
 
 def _told(name: str, hook: Hook, decision: HookDecision) -> Told:
     text = redact(decision.context[:MAX_CONTEXT_CHARS])
-    return Told(name, text, advice=hook.advises, tainted=bool(decision.tainted))
+    return Told(
+        name,
+        text,
+        advice=hook.advises,
+        tainted=bool(decision.tainted),
+        premises=tuple(map(str, decision.premises)) if hook.advises else (),
+    )
 
 
 def _fail_closed(name: str, answer: Answer, event: HookEvent) -> tuple[HookDecision, bool]:

@@ -55,6 +55,8 @@ class ToolContext:
     """Secrets of the project's files that the run has come across."""
     tainted: TaintedFiles = field(default_factory=TaintedFiles)
     """Files in the area that hold what others wrote."""
+    outside: Callable[[], bool] = _never
+    """Whether the run holds content from outside."""
     clock: Clock = field(default_factory=SystemClock)
 
     def time_left(self, most: float) -> float:
