@@ -349,8 +349,10 @@ class ToolGate:
 def _networked(call: ToolCall, ctx: GateContext) -> ToolContext:
     """What the tool gets: a network, where the run has one, that knows what the run holds."""
     network = ctx.tool.network
-    if network is None or call.name not in COMMAND_TOOLS:
+    if network is None:
         return ctx.tool
+    if call.name not in COMMAND_TOOLS:
+        return replace(ctx.tool, network=None)
     held = replace(
         network,
         withheld=ctx.taint.keeps_in(ctx.tool.area),

@@ -70,6 +70,8 @@ def _operands(call: Call, parsed: Arguments, kind: str, spec: Options) -> None:
     skip = 0 if parsed.has("--reference") else spec.skip
     operands = [one for one in operands[skip:] if one != "-"]
     recursive = parsed.has("-r", "-R", "--recursive")
+    if call.name in ("chmod", "chown", "chgrp", "install"):
+        _modes(call, parsed)
     if kind in ("copy", "move") and operands:
         _copy(call, operands, parsed, kind)
         return
@@ -86,8 +88,6 @@ def _operands(call: Call, parsed: Arguments, kind: str, spec: Options) -> None:
             _keep(call, path)
         elif not (spec.only_first and index):
             scope.path(path, Use.READ)
-    if call.name in ("chmod", "chown", "chgrp"):
-        _modes(call, parsed)
 
 
 def _keep(call: Call, path: str) -> None:
@@ -97,10 +97,12 @@ def _keep(call: Call, path: str) -> None:
 
 def _modes(call: Call, parsed: Arguments) -> None:
     mode = parsed.operands[0] if parsed.operands else ""
+    if call.name == "install":
+        mode = parsed.value("-m", "--mode") or ""
     special = re.fullmatch(r"0*[4-7]\d\d\d", mode) or re.search(
         r"(^|,)[ao]*u?[ao]*[+=][rwxX]*s", mode
     )
-    if call.name == "chmod" and special:
+    if call.name in ("chmod", "install") and special:
         call.deny("privileges", "it makes programs run as somebody else")
     if call.name in ("chown", "chgrp") and mode.split(":")[0] in ("root", "0"):
         call.deny("privileges", "it gives files to root")

@@ -37,6 +37,8 @@ _LITERAL = re.compile(
     r"""(unlink|rmdir|File\.delete|rmSync|unlinkSync|os\.remove)\W*["'][\w./-]+["']\W*$"""
 )
 _PATH = re.compile(r"""["'(,\s=](/(?=["'])|~?/[\w.*][\w./*~-]*|\.\./[\w./*-]*|~/[\w./*-]*)""")
+_OPENED = re.compile(r"""["'][+<>|]{1,3}\s*(~?/\w[\w.-]*/[\w./*~-]*)""")
+"""A path behind the signs with which perl opens a file; a closing tag has but one slash."""
 _ENDLESS = re.compile(r"while\s*\(?\s*(1|true)\s*\)?|\bloop\b|for\s*\(;;\)|1 while")
 
 
@@ -60,7 +62,7 @@ def judge_snippet(language: str, code: str, scope: Scope) -> None:
         if not _LITERAL.search(code):
             scope.confirm("code", f"the code removes or changes files {said}")
         scope.shared.destructive = True
-    for path in _PATH.findall(f" {_without_patterns(language, code)}"):
+    for path in [*_PATH.findall(f" {_without_patterns(language, code)}"), *_OPENED.findall(code)]:
         scope.path(path, Use.DELETE if changes else Use.READ)
 
 

@@ -184,3 +184,18 @@ def test_a_device_that_never_ends_may_be_read_so_far_and_no_further(limit: str) 
     endless = f"{limit.split(maxsplit=1)[0]} -v /dev/urandom > key"
     if not limit.startswith("head"):
         assert check_command(endless, POLICY).finding.verdict is Verdict.DENY
+
+
+@pytest.mark.parametrize(
+    ("command", "wanted"),
+    [
+        ("mapfile -C 'cat /etc/shadow; :' -c 1 <<< x", "path"),
+        ("install -m 4755 /bin/bash ./b", "privileges"),
+        ("""perl -e 'open F, "</etc/shadow"; print <F>'""", "path"),
+        ("mapfile -t lines < notes.txt", ""),
+        ("install -m 755 run.sh bin/run.sh", ""),
+        ("""perl -e 'print "<p>a</p>", "</div>"'""", ""),
+    ],
+)
+def test_what_bypasses_had_in_common_with_everyday_commands(command: str, wanted: str) -> None:
+    assert check_command(command, POLICY).finding.rule == wanted

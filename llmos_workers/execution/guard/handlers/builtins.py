@@ -101,6 +101,10 @@ def read(call: Call) -> str:
         call.scope.variables[name] = parts[index] if index < len(parts) else UNKNOWN
     for arg in call.args:
         judge_operand(arg, call.scope)
+    callback = next((at for at, arg in enumerate(call.args) if arg.startswith("-C")), None)
+    if callback is not None and call.name in ("mapfile", "readarray"):
+        code = call.args[callback][2:] or "".join(call.args[callback + 1 : callback + 2])
+        run_text(call, code, None, same_shell=True)
     return ""
 
 
