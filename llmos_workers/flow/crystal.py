@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from llmos_workers.contracts.decision import ModeDecision
 from llmos_workers.contracts.errors import SandboxUnavailable
 from llmos_workers.contracts.modes import Mode
+from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.tools import ToolCall, ToolResult
 from llmos_workers.contracts.trace import ExecutionTrace, Standing
 from llmos_workers.evolution.generated import LoadedTool
@@ -26,6 +27,7 @@ from llmos_workers.flow.run import Run
 from llmos_workers.kernel.lease import Lease
 from llmos_workers.learning.compiled import arguments_for, trace_digest
 from llmos_workers.learning.followable import changed_slots
+from llmos_workers.sentience.manager import Felt
 
 if TYPE_CHECKING:
     from llmos_workers.runtime import Runtime
@@ -135,7 +137,9 @@ def demote(run: Run, result: SequenceResult, why: str) -> None:
     if run.decision.mode is not Mode.CRYSTALLIZED or not ref or result.reason in OUTSIDE:
         return
     lease, reason = run.guards.keeper.lease, f"goal {run.record.goal_id}: {why}"
-    put_out_of_use(run.runtime, run.project, ref, reason, lease=lease)
+    if put_out_of_use(run.runtime, run.project, ref, reason, lease=lease):
+        felt = Felt(TriggerType.SELF_MODIFICATION_FAILED, f"the tool {ref} failed")
+        run.runtime.sentience.trigger_all([felt], project=run.project, lease=lease)
     run.runtime.notice(run.record.goal_id, f"the generated tool {ref} is demoted: {why}")
 
 

@@ -17,6 +17,7 @@ from llmos_workers.contracts.events import Topic
 from llmos_workers.contracts.generated import GeneratedTool, SourceTrace
 from llmos_workers.contracts.goal import GoalOptions
 from llmos_workers.contracts.modes import Mode
+from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.evolution.generated import LoadedTool
 from llmos_workers.evolution.generated_notes import Attempt
@@ -67,8 +68,7 @@ def crystallize(runtime: Runtime, trace: ExecutionTrace) -> Attempt:
     try:
         tool = _made(runtime, trace)
         result, made = tool.record.ref, True
-        told = {"project": trace.project, "tool": result, "trace_id": trace.trace_id}
-        runtime.bus.publish(Topic.TOOL_CRYSTALLIZED, told)
+        tell_made(runtime, tool)
     except BrokerUnavailable:
         raise
     except LLMOSError as error:
@@ -77,6 +77,16 @@ def crystallize(runtime: Runtime, trace: ExecutionTrace) -> Attempt:
     attempt = Attempt(trace.version, trace.usage_count, result, made, runtime.clock.now())
     runtime.generated_notes.tried(trace.project, trace.trace_id, attempt)
     return attempt
+
+
+def tell_made(runtime: Runtime, tool: LoadedTool) -> None:
+    """Everybody who listens, and the internal state, learn of a new tool."""
+    record = tool.record
+    told = {"project": record.project, "tool": record.ref, "trace_id": record.traces[0].trace_id}
+    runtime.bus.publish(Topic.TOOL_CRYSTALLIZED, told)
+    runtime.feel(
+        TriggerType.SELF_MODIFICATION_OK, f"made the tool {record.ref}", project=record.project
+    )
 
 
 def unfit(runtime: Runtime, trace: ExecutionTrace) -> str:
@@ -100,6 +110,8 @@ def _due(runtime: Runtime) -> Iterator[ExecutionTrace]:
     tries, disabled = runtime.generated_notes.attempts(), _disabled(runtime)
     found = []
     for project in runtime.traces.projects():
+        if not runtime.policy(project).allow_self_modification:
+            continue
         for trace in runtime.traces.list(project):
             if trace.crystallized_into_tool or trace.failure_streak:
                 continue

@@ -147,7 +147,8 @@ class Dispatcher:
         """What a dry run tells: mode, trace, slots, worst cost and the files it would touch."""
         trace = self._trace_of(record, decision)
         files = []
-        if trace is not None and not trace.is_plan:
+        sure = trace is not None and not decision.generalized
+        if trace is not None and sure and not trace.is_plan:
             files = [path_with_slots(trace, decision.slots, f.path) for f in trace.outputs]
         worst = self._worst_cost_micro(record, decision)
         return {
@@ -160,7 +161,7 @@ class Dispatcher:
             "worst_cost_micro": worst,
             "worst_cost": format_usd(worst),
             "files": files,
-            "files_known": bool(trace) and not decision.mode.calls_model,
+            "files_known": sure and not decision.mode.calls_model,
             "threshold": decision.threshold,
             "strategy": decision.strategy,
             "to_judge": decision.to_judge,

@@ -28,6 +28,7 @@ from llmos_workers.flow.run import Run
 from llmos_workers.learning.compiled import arguments_for
 from llmos_workers.learning.families import of_their_kind, values_in
 from llmos_workers.learning.followable import replay_blockers
+from llmos_workers.learning.posterior import own_threshold, standing
 from llmos_workers.learning.signature import goal_signature
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def generalized(runtime: Runtime, record: GoalRecord, match: MatchResult) -> Mod
 
 def objection_to(runtime: Runtime, tool: LoadedTool, record: GoalRecord) -> str:
     """Why the tool may not do this goal now; "" when nothing is against it."""
-    area, versions = runtime.workspace.peek(record.project).output, runtime.tools.versions()
+    config = runtime.config.dispatcher
+    area, versions = runtime.workspace.peek(record.place).output, runtime.tools.versions()
     for source in tool.record.traces:
         trace = runtime.traces.get(record.project, source.trace_id)
         if trace is None or trace.crystallized_into_tool != tool.record.ref:
@@ -68,6 +70,9 @@ def objection_to(runtime: Runtime, tool: LoadedTool, record: GoalRecord) -> str:
             return "this wording was refused"
         if blockers := replay_blockers(trace, {}, area, versions):
             return "; ".join(blockers)
+        own = own_threshold(trace.evidence, config.follower_threshold, config.max_replay_error)
+        if standing("template", CONFIDENCE) < own.value:
+            return f"one of its traces needs {own.value:.3g}: {own.why}"
     return ""
 
 

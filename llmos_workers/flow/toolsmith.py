@@ -15,7 +15,6 @@ from llmos_workers.contracts.errors import (
     PolicyDenied,
     ToolError,
 )
-from llmos_workers.contracts.events import Topic
 from llmos_workers.contracts.generated import GeneratedTool, SourceTrace
 from llmos_workers.contracts.goal import GoalOptions, GoalRecord, GoalState
 from llmos_workers.contracts.modes import RequestedMode
@@ -26,7 +25,7 @@ from llmos_workers.evolution.generated_notes import Attempt
 from llmos_workers.execution.crystal.policy import check_source
 from llmos_workers.execution.crystal.runners import Program
 from llmos_workers.execution.llm_contracts import ModelRequest, ModelResponse
-from llmos_workers.flow.crystallize import unattended, unfit
+from llmos_workers.flow.crystallize import tell_made, unattended, unfit
 from llmos_workers.flow.general_proof import Member, prove_general
 from llmos_workers.flow.outcomes import error_info, make_outcome
 from llmos_workers.flow.permit import permit
@@ -115,12 +114,7 @@ def toolsmith(run: Run) -> Outcome:
         trace = runtime.traces.get(run.project, source.trace_id)
         if trace is not None:
             _note(runtime, trace, tool.record.ref, made=True)
-    told = {
-        "project": run.project,
-        "tool": tool.record.ref,
-        "trace_id": tool.record.traces[0].trace_id,
-    }
-    runtime.bus.publish(Topic.TOOL_CRYSTALLIZED, told)
+    tell_made(runtime, tool)
     return _end(run, said, GoalState.SUCCEEDED, text=f"{tool.record.ref}: {tool.record.template}")
 
 

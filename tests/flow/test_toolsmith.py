@@ -77,6 +77,12 @@ def test_a_tool_with_a_loop_a_branch_and_two_typed_slots_is_proved_and_used(flow
     assert (tool.record.recorded, tool.record.unused) == (3, 5)
     known = flow.run(goal("notes", 3))
     assert (known.mode, known.tool) == (Mode.CRYSTALLIZED, "create_chapters_1"), known.reason
+    preview = flow.run(goal("poems", 7), dry_run=True).dry_run
+    assert (preview["mode"], preview["files_known"], preview["files"]) == (
+        "CRYSTALLIZED",
+        False,
+        [],
+    )
     new = flow.run(goal("poems", 7))
     assert (new.mode, new.llm_calls) == (Mode.CRYSTALLIZED, 0), new.reason
     made = sorted(path.name for path in (flow.area / "poems").iterdir())

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from llmos_workers.execution.crystal import runners as module
 from llmos_workers.execution.crystal.channel import PROGRAM
 from llmos_workers.execution.crystal.runners import Program, ProgramFault, Runners
 from llmos_workers.execution.sandbox import probe
+from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.skipif(probe().level < 1, reason="this host confines nothing")
 
@@ -126,6 +129,38 @@ def test_a_runner_that_was_killed_is_replaced(runners):
     os.kill(channel.pid, signal.SIGKILL)
     os.waitpid(channel.pid, 0)
     assert run(runners, 'return "y"')[1] == "y"
+
+
+def test_a_runner_ends_with_its_worker():
+    """Also when that is killed in the middle of a run."""
+    code = (
+        "from llmos_workers.execution.crystal.runners import Program, Runners\n"
+        "program = Program.of('f', 'def f():\\n    tools.call(\"Read\")\\n')\n"
+        "with Runners().session(program, {}) as session:\n"
+        "    session.next_call()\n"
+        "    print(session.channel.pid, flush=True)\n"
+        "    input()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as worker:
+        assert worker.stdout is not None
+        pid = int(worker.stdout.readline())
+        forks = children_of(pid)
+        assert forks
+        worker.kill()
+    wait_until(lambda: not any(map(running, [pid, *forks])), what="the runner and its fork end")
+
+
+def children_of(pid):
+    return [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def running(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_runs_side_by_side_have_a_process_each(runners):
