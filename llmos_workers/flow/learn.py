@@ -88,7 +88,7 @@ def learn(
     label(run, trace)
     try:
         known = _same_calls(run, trace) if healed is None else None
-        if known is not None and known.premises == premises:
+        if known is not None and known.premises == premises and not told_later:
             lease = run.guards.keeper.lease
             runtime.traces.add_alias(run.project, known.trace_id, run.record.text, lease=lease)
             seen = supervised(trace, known)

@@ -64,6 +64,10 @@ def test_a_member_is_bound_by_its_parent_s_bounds_whatever_its_agent_s_are(plans
     plans.step(record)
     member = plans.live(record)[0].options.member
     assert member.bounds == {"Read": {"limit": (1.0, 50.0)}}
+    plans.flow.model(calls(use("Read", path="x", limit=51)), says(text("I could not.")))
+    plans.go_on(plans.live(record)[0])
+    logged = [entry.decision().record for entry in GateLog(plans.runtime.redis).newest()]
+    assert [each.rule for each in logged if each.tool == "Read"] == ["security:bounds"]
     assert intersection({"A": {"x": (0, 9)}}, {"A": {"x": (5, math.inf)}, "B": {"y": (1, 2)}}) == {
         "A": {"x": (5, 9)},
         "B": {"y": (1, 2)},
