@@ -51,6 +51,7 @@ COMMANDS = {
     "up": "llmos_cli.fleet:up",
     "worker": "llmos_cli.fleet:worker",
     "flower": "llmos_cli.fleet:flower",
+    "metrics": "llmos_cli.metrics:metrics",
     "doctor": "llmos_cli.doctor:doctor",
     "config": "llmos_cli.config:config",
     "version": "llmos_cli.config:version",

@@ -21,7 +21,7 @@ LEVEL = {
 }
 """Who may import whom: only rooms of the same or a lower level, and never a sibling room."""
 
-SIDE_ROOMS = {"embedded", "rehearsal", "testing", "app", "client", "worker", "compat"}
+SIDE_ROOMS = {"embedded", "monitor", "rehearsal", "testing", "app", "client", "worker", "compat"}
 HEAVY = {"anthropic", "qdrant_client", "qdrant_edge", "numpy", "onnxruntime", "tokenizers", "rich"}
 THIN = {"contracts", "config", "kernel", "client"}
 
