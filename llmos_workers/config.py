@@ -118,6 +118,7 @@ class DispatcherConfig(Contract):
     """Share of wrong replays that is put up with: traces whose labelled outcomes say more need
     a surer match."""
     complexity_threshold: int = Field(default=2, ge=1)
+    """Pieces of work from which a goal is split into sub-goals (ORCHESTRATOR)."""
     auto_crystallization: bool = False
     llm_allowed: bool = True
     """False: modes that call a model are refused (testing preset)."""

@@ -101,6 +101,17 @@ def overdue(record: GoalRecord, now: float) -> DeadlineExceeded | None:
     return DeadlineExceeded("the goal's deadline has passed.")
 
 
+def plan_over(runtime: Runtime, record: GoalRecord) -> Cancelled | None:
+    """What ends a part of a plan that has ended: its files would be nobody's. None: go on."""
+    member = record.options.member
+    if member is None:
+        return None
+    (parent,) = runtime.goals.get_many([member.parent_id])
+    if parent is not None and not parent.state.final:
+        return None
+    return Cancelled(f"the plan of goal {member.parent_id}, which it was a part of, has ended.")
+
+
 def journal_of(run: Run) -> RunJournal:
     """What earlier runs of the goal left; this run's entries are written under its lease."""
     goals, keeper, goal_id = run.runtime.goals, run.guards.keeper, run.record.goal_id

@@ -38,7 +38,7 @@ from llmos_workers.flow.dispatch import Dispatcher
 from llmos_workers.flow.flight import Turn, board, failed_with_others, turn_of
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.replay_parts import Handover, keep_done
-from llmos_workers.flow.run import Run, RunGuards, overdue
+from llmos_workers.flow.run import Run, RunGuards, overdue, plan_over
 from llmos_workers.flow.shadow import offer
 from llmos_workers.kernel import drain
 from llmos_workers.kernel.goal_secrets import refuse_secrets
@@ -127,6 +127,8 @@ def receive(
             raise _later(task, (record.lease_until or 0.0) - runtime.clock.now())
         if told := _told_secret(runtime, record):
             return as_json(end_badly(runtime, record, told, fence=None))
+        if over := plan_over(runtime, record):
+            return as_json(end_badly(runtime, record, over, fence=None))
         late = overdue(record, runtime.clock.now())
         if late and not record.cancel_requested:  # however it waited, and whether or not admitted
             return as_json(end_badly(runtime, record, late, fence=None))

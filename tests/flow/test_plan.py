@@ -109,7 +109,8 @@ def test_a_member_does_nothing_that_its_parent_may_not(plans) -> None:
 def test_plans_within_plans_end(plans) -> None:
     """A member too deep for a plan of its own is refused one, though it asks by name."""
     record = plans.submit(HAIKUS)
-    deep = Member(parent_id="p", depth=6, step="s", place="demo")
+    parent = plans.submit("The whole")
+    deep = Member(parent_id=parent.goal_id, depth=6, step="s", place="demo")
     changed = record.options.model_copy(update={"member": deep, "mode": RequestedMode.ORCHESTRATOR})
     plans.runtime.redis.hset(f"llmos:goal:{record.goal_id}", "options", changed.model_dump_json())
     outcome = plans.go_on(plans.runtime.goals.get(record.goal_id))

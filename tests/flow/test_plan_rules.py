@@ -238,6 +238,33 @@ def test_the_deadline_ends_the_plan_and_its_members(plans) -> None:
     assert plans.runtime.goals.state(one.goal_id) is GoalState.CANCELLED
 
 
+def test_a_part_of_a_plan_that_has_ended_is_not_done_any_more(plans) -> None:
+    """Its message comes late, or somebody retries it: its files would be nobody's."""
+    plans.flow.model(*the_good_run())
+    record = plans.submit(GOAL, mode="ORCHESTRATOR")
+    assert plans.step(record) is None
+    (one,) = plans.live(record)
+    plans.runtime.goals.request_cancel(record.goal_id)
+    outcome = plans.go_on(one)
+    assert (outcome.status, outcome.error.kind) == ("CANCELLED", "Cancelled")
+    assert "has ended" in outcome.error.message
+    assert plans.step(record) is not None
+    assert (plans.files(), plans.boards()) == ({}, [])
+
+
+def test_another_goals_change_of_a_plans_file_is_a_conflict_and_nothing_is_published(
+    plans,
+) -> None:
+    plans.flow.model(*the_good_run())
+    record = plans.submit(GOAL, mode="ORCHESTRATOR")
+    assert plans.step(record) is None
+    plans.flow.area.joinpath("one.txt").write_text("theirs")
+    outcome = plans.go_on(record)
+    assert (outcome.status, outcome.error.kind, outcome.files) == ("FAILED", "PublishConflict", ())
+    assert plans.files() == {"one.txt": "theirs"}
+    assert plans.boards() == []
+
+
 def test_a_run_that_dies_while_it_sends_members_off_sends_none_twice(plans, monkeypatch) -> None:
     plans.flow.model(*the_good_run())
     record = plans.submit(GOAL, mode="ORCHESTRATOR")

@@ -62,6 +62,23 @@ def test_a_plan_is_carried_out_by_chords_and_known_the_next_time(
     assert sorted(p.name for p in output.iterdir()) == FILES
 
 
+@pytest.mark.usefixtures("own_worker")
+def test_a_goal_with_a_plan_is_a_member_of_its_callers_chord_to_the_end(
+    app, results, llmos, project
+):
+    goals = [
+        {"goal": GOAL, "project": project},
+        {"goal": "Write a haiku about doors", "project": f"{project}-b"},
+    ]
+    asked = {"goals": goals, "counter": f"plan-{project}", "queue": "plain"}
+    joined = app.call("chord", asked)["joined"]
+    assert [status for _, status in joined] == ["SUCCEEDED", "SUCCEEDED"]
+    planned = llmos.get(joined[0][0]).outcome()
+    assert planned is not None
+    assert planned.mode is Mode.ORCHESTRATOR
+    assert results.get(f"plan-{project}") == b"1"
+
+
 def test_a_plan_waits_for_a_person_and_a_cancel_reaches_all_members(llmos, system, project, output):
     handle = llmos.submit(GOAL, project=project, approve_plan=True)
     wait_until(lambda: handle.status() is GoalState.WAITING_APPROVAL, what="the plan is shown")
