@@ -35,6 +35,7 @@ from bench.chaos_parts.population import AGENT, BELL_AGENT, plan, write_families
 from bench.chaos_parts.steps import UNANSWERED
 from bench.report import finish, percentile, table
 from llmos_workers.config import LLMOSConfig
+from llmos_workers.embedded.local import REHEARSAL_KEY
 from llmos_workers.evolution.seed import install_seed_agents
 
 ORPHAN_SECS = 10.0
@@ -120,7 +121,7 @@ def _config(workspace: Path, model_url: str) -> LLMOSConfig:
             # What upkeep buys by itself belongs to none of the goals that are accounted for.
             "memory": {"insights": False},
             "redis": {"visibility_timeout_secs": 9},
-            "sdk": {"base_url": model_url, "api_key": SecretStr("rehearsal"), "stall_secs": 10.0},
+            "sdk": {"base_url": model_url, "api_key": SecretStr(REHEARSAL_KEY), "stall_secs": 10.0},
         }
     )
 

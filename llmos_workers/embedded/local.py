@@ -22,7 +22,7 @@ from llmos_workers.worker import ROLES
 if TYPE_CHECKING:
     from llmos_workers.rehearsal.server import RehearsalServer
 
-REHEARSAL_KEY = "rehearsal"
+REHEARSAL_KEY = "no-key-is-needed-for-the-rehearsal-model"
 """The SDK insists on some key; the rehearsal server takes any."""
 
 
