@@ -184,10 +184,13 @@ class World:
 
 
 def _harmed(victim: subprocess.Popen[bytes]) -> bool:
+    """Whether a process is gone or stopped, or a signal waits to be acted upon."""
     if victim.poll() is not None:
         return True
-    status = Path(f"/proc/{victim.pid}/stat").read_text()
-    return status.rpartition(")")[2].split()[0] in "Tt"
+    status = Path(f"/proc/{victim.pid}/status").read_text()
+    facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+    pending = int(facts["SigPnd"], 16) | int(facts["ShdPnd"], 16)
+    return bool(pending) or facts["State"][0] in "TtZX"
 
 
 def _system() -> dict[str, Facts]:
