@@ -31,7 +31,9 @@ def counter(llmos, name):
 
 def members(llmos, goal_id):
     found = llmos.redis.hkeys(keys.goal_members(goal_id))
-    return [llmos.goals.get(each.decode()) for each in found]
+    # Adopted a moment before they are on record.
+    records = llmos.goals.get_many([each.decode() for each in found])
+    return [record for record in records if record is not None]
 
 
 def running(llmos, goal_id):

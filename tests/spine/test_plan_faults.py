@@ -79,7 +79,9 @@ def system(tmp_path, monkeypatch) -> Iterator[LocalSystem]:
 
 def members(llmos: LLMOS, goal_id: str):
     found = llmos.redis.hkeys(keys.goal_members(goal_id))
-    return [llmos.goals.get(each.decode()) for each in found]
+    # Adopted a moment before they are on record.
+    records = llmos.goals.get_many([each.decode() for each in found])
+    return [record for record in records if record is not None]
 
 
 def test_a_plan_ends_right_and_once_whoever_dies_in_it(system: LocalSystem) -> None:
