@@ -37,6 +37,7 @@ class Attempt:
     """The tool, or why there is none."""
     made: bool
     at: float
+    """Unix seconds."""
 
 
 class GeneratedNotes:
@@ -71,6 +72,10 @@ class GeneratedNotes:
             project, _, trace_id = field.decode().partition("/")
             tries[project, trace_id] = Attempt(**json.loads(text))
         return tries
+
+    def claim(self, what: str, seconds: float) -> bool:
+        """Whether the caller may do it: nobody else has claimed it within these seconds."""
+        return bool(self._redis.set(keys.generated_claim(what), 1, nx=True, px=int(seconds * 1000)))
 
     def round(self) -> int:
         """A number that no try has had."""

@@ -20,7 +20,7 @@ from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.tools import ToolCall, ToolResult
 from llmos_workers.contracts.trace import ExecutionTrace, Standing
 from llmos_workers.evolution.generated import LoadedTool
-from llmos_workers.evolution.generated_notes import ToolNote
+from llmos_workers.evolution.generated_notes import Attempt, ToolNote
 from llmos_workers.execution.crystal.runners import ProgramFault, Session
 from llmos_workers.execution.ptc import SequenceResult
 from llmos_workers.flow.run import Run
@@ -159,6 +159,13 @@ def put_out_of_use(
         for source in (tool.record.traces if tool else ())
     ]
     if any(changed):
-        runtime.generated_notes.put_out(ref, ToolNote(status, why, runtime.clock.now()))
+        now = runtime.clock.now()
+        runtime.generated_notes.put_out(ref, ToolNote(status, why, now))
+        for source in tool.record.traces if tool else ():
+            # A try that failed: the next one is due after as many uses more.
+            trace = runtime.traces.get(project, source.trace_id)
+            if trace is not None:
+                attempt = Attempt(trace.version, trace.usage_count, status, False, now)
+                runtime.generated_notes.tried(project, source.trace_id, attempt)
         log.warning("the generated tool %s is %s: %s", ref, status, why)
     return any(changed)

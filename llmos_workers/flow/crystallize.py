@@ -24,6 +24,7 @@ from llmos_workers.evolution.generated_notes import Attempt
 from llmos_workers.execution.crystal.policy import check_source
 from llmos_workers.execution.crystal.runners import Program
 from llmos_workers.execution.once import is_outside
+from llmos_workers.flow.crystal import usable
 from llmos_workers.flow.crystal_proof import Proof, prove_tool
 from llmos_workers.flow.run import Run, RunGuards
 from llmos_workers.flow.trial import Trials
@@ -55,8 +56,11 @@ def crystallize_due(runtime: Runtime) -> str:
     """Make a tool of one trace that has earned it, when ``dispatcher.auto_crystallization``."""
     if not runtime.config.dispatcher.auto_crystallization or not runtime.confines:
         return "off"
+    longest = runtime.config.learning.prove_timeout_secs + 60.0
     for trace in _due(runtime):
-        return crystallize(runtime, trace).result
+        # Upkeep workers take turns, but a proof may take longer than a turn.
+        if runtime.generated_notes.claim(f"{trace.project}/{trace.trace_id}", longest):
+            return crystallize(runtime, trace).result
     return "none due"
 
 
@@ -113,7 +117,7 @@ def _due(runtime: Runtime) -> Iterator[ExecutionTrace]:
         if not runtime.policy(project).allow_self_modification:
             continue
         for trace in runtime.traces.list(project):
-            if trace.crystallized_into_tool or trace.failure_streak:
+            if trace.failure_streak or usable(runtime, trace) is not None:
                 continue
             if trace.usage_count < execution.crystallization_threshold:
                 continue

@@ -57,6 +57,11 @@ log = logging.getLogger(__name__)
 AGENT = "toolsmith"
 PURPOSE = "toolsmith"
 ROUNDS = 3
+"""Answers of a model before it is given up."""
+BUDGET_MICRO = 500_000
+"""Most that one family may cost, in micro-dollars: what learning a goal is taken to cost."""
+LOOK_SECS = 600.0
+"""Pause between two searches for families: they look at every trace."""
 MAX_TOKENS = 4_000
 
 
@@ -71,6 +76,7 @@ def submit(runtime: Runtime, family: list[ExecutionTrace]) -> GoalRecord:
         project=family[0].project,
         mode=RequestedMode.LEARNER,
         agent=AGENT,
+        budget_micro=BUDGET_MICRO,
         priority=3,
         generalize=ids,
         idempotency_key=f"generalize:{family[0].project}:{versions}"[:200],
@@ -83,10 +89,17 @@ def submit(runtime: Runtime, family: list[ExecutionTrace]) -> GoalRecord:
 
 
 def generalize_due(runtime: Runtime) -> str:
-    """Submit one family that nobody has tried yet, when models may be asked."""
+    """Now and then look for a family that nobody has tried yet, when models may be asked."""
     dispatcher = runtime.config.dispatcher
     if not (dispatcher.auto_crystallization and dispatcher.llm_allowed and runtime.confines):
         return "off"
+    if not runtime.generated_notes.claim("families", LOOK_SECS):
+        return "not now"
+    return submit_family(runtime)
+
+
+def submit_family(runtime: Runtime) -> str:
+    """Submit one untried family; the goal's id, or that there is none."""
     tried = runtime.generated_notes.attempts()
     for project in runtime.traces.projects():
         if not runtime.policy(project).allow_self_modification:

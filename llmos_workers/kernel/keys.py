@@ -46,6 +46,12 @@ SESSIONS_FRESH = f"{ROOT}:sessions:fresh"
 """zset goal_id -> time: sessions that no model has looked through for insights yet; the project
 stands before the id, parted by a slash."""
 
+
+def generated_claim(what: str) -> str:
+    """string with expiry: somebody makes a tool of it, or looks for families, now."""
+    return f"{ROOT}:generated:claim:{what}"
+
+
 UPKEEP_LOCK = f"{ROOT}:upkeep:lock"
 """string with expiry: who runs the upkeep duties now."""
 

@@ -10,6 +10,7 @@ from llmos_workers.contracts.errors import InvalidOption, MalformedFile
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.evolution.generated import GeneratedTools
 from llmos_workers.flow import crystal_proof, crystal_shelf
+from llmos_workers.flow.crystal import put_out_of_use
 from llmos_workers.flow.crystallize import crystallize, crystallize_due
 from llmos_workers.kernel.gate_log import GateLog
 from tests.support.generated import plant
@@ -179,6 +180,18 @@ def test_a_healed_trace_is_no_tool_any_more(sales):
     assert sales.run(GOAL).mode is BY_REPLAY
 
 
+@pytest.mark.parametrize("flow", [AUTO], indirect=True)
+def test_a_trace_whose_tool_does_not_fit_it_any_more_gets_another(sales):
+    """Restored from its history, say: it names a tool that was made from another version."""
+    compiled(sales)
+    trace = sales.trace(GOAL)
+    sales.runtime.traces.save_trace(trace.model_copy(update={"answer": "Otherwise."}))
+    for _ in range(5):
+        assert sales.run(GOAL).mode is BY_REPLAY
+    assert crystallize_due(sales.runtime) == "copy_2"
+    assert sales.run(GOAL).tool == "copy_2"
+
+
 def test_follower_and_crystallized_can_be_asked_for_by_name(sales):
     refused = sales.run(GOAL, mode="CRYSTALLIZED")
     assert refused.status == "REJECTED"
@@ -233,6 +246,18 @@ def test_a_tool_that_a_person_disabled_stays_out_of_use(sales):
     back = crystal_shelf.rollback(sales.runtime, "copy", by="ada", version=1)
     assert (back.ref, back.state) == (ref, "in use")
     assert sales.run(GOAL).mode is Mode.CRYSTALLIZED
+
+
+@pytest.mark.parametrize("flow", [AUTO], indirect=True)
+def test_a_demoted_tool_is_made_again_only_after_as_many_uses_more(sales):
+    ref = compiled(sales)
+    for _ in range(9):
+        assert sales.run(GOAL).mode is Mode.CRYSTALLIZED
+    assert put_out_of_use(sales.runtime, "demo", ref, "it failed")
+    for _ in range(5):
+        assert crystallize_due(sales.runtime) == "none due"
+        assert sales.run(GOAL).mode is BY_REPLAY
+    assert crystallize_due(sales.runtime) == "copy_2"
 
 
 def test_a_rollback_goes_to_the_version_before_and_then_to_the_replay(sales):

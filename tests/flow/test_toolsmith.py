@@ -5,7 +5,7 @@ import json
 import pytest
 
 from llmos_workers.contracts.modes import Mode
-from llmos_workers.flow.toolsmith import generalize_due, submit
+from llmos_workers.flow.toolsmith import generalize_due, submit, submit_family
 from llmos_workers.tasks.goals import _model_work
 from llmos_workers.tasks.hops import leased_run
 from tests.flow.conftest import PROJECT, Hop
@@ -171,9 +171,10 @@ def test_a_family_of_two_is_none(flow, family):
 @pytest.mark.parametrize("flow", [{"dispatcher": {"auto_crystallization": True}}], indirect=True)
 def test_upkeep_submits_a_family_once(flow, family):
     assert generalize_due(flow.runtime) == "none due", "nobody has used them yet"
+    assert generalize_due(flow.runtime) == "not now"
     for each in FAMILY.items():
         flow.run(goal(*each), mode="FOLLOWER")
-    goal_id = generalize_due(flow.runtime)
-    record = flow.runtime.goals.get(goal_id)
+    record = flow.runtime.goals.get(submit_family(flow.runtime))
     assert set(record.options.generalize) == {trace.trace_id for trace in family}
-    assert generalize_due(flow.runtime) == "none due"
+    assert record.options.budget_micro is not None
+    assert submit_family(flow.runtime) == "none due"
