@@ -50,7 +50,8 @@ from llmos_workers.learning.matching.arguments import delimited
 from llmos_workers.learning.matching.embedder import MiniLMEmbedder, bundled_embedder
 from llmos_workers.learning.matching.matcher import GoalMatcher
 from llmos_workers.learning.matching.model import Model, shipped_model
-from llmos_workers.learning.matching.values import forms_of
+from llmos_workers.learning.matching.parse import parse
+from llmos_workers.learning.matching.values import forms_of, whole_token
 from llmos_workers.learning.outbox import IndexOutbox
 from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.traces import TraceManager
@@ -100,7 +101,7 @@ class Answer:
         wanted = dict(self.recorded)
         for old, new in changed_values(self.pair):
             for name, value in self.recorded.items():
-                if value.lower() == old.lower():
+                if _equal(value, old):
                     wanted[name] = new
         return all(_equal(found.get(name, ""), value) for name, value in wanted.items())
 
@@ -118,12 +119,25 @@ def slots_for(goal: str, values: Sequence[str]) -> tuple[Slot, ...]:
     taken: list[tuple[int, int]] = []
     found: list[Slot] = []
     for value in sorted(set(values), key=lambda v: (-len(v), v)):
-        match = delimited(value).search(goal)
-        if match is None or any(lo < match.end() and match.start() < hi for lo, hi in taken):
+        span = _span(goal, value)
+        if span is None or any(lo < span[1] and span[0] < hi for lo, hi in taken):
             continue
-        taken.append(match.span())
-        found.append(Slot(name=f"slot_{len(found) + 1}", value=match[0], declared=True))
+        taken.append(span)
+        said = goal[slice(*span)]
+        text = said if _equal(said, value) else value
+        found.append(Slot(name=f"slot_{len(found) + 1}", value=text, declared=True))
     return tuple(found)
+
+
+def _span(goal: str, value: str) -> tuple[int, int] | None:
+    """Where a goal says a value, also in other words ("ten" for 10)."""
+    match = delimited(value).search(goal)
+    if match is not None:
+        return match.span()
+    wanted = whole_token(value)
+    same = (t for t in parse(goal).said if wanted and t.kind is wanted.kind)
+    token = next((t for t in same if wanted and t.value == wanted.value), None)
+    return (token.start, token.end) if token else None
 
 
 class Bench:

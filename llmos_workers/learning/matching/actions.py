@@ -9,6 +9,7 @@ from llmos_workers.learning.matching.lexicon import Lexicon
 from llmos_workers.learning.matching.tokens import Kind, Role, Token
 
 if TYPE_CHECKING:
+    from llmos_workers.learning.matching.parse import Goal
     from llmos_workers.learning.matching.sides import Sides
 
 _SOFT_HEADS = frozenset({"add", "send", "show", "get"})
@@ -18,6 +19,8 @@ _SEEKING = frozenset({"find", "check", "get", "read"})
 _GIVING = frozenset({"get", "give"})
 _MOVING = frozenset({"put", "take"})
 """Weak verbs that change something all the same."""
+_FETCHING = frozenset({"get", "save", "download"})
+"""With an address as their object these ask for the same."""
 _OBJECT_REACH = 7
 _ENDS_OBJECT = frozenset({Kind.FILE, Kind.PATH, Kind.URL, Kind.QUOTE})
 
@@ -30,11 +33,14 @@ def action_evidence(sides: Sides, lex: Lexicon) -> dict[str, float]:
 class _Actions:
     def __init__(self, sides: Sides, lex: Lexicon) -> None:
         self._sides, self._lex = sides, lex
+        self._usual = lex.tables["action"]
         pairs = sides.alignment.pairs
         self._pairs = set(pairs)
+        self._fetches = any(one.kind is Kind.URL for one, _ in pairs)
         self._paired = {token for pair in pairs for token in pair}
+        self._speaking = {*self._paired, *sides.left_reference, *sides.left_query}
         self._matched = any(Kind.ACTION in (one.kind, two.kind) for one, two in pairs)
-        self._carriers = self._carrying(sides.reference.tokens) | self._carrying(sides.query.tokens)
+        self._carriers = self._carrying(sides.reference) | self._carrying(sides.query)
         self._heads_reference = self._heads(sides.reference.tokens)
         self._heads_query = self._heads(sides.query.tokens)
         self._informs = any(t.value in lex.classes["informing"] for t in self._heads_reference)
@@ -88,25 +94,33 @@ class _Actions:
         return {token.action for token in tokens if token.action}
 
     def _is_verb(self, token: Token) -> bool:
-        weak = token.word in self._lex.words["weak"] or token in self._carriers
-        return token.kind is Kind.ACTION and not weak
+        return token.kind is Kind.ACTION and not (self._weak(token) or token in self._carriers)
+
+    def _weak(self, token: Token) -> bool:
+        """Whether a verb means no deed of its own here; a frame may give it one."""
+        return token.word in self._lex.words["weak"] and not self._framed(token)
+
+    def _framed(self, token: Token) -> bool:
+        return token.kind is Kind.ACTION and token.value != self._usual.get(token.word, token.value)
 
     def _asks_for(self, tokens: Sequence[Token]) -> bool:
         """Whether a goal names no deed, or starts with "get" or "give me": it wants to know."""
         verbs = [t for t in tokens if t.kind is Kind.ACTION or t.word in self._lex.words["weak"]]
-        return not verbs or verbs[0].word in _GIVING
+        return not verbs or (verbs[0].word in _GIVING and not self._is_verb(verbs[0]))
 
-    def _carrying(self, tokens: Sequence[Token]) -> set[Token]:
+    def _carrying(self, goal: Goal) -> dict[Token, Token]:
         """Verbs that only carry the deed their object names: "make a copy", "set a reminder"."""
-        words, found = self._lex.words, set()
+        words, found, tokens = self._lex.words, dict[Token, Token](), goal.tokens
         for at, token in enumerate(tokens):
             if token.word not in words["carrier"] or not token.keys:
                 continue
             behind = [t for t in tokens[at + 1 : at + 1 + _OBJECT_REACH] if t.kind is not Kind.STOP]
             noun = next((t for t in behind if t.word in words["event"] and t.action), None)
             ends = next((t for t in behind if t.kind in _ENDS_OBJECT), None)
-            if noun and not (ends and ends is not noun and ends.start < noun.start):
-                found.add(token)
+            if noun is None or (ends and ends is not noun and ends.start < noun.start):
+                continue
+            if not self._framed(token) and not goal.text.startswith("'s", noun.end):
+                found[token] = noun
         return found
 
     def _heads(self, tokens: Sequence[Token]) -> list[Token]:
@@ -119,6 +133,10 @@ class _Actions:
         if len(verbs) > 1 and (verbs[0].value in _SEEKING or verbs[0].word == "see"):
             # "find the process and kill it" kills.
             verbs = [t for t in verbs[1:] if t.value not in self._lex.classes["informing"]] or verbs
+        carriers = [t for t in tokens if t in self._carriers]
+        if verbs and carriers and carriers[0].start < verbs[0].start:
+            # "set a reminder to call the bank" reminds; it does not call.
+            return [self._carriers[carriers[0]]]
         heads = verbs[:1]
         if not heads or heads[0].value in self._lex.classes["light"] | _SOFT_HEADS:
             weak = self._lex.words["weak"]
@@ -127,6 +145,7 @@ class _Actions:
                 t
                 for t in tokens
                 if t.action
+                and t in self._speaking
                 and t not in heads
                 and t.word not in weak
                 and (not soft or t.word in self._lex.words["event"])
@@ -150,7 +169,8 @@ class _Actions:
         )
 
     def _compatible(self, one: Token, two: Token) -> bool:
-        if frozenset({one.value, two.value}) not in self._lex.compatible:
+        deeds = frozenset({one.value, two.value})
+        if deeds not in self._lex.compatible and not (self._fetches and deeds <= _FETCHING):
             return False
         # "add tests to the app" does not create the app.
         adds_to = (

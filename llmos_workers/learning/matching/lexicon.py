@@ -31,6 +31,8 @@ class Lexicon:
     words: dict[str, frozenset[str]]
     classes: dict[str, frozenset[str]]
     spelling: dict[str, str]
+    commands: dict[str, tuple[str, ...]]
+    """Shell command -> the words that say what it does."""
     codes: dict[str, str]
     numbers: dict[str, int]
     multipliers: dict[str, int]
@@ -89,6 +91,7 @@ def lexicon() -> Lexicon:
         words=words,
         classes={name: frozenset(_split(text)) for name, text in data["classes"].items()},
         spelling=spelling,
+        commands={name: tuple(text.split()) for name, text in data["commands"].items()},
         codes=data["codes"],
         numbers=data["numbers"],
         multipliers=data["multipliers"],

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from llmos_workers.learning.matching.constructions import construed
 from llmos_workers.learning.matching.lexicon import Lexicon, Phrase, lexicon
 from llmos_workers.learning.matching.roles import mark_roles
 from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Token, plain_typography, scan
@@ -54,11 +55,11 @@ def parse(text: str, context: frozenset[str] = frozenset()) -> Goal:
     lex = lexicon()
     plain = plain_typography(text)
     plain = _RE_NEEDLESS.sub(lambda m: " " * len(m[1]) + m[2] + " " * len(m[3]), plain)
-    raw, owners = _expand(scan(plain), lex)
+    raw, owners = _expand(_spelled_out(plain, scan(plain), lex), lex)
     words = [piece[1] if piece[0] == "word" else "\0" for piece in raw]
     meant = [lex.speller.respell(w, context) if w != "\0" else w for w in words]
     reader = _Reader(plain, raw, meant, lex)
-    tokens = mark_roles(reader.read(), owners, lex)
+    tokens = mark_roles(construed(reader.read(), lex), owners, lex)
     strange = any(not lex.speller.is_word(word) for word in words if len(word) > 2)
     return Goal(text, tuple(tokens), _respelled(plain, context, lex), strange)
 
@@ -89,6 +90,20 @@ def _respelled(text: str, context: frozenset[str], lex: Lexicon) -> str:
         return match[0] if meant == word else meant
 
     return _RE_PLAIN_WORD.sub(one, text)
+
+
+_COMMAND_WORDS = 3
+
+
+def _spelled_out(text: str, scanned: list[Raw], lex: Lexicon) -> list[Raw]:
+    """A shell command at the start as the words that say what it does."""
+    for size in range(min(len(scanned), 2 * _COMMAND_WORDS), 0, -1):
+        start, end = scanned[0][2], scanned[size - 1][3]
+        words = lex.commands.get(" ".join(text[start:end].lower().split()))
+        alone = size == 1 and (len(scanned) < 2 or scanned[1][0] not in ("file", "path", "glob"))
+        if words and not alone:
+            return [*(("word", word, start, end) for word in words), *scanned[size:]]
+    return scanned
 
 
 def _expand(scanned: Sequence[Raw], lex: Lexicon) -> tuple[list[Raw], set[int]]:

@@ -10,7 +10,7 @@ from llmos_workers.contracts.trace import SlotType
 from llmos_workers.learning.matching.arguments import Place
 from llmos_workers.learning.matching.lexicon import Lexicon
 from llmos_workers.learning.matching.parse import parse
-from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Token
+from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Role, Token
 
 SLOT_TYPES: dict[Kind, SlotType] = {
     Kind.NUMBER: SlotType.NUMBER,
@@ -33,6 +33,8 @@ _NAMES = frozenset({Kind.WORD, Kind.IDENTIFIER, Kind.LANGUAGE, Kind.FORMAT, Kind
 _ONE_WAY = frozenset({Kind.EMAIL, Kind.CHANNEL, Kind.SIZE})
 """What only goes one way, said or not: "mail bob@x.org", "mail to bob@x.org"."""
 _FILES = {Kind.FILE, Kind.PATH}
+_FETCHING = frozenset({"download", "get", "save"})
+"""What brings an address's file here, whatever its format."""
 _UP = re.compile(r"(?:^|/)\.\.(?:/|$)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -77,24 +79,35 @@ def may_name(token: Token) -> bool:
     return token.kind in _NAMES
 
 
-def same_kind(old: Token, new: Token, actions: Iterable[str], lex: Lexicon) -> bool:
-    """Whether ``new`` may take the place of ``old``: kind, file extension, kind of date."""
+def same_kind(
+    old: Token, new: Token, actions: Iterable[str], lex: Lexicon, *, unsaid: bool = False
+) -> bool:
+    """Whether ``new`` may take the place of ``old``: kind, role, file extension, kind of date.
+    ``unsaid``: also if only one of them says its role.
+    """
     if old.kind is not new.kind and {old.kind, new.kind} != _FILES:
         return False
-    unsaid = None in (old.role, new.role) and old.kind in _ONE_WAY
-    if old.role is not new.role and not unsaid:
+    open_end = None in (old.role, new.role) and (unsaid or old.kind in _ONE_WAY)
+    if old.role is not new.role and (not open_end or Role.BY in (old.role, new.role)):
         return False
     if old.kind is Kind.DATE:
         kinds = lex.date_kind.get(old.value), lex.date_kind.get(new.value)
         return None not in kinds and kinds[0] == kinds[1]
     quoted_file = old.kind is Kind.QUOTE and _FILE_LIKE.search(old.value)
     if old.kind in (Kind.FILE, Kind.PATH, Kind.GLOB) or quoted_file:
-        blind = any(action in lex.classes["format_blind"] for action in actions)
-        return blind or _extension(old.text, lex) == _extension(new.text, lex)
+        return _blind(actions, lex.classes["format_blind"]) or _extension(old.text, lex) == _extension(new.text, lex)
     if old.kind is Kind.URL:
         schemes = {old.text.split("://")[0].lower(), new.text.split("://")[0].lower()}
+        if _blind(actions, _FETCHING) and len(schemes) == 1:
+            return True
         return len(schemes) == 1 and _page_type(old.text, lex) == _page_type(new.text, lex)
     return True
+
+
+def _blind(actions: Iterable[str], blind: frozenset[str]) -> bool:
+    """Whether every deed treats all files alike."""
+    deeds = set(actions)
+    return bool(deeds) and deeds <= blind
 
 
 def _extension(text: str, lex: Lexicon) -> str:
