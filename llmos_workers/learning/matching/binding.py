@@ -34,7 +34,10 @@ def binding_evidence(sides: Sides, lex: Lexicon) -> dict[str, float]:
     return {
         "modifier": float(_modifier_moved(sides) or _joined_otherwise(sides)),
         "role_conflict": float(
-            conflict or _exchanged(sides, things, lex) or _named_otherwise(sides, things)
+            conflict
+            or _exchanged(sides, things, lex)
+            or _turned(sides, things)
+            or _named_otherwise(sides, things)
         ),
         "role_added": float(added),
         "role_unproved": float(_unproved(sides, things, lex)),
@@ -129,7 +132,16 @@ def _phrase_ends(tokens: Sequence[Token]) -> set[Token]:
 
 def _quantified(tokens: Sequence[Token]) -> set[Token]:
     """Nouns behind all, every or each: several, whatever their ending."""
-    return {t for q, t in pairwise(tokens) if q.kind is Kind.QUANTIFIER and q.value != "only"}
+    found, open_end = set(), False
+    for token in tokens:
+        if token.kind is Kind.QUANTIFIER:
+            open_end = token.value != "only"
+        elif open_end and token.kind is not Kind.STOP:
+            found.add(token)
+            open_end = token.kind is Kind.WORD
+        else:
+            open_end = False
+    return found
 
 
 class _Row:
@@ -223,6 +235,39 @@ def _exchanged(sides: Sides, things: Sequence[Pair], lex: Lexicon) -> bool:
     led = [(mine[one], theirs[two]) for one, two in things]
     moved = {lead for lead in led if lead[0] != lead[1]}
     return any((there, here) in moved for here, there in moved)
+
+
+_MAKING = frozenset(
+    ("create", "convert", "translate", "merge", "plot", "summarize", "extract", "download", "save")
+)
+"""Deeds whose object is what comes out: "make b from a" turns a into b."""
+
+
+_RECEIVING = frozenset({Kind.EMAIL, Kind.CHANNEL, Kind.SIZE})
+"""What is never taken out of another thing."""
+
+
+def _turned(sides: Sides, things: Sequence[Pair]) -> bool:
+    """Tell "cut 40 seconds from x" from "cut x to 40 seconds": what is taken on one side is what
+    something else becomes on the other.
+    """
+    for here, there, tokens in (
+        (0, 1, sides.reference.tokens),
+        (1, 0, sides.query.tokens),
+    ):
+        if any(t.action in _MAKING for t in tokens):
+            continue
+        taken_from = {p for p in things if p[here].role is Role.SOURCE and p[there].role is None}
+        becomes = {
+            p
+            for p in things
+            if p[here].role is None
+            and p[there].role is Role.DESTINATION
+            and p[here].kind not in _RECEIVING
+        }
+        if taken_from and becomes:
+            return True
+    return False
 
 
 _NAMING = frozenset({"named", "called", "titled", "name", "names"})

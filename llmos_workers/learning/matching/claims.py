@@ -203,6 +203,9 @@ class Claims:
         """A value of plain words: the run of new words that stands in its place."""
         runs = self._runs(slot, tokens)
         if len(runs) > 1:
+            alike = [run for run in runs if run[0].role is tokens[0].role]
+            runs = alike if tokens[0].role else runs
+        if len(runs) > 1:
             scores = [self._fit(tokens, run) for run in runs]
             runs = [r for r, score in zip(runs, scores, strict=True) if score == max(scores) > 0]
         if len(runs) != 1:

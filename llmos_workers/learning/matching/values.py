@@ -95,13 +95,16 @@ def same_kind(
         return None not in kinds and kinds[0] == kinds[1]
     quoted_file = old.kind is Kind.QUOTE and _FILE_LIKE.search(old.value)
     if old.kind in (Kind.FILE, Kind.PATH, Kind.GLOB) or quoted_file:
-        return _blind(actions, lex.classes["format_blind"]) or _extension(old.text, lex) == _extension(new.text, lex)
-    if old.kind is Kind.URL:
-        schemes = {old.text.split("://")[0].lower(), new.text.split("://")[0].lower()}
-        if _blind(actions, _FETCHING) and len(schemes) == 1:
-            return True
-        return len(schemes) == 1 and _page_type(old.text, lex) == _page_type(new.text, lex)
-    return True
+        blind = _blind(actions, lex.classes["format_blind"])
+        return blind or _extension(old.text, lex) == _extension(new.text, lex)
+    return old.kind is not Kind.URL or _same_address(old.text, new.text, actions, lex)
+
+
+def _same_address(old: str, new: str, actions: Iterable[str], lex: Lexicon) -> bool:
+    """Whether two addresses lead to the same kind of thing in the same way."""
+    if old.split("://", maxsplit=1)[0].lower() != new.split("://", maxsplit=1)[0].lower():
+        return False
+    return _blind(actions, _FETCHING) or _page_type(old, lex) == _page_type(new, lex)
 
 
 def _blind(actions: Iterable[str], blind: frozenset[str]) -> bool:
