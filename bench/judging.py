@@ -10,7 +10,7 @@ from typing import Any
 from llmos_workers.contracts.decision import MatchCandidate
 from llmos_workers.contracts.outcome import Usage
 from llmos_workers.contracts.tools import ToolCall
-from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
+from llmos_workers.contracts.trace import ExecutionTrace, Slot, TraceStep
 from llmos_workers.kernel.prices import Prices
 from llmos_workers.learning.judge import (
     NO,
@@ -29,19 +29,25 @@ LIST_MODEL = "haiku"
 """Whose list prices a verdict is counted at."""
 
 
-def question_of(goal: str, new_goal: str, candidate: MatchCandidate) -> Question:
+def question_of(
+    goal: str, new_goal: str, candidate: MatchCandidate, slots: tuple[Slot, ...] = ()
+) -> Question:
     """A pair as a judge is asked about it. The data hold no calls, so the recorded run is shown
-    as one call that did what its goal says.
+    as one call that did what its goal says, with the candidate's values in its ``slots``.
     """
     step = TraceStep(call=ToolCall(name="RecordedRun", arguments={"did": goal}))
     signature = goal_signature(goal)
     trace = ExecutionTrace(
-        trace_id=signature, goal_signature=signature, goal_text=goal, steps=(step,)
+        trace_id=signature, goal_signature=signature, goal_text=goal, steps=(step,), slots=slots
     )
-    asked = question(trace, candidate.model_copy(update={"slots": {}}), new_goal)
+    asked = question(trace, candidate if slots else _unslotted(candidate), new_goal)
     if asked is None:
         raise ValueError(f"a pair of {len(goal)} and {len(new_goal)} characters is too long")
     return asked
+
+
+def _unslotted(candidate: MatchCandidate) -> MatchCandidate:
+    return candidate.model_copy(update={"slots": {}})
 
 
 @dataclass
@@ -55,9 +61,10 @@ class LabelJudge:
     calls: int = 0
     cost_micro: int = 0
 
-    def says_yes(self, pair: dict[str, Any], asked: Question) -> bool:
-        """One verdict, through the very question and the very reading of the answer."""
-        right = pair["label"] == "same"
+    def says_yes(self, pair: dict[str, Any], asked: Question, *, right: bool) -> bool:
+        """One verdict, through the very question and the very reading of the answer. ``right``:
+        whether the calls, with the values they are shown with, do what the new goal asks.
+        """
         answer = YES if right != self._errs(pair) else NO
         numbers = range(1, len(asked.differences) + 1)
         text = json.dumps(

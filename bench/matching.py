@@ -315,15 +315,25 @@ def stores() -> Iterator[Bench]:
                 client.close()
 
 
+def doubtful(answer: Answer) -> bool:
+    """Whether a judge is asked."""
+    related = JudgeConfig().relatedness
+    return answer.best is not None and not answer.replays and worth_asking(answer.best, related)
+
+
 def judged(answers: Sequence[Answer], judge: LabelJudge) -> list[Answer]:
     """The answers after the judge was asked about all that structure leaves open."""
-    related, asked = JudgeConfig().relatedness, list[Answer]()
+    asked = list[Answer]()
     for answer in answers:
         best = answer.best
-        if best is not None and not answer.replays and worth_asking(best, related):
-            question = question_of(answer.pair["a"], answer.pair["b"], best)
-            if judge.says_yes(answer.pair, question):
-                followed = {"stage": "judged", "confidence": 1.0, "slots": answer.recorded}
+        if best is not None and doubtful(answer):
+            slots = tuple(
+                Slot(name=name, value=value, declared=True)
+                for name, value in answer.recorded.items()
+            )
+            question = question_of(answer.pair["a"], answer.pair["b"], best, slots)
+            if judge.says_yes(answer.pair, question, right=answer.right):
+                followed = {"stage": "judged", "confidence": 1.0}
                 answer = replace(answer, best=best.model_copy(update=followed))  # noqa: PLW2901
         asked.append(answer)
     return asked
@@ -333,11 +343,17 @@ def with_judge(answers: Sequence[Answer], error: float) -> tuple[list[Answer], d
     """The answers with a judge, and the figures that it adds or changes."""
     judge = LabelJudge(error)
     after = judged(answers, judge)
+    asked = [now for now, before in zip(after, answers, strict=True) if doubtful(before)]
     found: dict[str, Any] = figures(after)
     # Confidence is what structure says; a verdict is none of its estimates.
     found |= {name: value for name, value in figures(answers).items() if name.startswith("ece")}
     found |= {
         "recall": found["same_followed_rate"],
+        "recall_with_templates": rate(
+            a.replays and a.right for a in after if a.pair["label"] != "different"
+        ),
+        "judge_calls_wrong": sum(not a.right for a in asked),
+        "judge_false_rate": rate(a.replays for a in asked if not a.right),
         "judge_error": error,
         "judge_calls": judge.calls,
         "judge_cost_usd": judge.cost_micro / 1e6,

@@ -21,6 +21,9 @@ class MatchCandidate(Contract):
     relatedness: float = Field(default=0.0, ge=-1, le=1)
     """Cosine of the embeddings; says whether the trace helps, not whether it fits."""
     slots: dict[str, str] = Field(default_factory=dict)
+    wording: str = ""
+    """The goal with the recorded values put back, where its own are meant for slots but structure
+    cannot vouch for the rest."""
     agreed: tuple[str, ...] = ()
     differed: tuple[str, ...] = ()
     helps: bool = True

@@ -34,7 +34,7 @@ def _explain(runtime: Runtime, record: GoalRecord, candidate: MatchCandidate) ->
     against = replay_blockers(
         trace, candidate.slots, area, runtime.tools.versions(), stage=candidate.stage
     )
-    verdict = runtime.verdicts.get(trace, goal_signature(record.text))
+    verdict = runtime.verdicts.get(trace, goal_signature(record.text), candidate.slots)
     return told | {
         "standing": round(standing(candidate.stage, candidate.confidence), 4),
         "threshold": round(own.value, 4),

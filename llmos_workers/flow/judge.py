@@ -31,6 +31,7 @@ from llmos_workers.flow.permit import permit
 from llmos_workers.flow.replay_parts import Handover
 from llmos_workers.flow.run import Run
 from llmos_workers.flow.think import think
+from llmos_workers.flow.verdict_label import keep_wording
 from llmos_workers.kernel.clock import iso
 from llmos_workers.learning.followable import replay_blockers
 from llmos_workers.learning.judge import (
@@ -49,7 +50,13 @@ from llmos_workers.learning.posterior import ALIAS, FLOOR, Threshold
 from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.strategies import AutoModeStrategy, ModeContext, strategy_for
 from llmos_workers.learning.trace_prose import one_line
-from llmos_workers.learning.verdicts import WRONG, JudgeRecord, StoredVerdict, calls_digest
+from llmos_workers.learning.verdicts import (
+    WRONG,
+    JudgeRecord,
+    StoredVerdict,
+    calls_digest,
+    changed_values,
+)
 
 if TYPE_CHECKING:
     from llmos_workers.runtime import Runtime
@@ -82,7 +89,7 @@ def in_doubt(
     if candidate is None:
         return decision
     trace = known[candidate.trace_id]
-    verdict = runtime.verdicts.get(trace, goal_signature(record.text))
+    verdict = runtime.verdicts.get(trace, goal_signature(record.text), candidate.slots)
     if verdict is None:
         reason = f"{decision.reason}; a judge is asked about {_goal(trace)}"
         return decision.model_copy(update={"to_judge": trace.trace_id, "reason": reason})
@@ -163,11 +170,11 @@ def _judged(run: Run) -> ModeDecision:
     found = (c for c in decision.match.candidates if c.trace_id == run.decision.to_judge)
     candidate, judge = next(found, None), runtime.judge
     asked = question(trace, candidate, record.text) if trace and candidate else None
-    if trace is None or judge is None or asked is None:
+    if trace is None or candidate is None or judge is None or asked is None:
         return decision
     signature = goal_signature(record.text)
     case = _Case(runtime, record, decision, trace)
-    known = _wait_for_another(run, trace, signature)
+    known = _wait_for_another(run, trace, signature, candidate.slots)
     if known is not None:
         return case.decided(known)
     try:
@@ -180,6 +187,7 @@ def _judged(run: Run) -> ModeDecision:
                 answer=said.verdict.answer,
                 reasons=said.verdict.reasons,
                 calls=calls_digest(trace),
+                slots=changed_values(trace, candidate.slots),
                 at=iso(runtime.clock.now()),
                 cost_micro=sum(r.cost_micro for r in said.responses),
                 goal=one_line(record.text, 400),
@@ -196,13 +204,15 @@ def _judged(run: Run) -> ModeDecision:
     return case.decided(verdict, said.responses)
 
 
-def _wait_for_another(run: Run, trace: ExecutionTrace, signature: str) -> StoredVerdict | None:
+def _wait_for_another(
+    run: Run, trace: ExecutionTrace, signature: str, slots: Mapping[str, str]
+) -> StoredVerdict | None:
     """The verdict that another goal of this wording is buying, once it is there; None when it
     is for this one to ask.
     """
     verdicts = run.runtime.verdicts
     while True:
-        verdict = verdicts.get(trace, signature)
+        verdict = verdicts.get(trace, signature, slots)
         if verdict is not None or verdicts.claim(trace, signature, run.record.goal_id):
             return verdict
         run.guards.check()
@@ -273,7 +283,7 @@ class _Case:
         if not judged.trusted:
             return self._on_probation(judged, judge)
         if not self.record.options.dry_run:
-            runtime.traces.add_alias(self.record.project, self.trace.trace_id, self.record.text)
+            keep_wording(runtime, self.record, self.decision, self.trace)
         policy = runtime.policy(self.record.project)
         followed = self._followed(judged, judge)
         return runtime.cognitive_kernel.modulate_mode_decision(followed, policy)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -20,6 +21,7 @@ from llmos_workers.contracts.errors import LeaseLost
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.kernel import keys, scripts
 from llmos_workers.kernel.lease import Lease
+from llmos_workers.learning.followable import changed_slots
 from llmos_workers.learning.judge import YES
 from llmos_workers.learning.posterior import upper_bound
 
@@ -40,6 +42,8 @@ class StoredVerdict(Contract):
     """yes, no or unsure."""
     calls: str
     """Digest of the trace's calls that were judged."""
+    slots: dict[str, str] = Field(default_factory=dict)
+    """The values they were judged with, where these are not the recorded ones."""
     reasons: tuple[str, ...] = ()
     at: str = ""
     """ISO 8601, UTC."""
@@ -84,12 +88,16 @@ class Verdicts:
     def __init__(self, client: redis.Redis) -> None:
         self._redis = client
 
-    def get(self, trace: ExecutionTrace, signature: str) -> StoredVerdict | None:
-        """What was said of the wording and the trace as it is; None: nothing yet, or of other
-        calls than the trace has now.
+    def get(
+        self, trace: ExecutionTrace, signature: str, slots: Mapping[str, str] | None = None
+    ) -> StoredVerdict | None:
+        """What was said of the wording and the trace as it is with these values in its slots;
+        None: nothing yet, or of other calls than it has now.
         """
         found = self._read(trace, signature)[1]
-        return found if found is not None and found.calls == calls_digest(trace) else None
+        if found is None or found.calls != calls_digest(trace):
+            return None
+        return found if found.slots == changed_values(trace, slots or {}) else None
 
     def keep(
         self,
@@ -102,7 +110,7 @@ class Verdicts:
         """Store a verdict; the first one on these calls stands and comes back. Raises LeaseLost."""
         for _ in range(ATTEMPTS):
             before, known = self._read(trace, signature)
-            if known is not None and known.calls == verdict.calls:
+            if known is not None and (known.calls, known.slots) == (verdict.calls, verdict.slots):
                 return known
             code, _stands = self._run(
                 trace, verdict.judge, lease,
@@ -194,6 +202,11 @@ def calls_digest(trace: ExecutionTrace) -> str:
     """What a verdict holds for: exactly these calls, in this order."""
     calls = json.dumps([step.call.digest() for step in trace.steps])
     return hashlib.sha256(calls.encode()).hexdigest()[:16]
+
+
+def changed_values(trace: ExecutionTrace, slots: Mapping[str, str]) -> dict[str, str]:
+    """The values that are not the recorded ones."""
+    return {slot.name: slots[slot.name] for slot in changed_slots(trace, slots)}
 
 
 def _field(trace: ExecutionTrace, signature: str) -> str:

@@ -97,7 +97,7 @@ def test_the_judge_of_labels_errs_as_often_as_it_is_told():
     judge = LabelJudge(0.1)
     candidate = MatchCandidate(trace_id="0", goal_text="", stage="structure", confidence=0.4)
     pairs = [{"a": "a", "b": str(n), "label": "same"} for n in range(500)]
-    yes = sum(judge.says_yes(p, question_of(p["a"], p["b"], candidate)) for p in pairs)
+    yes = sum(judge.says_yes(p, question_of(p["a"], p["b"], candidate), right=True) for p in pairs)
     assert 0.86 < yes / 500 < 0.94
     assert judge.calls == 500
     assert 20 * 500 < judge.cost_micro < 300 * 500

@@ -28,6 +28,10 @@ class Binding:
     """P(same) of the new goal with the old values put back."""
     why: str
     """In words, for people."""
+    restored: str
+    """The new goal with the old values put back."""
+    held: Comparison
+    """What came of holding that against the reference."""
 
 
 def bind(
@@ -58,7 +62,7 @@ def bind(
     values = {slot.name: slot.value for slot in trace.slots}
     values |= {change.slot.name: change.new for change in changes}
     told = ", ".join(f"{c.slot.name} = {c.new!r} instead of {c.old!r}" for c in changes)
-    return Binding(values, held.confidence, told)
+    return Binding(values, held.confidence, told, restored, held)
 
 
 def _fits(changes: Sequence[Change], trace: ExecutionTrace) -> bool:

@@ -84,9 +84,7 @@ def _causes(tokens: Tokens, _: Lexicon) -> Tokens:
         if token.word != "make":
             continue
         rest = [t for t in tokens[at + 1 :] if t.value not in _ARTICLES]
-        shaped = (
-            len(rest) > 1 and rest[0].kind in _FILES and rest[1].kind in (Kind.WORD, Kind.SIZE)
-        )
+        shaped = len(rest) > 1 and rest[0].kind in _FILES and rest[1].kind in (Kind.WORD, Kind.SIZE)
         has = any(a.word == "have" and b.kind is Kind.NUMBER for a, b in pairwise(rest))
         if shaped or has:
             tokens[at] = _deed(token, "set")

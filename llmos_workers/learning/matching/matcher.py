@@ -108,7 +108,11 @@ class GoalMatcher:
         binding = None
         if best.confidence < self._threshold:
             binding = self._bind(trace, references, asked.goal)
-        return self._describe(trace, related, best, binding)
+        if binding is None:
+            return self._describe(trace, related, best, _recorded(trace))
+        if binding.confidence >= self._threshold:
+            return self._bound(trace, related, best, binding)
+        return self._tentative(trace, related, best, binding)
 
     def _judge(
         self, trace: ExecutionTrace, reference: str, goal: str, cosine: float | None = None
@@ -131,7 +135,8 @@ class GoalMatcher:
         return Comparison(lowered, own.features, own.agreed, own.differed, own.strong)
 
     def _bind(self, trace: ExecutionTrace, references: list[str], goal: str) -> Binding | None:
-        """The first binding sure enough to follow."""
+        """The first binding sure enough to follow, else the surest."""
+        surest: Binding | None = None
         for reference in dict.fromkeys([*references, trace.goal_text]):
             found = bind(
                 trace,
@@ -142,26 +147,57 @@ class GoalMatcher:
             )
             if found is not None and found.confidence >= self._threshold:
                 return found
-        return None
+            if found is not None and (surest is None or found.confidence > surest.confidence):
+                surest = found
+        return surest
 
     def _compare(self, reference: str, goal: str, cosine: float | None = None) -> Comparison:
         embed = self._embedder.embed
         return compare(reference, goal, embed, model=self._model, cosine=cosine)
 
-    def _describe(
-        self, trace: ExecutionTrace, related: float, best: Comparison, binding: Binding | None
+    def _tentative(
+        self, trace: ExecutionTrace, related: float, best: Comparison, binding: Binding
+    ) -> MatchCandidate:
+        """What nobody follows unasked: the values are found, the rest is worded otherwise. A judge
+        may be asked about the calls with these values, where the recorded ones are certainly wrong
+        or fit less well.
+        """
+        if not best.mismatch and binding.confidence <= best.confidence:
+            return self._describe(trace, related, best, _recorded(trace))
+        # Values put back make a look-alike look more alike than the weights were fitted on.
+        confidence = min(binding.confidence, best.confidence)
+        described = self._describe(trace, related, binding.held, binding.slots)
+        agreed = (*described.agreed, binding.why)
+        update = {"wording": binding.restored, "confidence": confidence, "agreed": agreed}
+        return described.model_copy(update=update)
+
+    def _bound(
+        self, trace: ExecutionTrace, related: float, best: Comparison, binding: Binding
     ) -> MatchCandidate:
         return MatchCandidate(
             trace_id=trace.trace_id,
             goal_text=trace.goal_text,
-            stage="template" if binding else "structure",
-            confidence=binding.confidence if binding else best.confidence,
+            stage="template",
+            confidence=binding.confidence,
             relatedness=related,
-            slots=binding.slots if binding else _recorded(trace),
-            agreed=(*best.agreed, binding.why) if binding else best.agreed,
-            differed=() if binding else best.differed,
-            mismatch=binding is None and best.mismatch,
-            helps=binding is not None or not best.misleading,
+            slots=binding.slots,
+            agreed=(*best.agreed, binding.why),
+        )
+
+    def _describe(
+        self, trace: ExecutionTrace, related: float, held: Comparison, slots: dict[str, str]
+    ) -> MatchCandidate:
+        return MatchCandidate(
+            trace_id=trace.trace_id,
+            goal_text=trace.goal_text,
+            stage="structure",
+            confidence=held.confidence,
+            relatedness=related,
+            slots=slots,
+            agreed=held.agreed,
+            differed=held.differed,
+            mismatch=held.mismatch,
+            helps=not held.misleading,
         )
 
 
