@@ -37,7 +37,7 @@ def judge_reply(request: dict[str, Any], recognise: Recognise, *, error: float =
         answer, why = "unsure", "no script knows this kind of job"
     elif known[0].name != asked[0].name:
         answer, why = "no", f"{known[0].short} is not {asked[0].short}"
-    elif other := _other_values(known[1], asked[1]):
+    elif other := _other_values(known[1], asked[1], _tagged(text, "recorded_calls")):
         answer, why = "no", f"another {other}"
     else:
         answer, why = "yes", ""
@@ -57,11 +57,22 @@ def _mistaken(goals: list[str], error: float) -> bool:
     return crc32("\n".join(goals).encode()) < error * 2**32
 
 
-def _other_values(known: dict[str, str], asked: dict[str, str]) -> str:
-    """Name of a value that the goals do not share; empty when they share all."""
+def _other_values(known: dict[str, str], asked: dict[str, str], calls: str) -> str:
+    """Name of a value that the goals do not share and the calls do not hold as the new goal has
+    it; empty when there is none.
+    """
     names = (known.keys() | asked.keys()) - {"goal"}
     differing = (n for n in sorted(names) if known.get(n) != asked.get(n))
-    return next(differing, "")
+    return next((n for n in differing if not _filled(known.get(n), asked.get(n), calls)), "")
+
+
+def _filled(old: str | None, new: str | None, calls: str) -> bool:
+    """Whether the calls shown have the new value where the recorded ones had the old one."""
+    return bool(old and new) and _stands(new, calls) and not _stands(old, calls)
+
+
+def _stands(value: str | None, calls: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(str(value))}(?!\w)", calls) is not None
 
 
 def _tagged(text: str, tag: str) -> str:

@@ -268,3 +268,40 @@ def test_a_judge_is_not_told_of_a_goal_that_a_hook_refuses(flow):
     outcome = flow.run(REWORDED)
     assert (outcome.status, asked(flow)) == ("FAILED", [])
     assert "the hook no failed" in outcome.error.message
+
+
+COPY = "Copy a.txt to c.txt"
+COPY_REWORDED = "It would be nice to have b.txt duplicated to d.txt as well"
+COPY_AGAIN = "It would be nice to have e.txt duplicated to f.txt as well"
+
+
+def files(flow):
+    for name in ("a", "b", "e"):
+        (flow.area / f"{name}.txt").write_text(f"{name}\n")
+
+
+def test_a_wording_with_other_values_is_judged_by_its_own_calls(flow):
+    """The judge sees the calls with the new values; its yes makes the wording known for all."""
+    files(flow)
+    flow.run(COPY)
+    trust(flow)
+    outcome = flow.run(COPY_REWORDED)
+    assert (outcome.mode, outcome.llm_calls) == (Mode.FOLLOWER, 1), outcome.reason
+    assert (flow.area / "d.txt").read_text() == "b\n"
+    (alias,) = flow.trace(COPY).aliases
+    assert alias == "It would be nice to have a.txt duplicated to c.txt as well"
+    again = flow.run(COPY_AGAIN)
+    assert (again.mode, again.llm_calls) == (Mode.FOLLOWER, 0), again.reason
+    assert (flow.area / "f.txt").read_text() == "e\n"
+    assert len(asked(flow)) == 1
+
+
+def test_on_probation_the_calls_with_the_new_values_label_the_verdict(flow):
+    files(flow)
+    flow.run(COPY)
+    outcome = flow.run(COPY_REWORDED)
+    assert outcome.mode is Mode.MIXED
+    record = flow.runtime.verdicts.record(judge_name(flow))
+    assert (record.yes, record.right, record.wrong) == (1, 1, 0)
+    assert (flow.area / "d.txt").read_text() == "b\n"
+    assert flow.run(COPY_AGAIN).mode is Mode.FOLLOWER

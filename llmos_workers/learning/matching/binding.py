@@ -53,7 +53,9 @@ def _modifier_moved(sides: Sides) -> bool:
         if one.kind not in _MODIFIERS or one.kind is not two.kind:
             continue
         head_one, head_two = reference.after(one), query.after(two)
-        if one.kind is Kind.NUMBER and _counts_other(head_one, head_two, left):
+        if one.kind is Kind.NUMBER and (
+            _counts_other(head_one, head_two, left) or _counts_and_names(sides, one, two)
+        ):
             return True
         if one.kind is Kind.NEGATION and not _same_scope(head_one, head_two, partner, query, two):
             return True
@@ -131,17 +133,22 @@ def _phrase_ends(tokens: Sequence[Token]) -> set[Token]:
 
 
 def _quantified(tokens: Sequence[Token]) -> set[Token]:
-    """Nouns behind all, every or each: several, whatever their ending."""
-    found, open_end = set(), False
+    """Nouns behind all, every or each: several, whatever their ending. "Every overdue loan" is
+    several loans; "the entire file system" is one system.
+    """
+    found, open_end, whole = set(), False, False
     for token in tokens:
         if token.kind is Kind.QUANTIFIER:
-            open_end = token.value != "only"
+            open_end, whole = token.value != "only", token.word in _WHOLE
         elif open_end and token.kind is not Kind.STOP:
             found.add(token)
-            open_end = token.kind is Kind.WORD
+            open_end = token.kind is Kind.WORD and not whole
         else:
             open_end = False
     return found
+
+
+_WHOLE = frozenset({"entire", "whole"})
 
 
 class _Row:
@@ -173,6 +180,21 @@ def _counts_other(one: Token | None, two: Token | None, left: set[Token]) -> boo
         return True
     units = [t.value for t in (one, two) if t and t.kind is Kind.UNIT]
     return len(units) == 2 and units[0] != units[1]
+
+
+def _counts_and_names(sides: Sides, one: Token, two: Token) -> bool:
+    """Tell "page 5" from "5 pages"."""
+    for named, mine, counted, theirs in (
+        (one, sides.reference.tokens, two, sides.query.tokens),
+        (two, sides.query.tokens, one, sides.reference.tokens),
+    ):
+        before = next((a for a, b in pairwise(mine) if b is named), None)
+        after = next((b for a, b in pairwise(theirs) if a is counted), None)
+        if before is None or after is None or _plural(before) or not _plural(after):
+            continue
+        if _stem_key(before) & _stem_key(after):
+            return True
+    return False
 
 
 def _same_scope(
@@ -229,11 +251,30 @@ def _roles(sides: Sides, things: Sequence[Pair]) -> tuple[bool, bool]:
     return conflict, added
 
 
+_CONTRARY_LEADS = frozenset(
+    frozenset(pair.split()) for pair in ("from for", "by for", "against for")
+)
+"""What is bought from Ann is not bought for her."""
+
+
+_MOMENTS = frozenset({Kind.DATE, Kind.DAY, Kind.TIME})
+
+
+def _other_time(thing: Token, here: str, there: str) -> bool:
+    """Tell "on Friday" from "after Friday" and "by Friday"."""
+    telling = {"before", "after"} | ({"by"} if thing.kind in _MOMENTS else set())
+    return here != there and bool({here, there} & telling)
+
+
 def _exchanged(sides: Sides, things: Sequence[Pair], lex: Lexicon) -> bool:
     """Whether two things swapped the words that lead them in: "by Ann for Bob"."""
     mine, theirs = _leads(sides.reference.tokens, lex), _leads(sides.query.tokens, lex)
     led = [(mine[one], theirs[two]) for one, two in things]
     moved = {lead for lead in led if lead[0] != lead[1]}
+    if any(frozenset(lead) in _CONTRARY_LEADS for lead in moved):
+        return True
+    if any(_other_time(one, mine[one], theirs[two]) for one, two in things):
+        return True
     return any((there, here) in moved for here, there in moved)
 
 

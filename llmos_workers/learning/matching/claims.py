@@ -18,6 +18,8 @@ _ARTICLES = frozenset({"the", "a", "an"})
 _ANY = frozenset({"any", "another", "other"})
 _INSIDE_PHRASE = frozenset({"of", "the", "de", "la"})
 _ON_TOPIC = frozenset({"about", "on", "of", "for", "regarding", "concerning"})
+_JOINING = ("preposition", "leading", "coordination")
+"""Words that lead to the next thing: never part of a name."""
 _FILES = {Kind.FILE, Kind.PATH}
 
 
@@ -43,6 +45,7 @@ class Claims:
         self._partner = self._alignment.partner()
         self._left_goal = set(self._alignment.left_reference)
         self._free = list(self._alignment.left_query)
+        self._left_query = set(self._free)
         self._actions = [t.value for t in goal.tokens if t.kind is Kind.ACTION]
         self._heads = [t for t in query.tokens if t.kind is Kind.ACTION][:1]
 
@@ -180,10 +183,12 @@ class Claims:
         tops = [t for t, score in zip(fitting, scores, strict=True) if score == best]
         if len(tops) == 1:
             return tops[0]
-        rivals = [t for t in self._alignment.left_reference if t.kind is old.kind]
-        if len(rivals) != len([t for t in self._alignment.left_query if t.kind is old.kind]):
+        mine = [t for t in self._goal.said if t in self._left_goal and _like(t, old)]
+        theirs = [t for t in self._query.said if t in self._left_query and _like(t, old)]
+        if len(mine) != len(theirs):
             return None
-        return tops[0]
+        same = theirs[mine.index(old)]
+        return same if same in tops else None
 
     def _surroundings(self, old: Token, new: Token) -> int:
         """How many direct neighbours of the two are partners of each other."""
@@ -291,6 +296,8 @@ class Claims:
             return bool(new.role) or capital or (stands_alike and new.start > 0)
         if new.kind is Kind.PATH and not slot.declared:
             return False
+        if any(new.text in self._lex.words[name] for name in _JOINING):
+            return False
         return may_name(new)
 
     def _with_lead(self, start: int) -> int:
@@ -308,6 +315,12 @@ def _part_traded(alignment: Alignment) -> None:
         alignment.pairs = [pair for pair in alignment.pairs if pair not in traded]
         alignment.left_reference += [one for one, _ in traded]
         alignment.left_query += [other for _, other in traded]
+
+
+def _like(one: Token, other: Token) -> bool:
+    """Whether two values could be told apart by their place only."""
+    kinds = {one.kind, other.kind}
+    return one.role is other.role and (len(kinds) == 1 or kinds == _FILES)
 
 
 def _written(token: Token) -> str:

@@ -68,8 +68,7 @@ def _saved_there(tokens: Tokens, _: Lexicon) -> Tokens:
 
 def _ends_putting(tokens: Tokens, at: int) -> int:
     """Where "save it to" that starts at ``at`` ends; 0 if it is none."""
-    words = tokens[at].word.split()
-    if words[0] not in _PUTTING:
+    if _first(tokens[at]) not in _PUTTING:
         return 0
     for end in range(at + 1, min(at + 4, len(tokens) + 1)):
         words = " ".join(t.word for t in tokens[at:end]).split()
@@ -103,7 +102,7 @@ def _gives_money(tokens: Tokens, lex: Lexicon) -> Tokens:
 
 def _asks_for_translation(tokens: Tokens, _: Lexicon) -> Tokens:
     """Read 'what is "good morning" in Spanish' as translating it."""
-    if not tokens or tokens[0].word.split()[0] not in _ASKING:
+    if not tokens or _first(tokens[0]) not in _ASKING:
         return tokens
     for at, (one, two) in enumerate(pairwise(tokens)):
         into = one.value in ("in", "into") and two.kind is Kind.SPEECH
@@ -148,7 +147,7 @@ def _superlative(tokens: Tokens, _: Lexicon) -> Tokens:
         tokens[at] = replace(token, kind=Kind.ORDER, value="top")
         for near in range(max(1, at - 4), at):
             led = tokens[near - 1].word in _RELATIVE
-            if led and tokens[near].word.split()[0] in _HAVING:
+            if led and _first(tokens[near]) in _HAVING:
                 tokens[near] = _silent(tokens[near])
     return tokens
 
@@ -175,6 +174,11 @@ def _of_length(tokens: Tokens, _: Lexicon) -> Tokens:
             keys = frozenset({"s:length", "c:character"})
             tokens[at] = replace(token, value="character", keys=keys)
     return tokens
+
+
+def _first(token: Token) -> str:
+    """Its first word; a quote may hold none."""
+    return next(iter(token.word.split()), "")
 
 
 def _deed(token: Token, action: str) -> Token:

@@ -57,11 +57,21 @@ def parse(text: str, context: frozenset[str] = frozenset()) -> Goal:
     plain = _RE_NEEDLESS.sub(lambda m: " " * len(m[1]) + m[2] + " " * len(m[3]), plain)
     raw, owners = _expand(_spelled_out(plain, scan(plain), lex), lex)
     words = [piece[1] if piece[0] == "word" else "\0" for piece in raw]
-    meant = [lex.speller.respell(w, context) if w != "\0" else w for w in words]
+    meant = [
+        lex.speller.respell(word, context) if word != "\0" and not _is_name(plain, piece) else word
+        for word, piece in zip(words, raw, strict=True)
+    ]
     reader = _Reader(plain, raw, meant, lex)
     tokens = mark_roles(construed(reader.read(), lex), owners, lex)
     strange = any(not lex.speller.is_word(word) for word in words if len(word) > 2)
     return Goal(text, tuple(tokens), _respelled(plain, context, lex), strange)
+
+
+def _is_name(text: str, piece: Raw) -> bool:
+    """Whether a word is capitalized inside a sentence that is not all in capitals."""
+    word = text[piece[2] : piece[3]]
+    inside = bool(_RE_INSIDE.search(text[: piece[2]]))
+    return inside and word[:1].isupper() and word[1:].islower()
 
 
 def parse_beside(text: str, reference: Goal) -> Goal:
@@ -284,14 +294,9 @@ class _Reader:
 
     def _classify(self, word: str, start: int, end: int) -> None:
         text = self._text[start:end]
-        named = self._is_name(text, start)
+        named = _is_name(self._text, ("", text, start, end))
         kind, value, keys = classify(word, text, self._out, self._lex, named=named)
         self._add(kind, value, start, end, keys)
-
-    def _is_name(self, text: str, start: int) -> bool:
-        """Whether a word is capitalized inside a sentence that is not all in capitals."""
-        inside = bool(_RE_INSIDE.search(self._text[:start]))
-        return inside and text[:1].isupper() and text[1:].islower()
 
     def _typed(self, at: int) -> None:
         group, text, start, end = self._raw[at]

@@ -64,7 +64,8 @@ def _role(tokens: Sequence[Token], at: int, lex: Lexicon) -> Role | None:
             return Role.SOURCE
         if before.value in lex.words["destination"]:
             return Role.DESTINATION
-        if before.kind in _ENDS_REACH or before.value in _ENDING_WORDS:
+        ends = before.kind in _ENDS_REACH or before.value in _ENDING_WORDS
+        if ends or before.value in lex.words["weak"]:
             break
     if tokens[at].kind is Kind.SPEECH:
         return _role_of_language(tokens, at)
