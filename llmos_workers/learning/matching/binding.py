@@ -7,6 +7,7 @@ from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
 from llmos_workers.learning.matching.align import Pair
+from llmos_workers.learning.matching.leads import led_otherwise
 from llmos_workers.learning.matching.lexicon import Lexicon
 from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Role, Token
 from llmos_workers.learning.matching.unsaid import plural as _plural
@@ -35,7 +36,7 @@ def binding_evidence(sides: Sides, lex: Lexicon) -> dict[str, float]:
         "modifier": float(_modifier_moved(sides) or _joined_otherwise(sides)),
         "role_conflict": float(
             conflict
-            or _exchanged(sides, things, lex)
+            or led_otherwise(sides, things, lex)
             or _turned(sides, things)
             or _named_otherwise(sides, things)
         ),
@@ -251,33 +252,6 @@ def _roles(sides: Sides, things: Sequence[Pair]) -> tuple[bool, bool]:
     return conflict, added
 
 
-_CONTRARY_LEADS = frozenset(
-    frozenset(pair.split()) for pair in ("from for", "by for", "against for")
-)
-"""What is bought from Ann is not bought for her."""
-
-
-_MOMENTS = frozenset({Kind.DATE, Kind.DAY, Kind.TIME})
-
-
-def _other_time(thing: Token, here: str, there: str) -> bool:
-    """Tell "on Friday" from "after Friday" and "by Friday"."""
-    telling = {"before", "after"} | ({"by"} if thing.kind in _MOMENTS else set())
-    return here != there and bool({here, there} & telling)
-
-
-def _exchanged(sides: Sides, things: Sequence[Pair], lex: Lexicon) -> bool:
-    """Whether two things swapped the words that lead them in: "by Ann for Bob"."""
-    mine, theirs = _leads(sides.reference.tokens, lex), _leads(sides.query.tokens, lex)
-    led = [(mine[one], theirs[two]) for one, two in things]
-    moved = {lead for lead in led if lead[0] != lead[1]}
-    if any(frozenset(lead) in _CONTRARY_LEADS for lead in moved):
-        return True
-    if any(_other_time(one, mine[one], theirs[two]) for one, two in things):
-        return True
-    return any((there, here) in moved for here, there in moved)
-
-
 _MAKING = frozenset(
     ("create", "convert", "translate", "merge", "plot", "summarize", "extract", "download", "save")
 )
@@ -339,23 +313,6 @@ def _way(tokens: Sequence[Token], value: Token) -> str:
         if word in _NAMING | _HOLDING:
             return "named" if word in _NAMING else "held"
     return ""
-
-
-def _leads(tokens: Sequence[Token], lex: Lexicon) -> dict[Token, str]:
-    """For each token the preposition that leads it in, at most a few words before."""
-    leading = lex.words["preposition"] | lex.words["leading"]
-    found: dict[Token, str] = {}
-    lead, age = "", 0
-    for token in tokens:
-        if token.value in leading or token.word in leading:
-            lead, age = token.word, 0
-            found[token] = ""
-            continue
-        if token.kind is Kind.ACTION or age > _LEAD_REACH:
-            lead = ""
-        found[token] = lead
-        age += 1
-    return found
 
 
 def _speaker(tokens: Iterable[Token], role: Role) -> set[object]:

@@ -78,6 +78,9 @@ class Claims:
 
     def _change(self, slot: Slot, tokens: Sequence[Token], *, loose: bool = False) -> Change | None:
         """A name may become another name; anything else stays of its kind."""
+        typed = len(tokens) == 1 and tokens[0].kind in ANCHORS
+        if typed and any(t.kind is tokens[0].kind for t in self._free):
+            return self._typed(slot, tokens[0], loose=loose)
         if all(may_name(token) or token.kind is Kind.ACTION for token in tokens):
             phrase = self._phrase(slot, tokens)
             if phrase or len(tokens) > 1:

@@ -35,8 +35,10 @@ _RANKS = frozenset({"top", "bottom"})
 def construed(tokens: Sequence[Token], lex: Lexicon) -> Tokens:
     """The tokens with each frame read as what it says."""
     found = list(tokens)
-    for rule in _RULES:
-        found = rule(found, lex)
+    words = set(map(_first, tokens))
+    for starts, rule in _RULES:
+        if not words.isdisjoint(starts):
+            found = rule(found, lex)
     return found
 
 
@@ -177,8 +179,8 @@ def _of_length(tokens: Tokens, _: Lexicon) -> Tokens:
 
 
 def _first(token: Token) -> str:
-    """Its first word; a quote may hold none."""
-    return next(iter(token.word.split()), "")
+    """Its first word."""
+    return token.word.partition(" ")[0]
 
 
 def _deed(token: Token, action: str) -> Token:
@@ -189,14 +191,15 @@ def _silent(token: Token) -> Token:
     return replace(token, kind=Kind.STOP, value=token.word, keys=frozenset())
 
 
-_RULES: tuple[Callable[[Tokens, Lexicon], Tokens], ...] = (
-    _saved_there,
-    _causes,
-    _gives_money,
-    _asks_for_translation,
-    _puts_up,
-    _saves_as_format,
-    _superlative,
-    _ranked,
-    _of_length,
+_RULES: tuple[tuple[frozenset[str], Callable[[Tokens, Lexicon], Tokens]], ...] = (
+    (_PUTTING, _saved_there),
+    (frozenset({"make"}), _causes),
+    (frozenset({"give"}), _gives_money),
+    (_ASKING, _asks_for_translation),
+    (frozenset({"put"}), _puts_up),
+    (frozenset({"save", "export", "make"}), _saves_as_format),
+    (frozenset({"most"}), _superlative),
+    (frozenset({"rank", "ranked", "ranking"}), _ranked),
+    (frozenset({"length"}), _of_length),
 )
+"""Each with the words that one of the frame's tokens starts with."""

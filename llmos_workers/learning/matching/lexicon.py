@@ -33,6 +33,8 @@ class Lexicon:
     spelling: dict[str, str]
     commands: dict[str, tuple[str, ...]]
     """Shell command -> the words that say what it does."""
+    programs: frozenset[str]
+    """First words of the commands."""
     codes: dict[str, str]
     numbers: dict[str, int]
     multipliers: dict[str, int]
@@ -92,6 +94,7 @@ def lexicon() -> Lexicon:
         classes={name: frozenset(_split(text)) for name, text in data["classes"].items()},
         spelling=spelling,
         commands={name: tuple(text.split()) for name, text in data["commands"].items()},
+        programs=frozenset(name.split()[0] for name in data["commands"]),
         codes=data["codes"],
         numbers=data["numbers"],
         multipliers=data["multipliers"],

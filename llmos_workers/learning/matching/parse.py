@@ -70,8 +70,8 @@ def parse(text: str, context: frozenset[str] = frozenset()) -> Goal:
 def _is_name(text: str, piece: Raw) -> bool:
     """Whether a word is capitalized inside a sentence that is not all in capitals."""
     word = text[piece[2] : piece[3]]
-    inside = bool(_RE_INSIDE.search(text[: piece[2]]))
-    return inside and word[:1].isupper() and word[1:].islower()
+    capital = word[:1].isupper() and word[1:].islower()
+    return capital and bool(_RE_INSIDE.search(text[: piece[2]]))
 
 
 def parse_beside(text: str, reference: Goal) -> Goal:
@@ -107,6 +107,8 @@ _COMMAND_WORDS = 3
 
 def _spelled_out(text: str, scanned: list[Raw], lex: Lexicon) -> list[Raw]:
     """A shell command at the start as the words that say what it does."""
+    if not scanned or scanned[0][1].lower() not in lex.programs:
+        return scanned
     for size in range(min(len(scanned), 2 * _COMMAND_WORDS), 0, -1):
         start, end = scanned[0][2], scanned[size - 1][3]
         words = lex.commands.get(" ".join(text[start:end].lower().split()))

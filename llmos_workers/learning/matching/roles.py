@@ -12,8 +12,9 @@ _REACH = 4
 """A preposition governs at most so many tokens to its right."""
 _ENDS_REACH = ANCHORS | {Kind.ACTION, Kind.FORMAT, Kind.SPEECH}
 _ENDING_WORDS = frozenset(
-    ("for", "with", "on", "in", "of", "by", "about", "and", "called", "named")
-)
+    ("for", "with", "on", "in", "of", "by", "about", "and", "called", "named",
+     "at", "between", "against", "before", "after")
+)  # fmt: skip
 _BEFORE_NOUN_ACTION = frozenset({"into", "onto", "from", "off", "->"})
 _WRITTEN = frozenset({"is", "are", "written", "currently", "was"})
 _RECIPIENTS = frozenset({"me", "us"})

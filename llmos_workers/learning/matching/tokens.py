@@ -134,7 +134,7 @@ _SCANNER = re.compile(
     |(?P<expression>(?<!\S)[\w^*]+(?:\s*[-+*/^=<>]\s*[\w^.]+){2,}(?![\w/])
         |(?<![\w.])\d[\d.]*\s*[+*/^=]\s*\d[\d.]*(?![\w.]))
     |(?P<size>\d+\s*(?:x|\u00d7)\s*\d+|\d+\s*by\s*\d+(?!\d)
-        (?!\s*(?:%|percent|(?:second|minute|hour|day|degree|point|euro|dollar)s?\b)))
+        (?!\s*(?:%|percent|(?:second|minute|hour|day|week|month|year|degree|point|step|euro|dollar)s?\b)))
     |(?P<time>\b\d{1,2}:\d\d(?:\s?[ap]\.?m\b)?|\b\d{1,2}\s?[ap](?:m\b|\.m\.?))
     |(?P<version>\bv\d[\w.]*\b)
     |(?P<mixed>(?<![\w.])\d+[a-z_]\w*)

@@ -75,10 +75,15 @@ def _open(word: str, text: str, before: Sequence[Token], lex: Lexicon) -> Readin
         return Kind.ACTION, action, frozenset(keys)
     if _is_stop(word, text, first=first, lex=lex):
         return Kind.STOP, word, frozenset(keys)
-    if first and synonym is None and text.isalpha():
+    if first and synonym is None and text.isalpha() and not _leads(word, lex):
         # An unknown word at the start is most likely the imperative itself.
         return Kind.ACTION, f"x_{stem(word)}", frozenset(keys)
     return Kind.WORD, synonym or stem(word), frozenset(keys)
+
+
+def _leads(word: str, lex: Lexicon) -> bool:
+    """Whether a word opens a phrase: "between 6 and 7 show the trains"."""
+    return word in lex.words["leading"] or word in lex.words["preposition"]
 
 
 def _action(word: str, lex: Lexicon) -> str | None:
