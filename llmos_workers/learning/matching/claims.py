@@ -158,7 +158,13 @@ class Claims:
         free = [t for t in self._free if t.kind is old.kind or {t.kind, old.kind} == _FILES]
         if len(free) != 1 or not same_kind(old, free[0], self._actions, self._lex, unsaid=True):
             return None
-        return free[0]
+        return None if self._listed(free[0]) else free[0]
+
+    def _listed(self, token: Token) -> bool:
+        """Whether a value is one more of a list: "to /b, /c" names no source."""
+        before = [t for t in self._query.tokens if t.end <= token.start][-1:]
+        gap = self._query.text[before[0].end : token.start] if before else ""
+        return bool(before) and before[0].kind is token.kind and "," in gap
 
     def _row(self, slot: Slot, old: Sequence[Token]) -> Change | None:
         """A value of several typed tokens ("1 March", "20%"): the only row of the same kinds."""
