@@ -35,6 +35,7 @@ from typing import Any
 import redis
 
 from bench.judging import LabelJudge, question_of
+from bench.pair_slots import changed_values, equal, slots_for
 from bench.train_matching import fit_rows, folds, gather, read_pairs
 from llmos_workers.config import DispatcherConfig
 from llmos_workers.config_learning import JudgeConfig
@@ -46,12 +47,9 @@ from llmos_workers.kernel.clock import SystemClock
 from llmos_workers.kernel.workspace import Workspace
 from llmos_workers.learning.index.edge import EdgeIndex
 from llmos_workers.learning.judge import worth_asking
-from llmos_workers.learning.matching.arguments import delimited
 from llmos_workers.learning.matching.embedder import MiniLMEmbedder, bundled_embedder
 from llmos_workers.learning.matching.matcher import GoalMatcher
 from llmos_workers.learning.matching.model import Model, shipped_model
-from llmos_workers.learning.matching.parse import parse
-from llmos_workers.learning.matching.values import forms_of, whole_token
 from llmos_workers.learning.outbox import IndexOutbox
 from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.traces import TraceManager
@@ -101,43 +99,9 @@ class Answer:
         wanted = dict(self.recorded)
         for old, new in changed_values(self.pair):
             for name, value in self.recorded.items():
-                if _equal(value, old):
+                if equal(value, old):
                     wanted[name] = new
-        return all(_equal(found.get(name, ""), value) for name, value in wanted.items())
-
-
-def changed_values(pair: Pair) -> list[tuple[str, str]]:
-    """(old, new) of a template pair; both notations of the data are read."""
-    return [
-        (value["old"], value["new"]) if isinstance(value, dict) else (name, value)
-        for name, value in pair.get("slots", {}).items()
-    ]
-
-
-def slots_for(goal: str, values: Sequence[str]) -> tuple[Slot, ...]:
-    """Declared slots for the values that occur in a goal; one inside another counts once."""
-    taken: list[tuple[int, int]] = []
-    found: list[Slot] = []
-    for value in sorted(set(values), key=lambda v: (-len(v), v)):
-        span = _span(goal, value)
-        if span is None or any(lo < span[1] and span[0] < hi for lo, hi in taken):
-            continue
-        taken.append(span)
-        said = goal[slice(*span)]
-        text = said if _equal(said, value) else value
-        found.append(Slot(name=f"slot_{len(found) + 1}", value=text, declared=True))
-    return tuple(found)
-
-
-def _span(goal: str, value: str) -> tuple[int, int] | None:
-    """Where a goal says a value, also in other words ("ten" for 10)."""
-    match = delimited(value).search(goal)
-    if match is not None:
-        return match.span()
-    wanted = whole_token(value)
-    same = (t for t in parse(goal).said if wanted and t.kind is wanted.kind)
-    token = next((t for t in same if wanted and t.value == wanted.value), None)
-    return (token.start, token.end) if token else None
+        return all(equal(found.get(name, ""), value) for name, value in wanted.items())
 
 
 class Bench:
@@ -273,12 +237,6 @@ def calibration_error(answers: Sequence[Answer], bins: int = 10) -> float:
         abs(sum(a.confidence for a in cell) - sum(a.right for a in cell)) for cell in cells.values()
     )
     return sum(gaps) / max(len(answers), 1)
-
-
-def _equal(one: str, other: str) -> bool:
-    return bool(
-        {form.lower() for form in forms_of(one)} & {form.lower() for form in forms_of(other)}
-    )
 
 
 def weights(options: argparse.Namespace, pairs: list[Pair]) -> Callable[[str], Model]:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.matching import calibration_error, slots_for, upper95
+from bench.matching import calibration_error, upper95
+from bench.pair_slots import slots_for
 from llmos_workers.contracts.errors import DataError
 from llmos_workers.learning.matching.features import FEATURES, HARD, STRONG
 from llmos_workers.learning.matching.lexicon import lexicon
