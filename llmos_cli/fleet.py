@@ -18,6 +18,8 @@ FLOWER_DEFAULTS = {
     "FLOWER_MAX_TASKS": "20000",
     "FLOWER_PURGE_OFFLINE_WORKERS": "300",
     "FLOWER_NATURAL_TIME": "true",
+    # Its buttons and API start tasks and stop workers.
+    "FLOWER_READ_ONLY": "true",
 }
 FLOWER_USER = "llmos"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -58,15 +60,18 @@ def worker(session: Session, role: str, concurrency: int | None, log_level: str)
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65_535), help="Port (default: 5555).")
 @click.option("--address", help="Address to listen on (default: 127.0.0.1).")
-@click.option("--read-only", is_flag=True, help="Only look; no buttons that change workers.")
+@click.option("--read-only/--control", default=None,
+              help="Only look (default), or also change workers and start tasks.")  # fmt: skip
 @click.pass_obj
-def flower(session: Session, port: int | None, address: str | None, read_only: bool) -> int:
-    """Run Flower, the web view of workers and tasks, behind a password.
+def flower(session: Session, port: int | None, address: str | None, read_only: bool | None) -> int:
+    """Run Flower, the web view of workers and tasks, read-only and behind a password.
 
     User and password come from FLOWER_BASIC_AUTH (user:password); without it a password is made
     and shown once. All other FLOWER_* variables are Flower's own.
     """
-    given = {"FLOWER_PORT": port, "FLOWER_ADDRESS": address, "FLOWER_READ_ONLY": read_only or None}
+    given = {
+        "FLOWER_PORT": port, "FLOWER_ADDRESS": address, "FLOWER_READ_ONLY": read_only,
+    }  # fmt: skip
     os.environ.update({name: str(value) for name, value in given.items() if value is not None})
     password = flower_environment(os.environ)
     url = f"http://{os.environ['FLOWER_ADDRESS']}:{os.environ['FLOWER_PORT']}"

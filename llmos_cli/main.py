@@ -51,6 +51,8 @@ COMMANDS = {
     "up": "llmos_cli.fleet:up",
     "worker": "llmos_cli.fleet:worker",
     "flower": "llmos_cli.fleet:flower",
+    "top": "llmos_cli.top:top",
+    "report": "llmos_cli.report:report",
     "metrics": "llmos_cli.metrics:metrics",
     "doctor": "llmos_cli.doctor:doctor",
     "config": "llmos_cli.config:config",

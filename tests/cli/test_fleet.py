@@ -1,5 +1,7 @@
 """up, worker, flower: what they refuse, what they hand on, and the real stack once."""
 
+import base64
+import json
 import os
 import signal
 import subprocess
@@ -11,9 +13,15 @@ import pytest
 import redis
 
 from llmos_cli import fleet
+from llmos_workers.app import make_app
+from llmos_workers.config import LLMOSConfig
 from llmos_workers.embedded import discovery
+from llmos_workers.kernel.workers import live_workers
+from llmos_workers.worker import worker_command
 from tests.conftest import free_port
 from tests.support.wait import wait_until
+
+CANARY = "hunter2-canary-41c7"
 
 
 def test_up_refuses_where_a_server_is_configured(run):
@@ -72,6 +80,7 @@ def test_flower_makes_a_password_once_and_stays_on_this_machine():
     password = fleet.flower_environment(env)
     assert env["FLOWER_BASIC_AUTH"] == f"llmos:{password}"
     assert env["FLOWER_ADDRESS"] == "127.0.0.1"
+    assert env["FLOWER_READ_ONLY"] == "true"
     assert len(password) >= 16
     given = {"FLOWER_BASIC_AUTH": "me:mine", "FLOWER_PORT": "9"}
     assert fleet.flower_environment(given) is None
@@ -79,11 +88,13 @@ def test_flower_makes_a_password_once_and_stays_on_this_machine():
 
 
 @pytest.mark.process
-def test_flower_runs_behind_its_password(redis_server, state, tmp_path):
-    port = free_port()
+def test_flower_beside_a_live_fleet_shows_names_and_states_to_who_may_look(
+    worker_of_ours, redis_server, state, tmp_path
+):
+    port, app = free_port(), make_app(worker_of_ours)
     env = {k: v for k, v in os.environ.items() if not k.startswith("FLOWER_")}
     command = [sys.executable, "-m", "llmos_cli", "--redis-url", redis_server, "flower",
-               "--port", str(port), "--read-only"]  # fmt: skip
+               "--port", str(port)]  # fmt: skip
     process = subprocess.Popen(
         command, env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
@@ -91,20 +102,68 @@ def test_flower_runs_behind_its_password(redis_server, state, tmp_path):
         url = process.stdout.readline().split()[-1]
         password = process.stdout.readline().split()[-1]
         wait_until(lambda: answer(url, None) == 401, timeout=30, what="Flower asks for a password")
-        assert answer(url, f"llmos:{password}") == 200
-        assert answer(f"{url}/tasks", None) == 401
+        login = f"llmos:{password}"
+        assert answer(url, login) == 200
         assert password not in " ".join(process.args)
+        for page in ("tasks", "workers", "api/tasks", "api/workers", "broker", "task/x"):
+            assert answer(f"{url}/{page}", None) == 401, page
+            assert answer(f"{url}/{page}", "llmos:wrong") == 401, page
+        assert post(f"{url}/api/task/async-apply/llmos.goal", None) == 401
+        for change in ("task/async-apply/llmos.goal", "worker/shutdown/x", "task/revoke/x"):
+            assert post(f"{url}/api/{change}", login) == 403, change
+        sent = app.send_task(
+            "llmos.goal", kwargs={"goal": f"Log in with password={CANARY} now"}, queue="dispatch"
+        )
+        wait_until(sent.ready, timeout=60, what="the goal has ended")
+
+        def listed() -> dict:
+            return json.loads(page_of(f"{url}/api/tasks", login)).get(sent.id, {})
+
+        wait_until(lambda: listed().get("state") == "SUCCESS", timeout=30, what="Flower knows it")
+        assert listed()["name"] == "llmos.goal"
+        assert sent.id in listed()["args"]
+        shown = [
+            page_of(f"{url}/{page}", login) for page in (f"task/{sent.id}", "tasks", "workers")
+        ]
+        assert sent.id in shown[0]
+        assert "llmos.goal" in shown[0]
+        assert CANARY not in "".join(shown) + page_of(f"{url}/api/tasks", login)
     finally:
         process.terminate()
         process.communicate(timeout=20)
 
 
-def answer(url: str, login: str | None) -> int:
-    import base64
+@pytest.fixture
+def worker_of_ours(redis_server, state, tmp_path):
+    """A real dispatch worker; the settings it has."""
+    env = os.environ | {"LLMOS_REDIS_URL": redis_server, "LLMOS_WORKSPACE": str(tmp_path / "w")}
+    command = worker_command("dispatch", 1)
+    with subprocess.Popen(
+        command, env=env, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as worker:
+        wait_until(lambda: live_workers(state), timeout=60, what="the worker beats")
+        yield LLMOSConfig.from_dict({"workspace": tmp_path / "w", "redis": {"url": redis_server}})
+        worker.terminate()
 
-    asked = urllib.request.Request(url)
+
+def page_of(url: str, login: str) -> str:
+    with urllib.request.urlopen(asking(url, login), timeout=10) as got:
+        return got.read().decode()
+
+
+def post(url: str, login: str | None) -> int:
+    return answer(url, login, data=b"{}")
+
+
+def asking(url: str, login: str | None, data: bytes | None = None) -> urllib.request.Request:
+    asked = urllib.request.Request(url, data=data)
     if login:
         asked.add_header("Authorization", "Basic " + base64.b64encode(login.encode()).decode())
+    return asked
+
+
+def answer(url: str, login: str | None, data: bytes | None = None) -> int:
+    asked = asking(url, login, data)
     try:
         with urllib.request.urlopen(asked, timeout=5) as got:
             return got.status

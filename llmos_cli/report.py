@@ -1,0 +1,46 @@
+"""``llmos report``: how the goals went, as one HTML page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from llmos_cli.context import Session
+from llmos_cli.exits import Exit
+from llmos_workers.client_connect import talking
+from llmos_workers.contracts.errors import InfrastructureError
+
+
+@click.command()
+@click.option("--html", "target", required=True, metavar="FILE", type=click.Path(path_type=Path),
+              help="Where to write the page.")  # fmt: skip
+@click.option("--project", help="Only goals of this project.")
+@click.option("--limit", default=10_000, show_default=True, type=click.IntRange(1, 1_000_000),
+              help="Most goals to look at, the newest.")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print where it is as JSON.")
+@click.pass_obj
+def report(session: Session, target: Path, project: str | None, limit: int, as_json: bool) -> int:
+    """Write one page that needs nothing but itself: cost per goal over time, modes, savings,
+    budget, internal state, slowest tools, the fleet. It shows no goal's text.
+    """
+    from llmos_workers.monitor.figures import look
+    from llmos_workers.monitor.history import read_ended
+    from llmos_workers.monitor.report import page
+
+    client = session.client
+    with talking(client.place, "reading the figures"):
+        ended = read_ended(client.redis, limit=limit, project=project)
+        text = page(look(client), ended, now=client.clock.now(), project=project)
+    try:
+        target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InfrastructureError(
+            f"{target} cannot be written: {error.strerror}.", fix="Name another file."
+        ) from error
+    if as_json:
+        print(json.dumps({"file": str(target), "goals": len(ended)}))
+    else:
+        print(f"{target}: {len(ended)} goals")
+    return Exit.SUCCEEDED

@@ -1,0 +1,108 @@
+"""Goals that ended, the newest of them, and what they say together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import cast
+
+from llmos_workers.contracts.goal import FINAL_STATES
+from llmos_workers.contracts.outcome import Outcome
+from llmos_workers.kernel import keys
+from llmos_workers.kernel.redis import Client
+from llmos_workers.monitor.tally import NO_MODE
+
+PAGE = 500
+
+
+@dataclass(frozen=True)
+class Ended:
+    """An outcome, and when it was stored (Unix time)."""
+
+    at: float
+    outcome: Outcome
+
+    @property
+    def mode(self) -> str:
+        """The mode, or NONE."""
+        return self.outcome.mode.value if self.outcome.mode else NO_MODE
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Goals that ended one after the other, taken together."""
+
+    goals: int
+    mean_cost_micro: float
+    modes: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ToolTimes:
+    """How long one tool took, in milliseconds."""
+
+    name: str
+    calls: int
+    failed: int
+    median_ms: float
+    p95_ms: float
+
+
+def read_ended(state: Client, *, limit: int, project: str | None = None) -> list[Ended]:
+    """The newest ``limit`` goals that ended, oldest first. Of a project: those among them that
+    are its own. Raises redis.RedisError.
+    """
+    newest: list[tuple[float, str]] = []
+    for final in FINAL_STATES:
+        rows = cast(
+            "list[tuple[bytes, float]]",
+            state.zrange(keys.goals_in_state(final), 0, limit - 1, desc=True, withscores=True),
+        )
+        newest += [(at, raw.decode()) for raw, at in rows]
+    newest = sorted(newest)[-limit:]
+    found = []
+    for start in range(0, len(newest), PAGE):
+        page = newest[start : start + PAGE]
+        with state.pipeline(transaction=False) as pipe:
+            for _, goal_id in page:
+                pipe.hget(keys.goal(goal_id), "outcome")
+            for (at, _), raw in zip(page, pipe.execute(), strict=True):
+                if raw:
+                    found.append(Ended(at, Outcome.model_validate_json(raw)))
+    return [each for each in found if project in (None, each.outcome.project)]
+
+
+def stretches(ended: Sequence[Ended], *, most: int = 40) -> list[Stretch]:
+    """The goals in at most ``most`` runs of about equal length, in their order."""
+    count = min(most, len(ended))
+    edges = [round(n * len(ended) / count) for n in range(count + 1)] if count else []
+    return [_stretch(ended[a:b]) for a, b in pairwise(edges)]
+
+
+def _stretch(ended: Sequence[Ended]) -> Stretch:
+    modes: dict[str, int] = defaultdict(int)
+    for each in ended:
+        modes[each.mode] += 1
+    cost = sum(each.outcome.cost_micro for each in ended)
+    return Stretch(len(ended), cost / len(ended), dict(modes))
+
+
+def tool_times(ended: Sequence[Ended], *, most: int = 10) -> list[ToolTimes]:
+    """The slowest tools by their 95th percentile, slowest first."""
+    calls: dict[str, list[tuple[float, bool]]] = defaultdict(list)
+    for each in ended:
+        for call in each.outcome.tool_calls:
+            calls[call.name].append((call.duration_ms, call.ok))
+    found = []
+    for name, those in calls.items():
+        times = sorted(ms for ms, _ in those)
+        failed = sum(not ok for _, ok in those)
+        found.append(ToolTimes(name, len(those), failed, _at(times, 0.5), _at(times, 0.95)))
+    return sorted(found, key=lambda tool: (-tool.p95_ms, tool.name))[:most]
+
+
+def _at(ordered: Sequence[float], share: float) -> float:
+    """The smallest value that at least ``share`` of them do not exceed."""
+    return ordered[max(0, -(-int(share * 1000) * len(ordered) // 1000) - 1)]
