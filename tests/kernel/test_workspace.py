@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -88,10 +89,12 @@ SWAPS = 50_000
 SWAP = f"""
 import ctypes, os, sys
 libc, names = ctypes.CDLL(None), [os.fsencode(name) for name in sys.argv[1:]]
-for _ in range({SWAPS}):
-    # RENAME_EXCHANGE: at each moment the name is the real thing or the symlink.
-    if libc.renameat2(-100, names[0], -100, names[1], 2):
-        sys.exit(1)
+while True:
+    for _ in range({SWAPS}):
+        # RENAME_EXCHANGE: at each moment the name is the real thing or the symlink.
+        if libc.renameat2(-100, names[0], -100, names[1], 2):
+            sys.exit(1)
+    open(names[2], "w").close()
 """
 
 
@@ -106,9 +109,11 @@ def test_swapping_a_symlink_in_between_check_and_use_never_escapes(base: Path, w
     evil = base / "d" / "evil" if what == "file" else base / "evil"
     evil.symlink_to(target)
     escapes = naive = tries = 0
-    command = [sys.executable, "-S", "-c", SWAP, str(base / where), str(evil)]
+    swapped = base.parent / "swapped"  # there once SWAPS are done
+    command = [sys.executable, "-S", "-c", SWAP, str(base / where), str(evil), str(swapped)]
     with subprocess.Popen(command) as swapping:
-        while swapping.poll() is None or not tries:
+        until = time.monotonic() + 60
+        while not (swapped.exists() and naive and tries >= 200) and time.monotonic() < until:
             tries += 1
             with suppress(OSError):  # what checks, then uses: the attack works on it
                 inside = (base / "d" / "f").resolve().is_relative_to(base.resolve())
@@ -119,7 +124,9 @@ def test_swapping_a_symlink_in_between_check_and_use_never_escapes(base: Path, w
                 with suppress(ToolError):
                     paths.write_inside(base, "d/f", b"inside")
             escapes += (outside / "f").read_text() != "secret"
-    assert swapping.returncode == 0
+        assert swapping.poll() is None
+        swapping.kill()
+    assert swapped.exists()
     assert naive
     assert escapes == 0
     assert sorted(p.name for p in outside.iterdir()) == ["f"]
