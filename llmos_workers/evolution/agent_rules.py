@@ -44,14 +44,22 @@ class Author:
 
 
 def bound(agent: AgentDefinition, author: Author) -> AgentDefinition:
-    """The agent with its author's bounds on the tools that it may use, beside its own."""
+    """The agent with its author's bounds on the tools that it may use, beside its own.
+
+    Raises ToolDenied where the two have no value in common.
+    """
     bounds = {tool: dict(ranges) for tool, ranges in agent.bounds.items() if tool in agent.tools}
     for tool in agent.tools:
         for name, (least, greatest) in author.bounds.get(tool, {}).items():
             own = bounds.setdefault(tool, {}).get(name, (-math.inf, math.inf))
             both = (max(least, own[0]), min(greatest, own[1]))
-            # Ranges without a common value: nothing of the author's may be widened.
-            bounds[tool][name] = both if both[0] <= both[1] else (least, least)
+            if both[0] > both[1]:
+                raise ToolDenied(
+                    f"the bounds of {agent.name} on {tool}.{name} have no value that "
+                    f"{author.words} may use",
+                    rule=RULE,
+                )
+            bounds[tool][name] = both
     return agent.model_copy(update={"bounds": bounds})
 
 

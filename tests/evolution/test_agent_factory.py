@@ -124,6 +124,9 @@ def test_whom_an_agent_makes_is_bound_as_it_is_itself(factory: AgentFactory) -> 
     )
     factory.modify_agent("b", {"prompt": "Move."}, author)
     assert factory.loader.get("b").bounds == {"MoveArm": {"x": (100.0, 300.0), "z": (10.0, 20.0)}}
+    far = poet(name="c", tools=("MoveArm",), bounds={"MoveArm": {"x": (400.0, 900.0)}})
+    with pytest.raises(ToolDenied, match="no value"):
+        factory.create_agent(far, author)
 
 
 def test_an_agent_changes_neither_itself_nor_one_that_may_do_more(factory: AgentFactory) -> None:
