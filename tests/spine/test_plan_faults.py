@@ -8,6 +8,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -84,24 +85,44 @@ def members(llmos: LLMOS, goal_id: str):
     return [record for record in records if record is not None]
 
 
+@contextmanager
+def explained(llmos: LLMOS, goal_id: str) -> Iterator[None]:
+    """A failure says how far everybody was."""
+    try:
+        yield
+    except (AssertionError, TimeoutError) as error:
+        parent = llmos.goals.get(goal_id)
+        lines = [f"parent {parent.state} live {llmos.redis.scard(keys.goal_live(goal_id))}"]
+        for each in members(llmos, goal_id):
+            reason = each.decision.reason[:80] if each.decision else ""
+            lines.append(f"{each.text[:40]}: {each.state} {each.deliveries} {reason}")
+        died = sorted(each.decode() for each in llmos.redis.smembers(DIED))
+        latest = [e.data for e in llmos.goals.events(goal_id)][-6:]
+        counts = llmos.redis.hgetall(keys.COUNTERS)
+        raise AssertionError("\n".join([*lines, str(died), str(latest), str(counts)])) from error
+
+
 def test_a_plan_ends_right_and_once_whoever_dies_in_it(system: LocalSystem) -> None:
     with LLMOS(system.config) as llmos:
         handle = llmos.submit(goal(), project="deep")
-        wait_until(
-            lambda: llmos.approvals(project="deep") or handle.outcome(),
-            what="a member asks",
-            timeout=TIMEOUT / 2,
-        )
-        assert handle.outcome() is None, handle.outcome()
-        (asked,) = llmos.approvals(project="deep")
-        # The others of its layer end, and the parent goes on waiting for the one that asks.
-        wait_until(
-            lambda: Counter(m.state for m in members(llmos, handle.id))[GoalState.SUCCEEDED] == 9,
-            what="the rest of the layer is done",
-            timeout=TIMEOUT / 2,
-        )
-        llmos.approve(asked.approval_id)
-        outcome = handle.result(TIMEOUT)
+        with explained(llmos, handle.id):
+            wait_until(
+                lambda: llmos.approvals(project="deep") or handle.outcome(),
+                what="a member asks",
+                timeout=TIMEOUT / 2,
+            )
+            assert handle.outcome() is None, handle.outcome()
+            (asked,) = llmos.approvals(project="deep")
+            # The others of its layer end, and the parent goes on waiting for the one that asks.
+            wait_until(
+                lambda: (
+                    Counter(m.state for m in members(llmos, handle.id))[GoalState.SUCCEEDED] == 9
+                ),
+                what="the rest of the layer is done",
+                timeout=TIMEOUT / 2,
+            )
+            llmos.approve(asked.approval_id)
+            outcome = handle.result(TIMEOUT)
         parts = members(llmos, handle.id)
         events = {m.goal_id: llmos.goals.events(m.goal_id) for m in parts}
         events[handle.id] = llmos.goals.events(handle.id)
