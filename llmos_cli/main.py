@@ -41,6 +41,8 @@ COMMANDS = {
     "reindex": "llmos_cli.traces_change:reindex",
     "test": "llmos_cli.test:test",
     "memory": "llmos_cli.memory:memory",
+    "sentience": "llmos_cli.sentience:sentience",
+    "improve": "llmos_cli.improve:improve",
     "agents": "llmos_cli.agents:agents",
     "tools": "llmos_cli.tools:tools",
     "hooks": "llmos_cli.hooks:hooks",

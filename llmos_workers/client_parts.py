@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from llmos_workers.kernel.schedules import Schedules
     from llmos_workers.kernel.signing import KeyRing
     from llmos_workers.learning.traces import TraceManager
+    from llmos_workers.sentience.manager import SentienceManager
 
 
 class ClientParts:
@@ -92,6 +93,24 @@ class ClientParts:
 
         prices = Prices.load(self.config.sdk.price_file)
         return TokenEconomy.from_config(self.redis, self.clock, prices, self.config.kernel)
+
+    @cached_property
+    def sentience(self) -> SentienceManager:
+        """Internal state per project."""
+        from llmos_workers.sentience.manager import SentienceManager
+        from llmos_workers.sentience.valence import energy_setpoint
+
+        def energy(project: str) -> float:
+            share = self.token_economy.remaining_share(project)
+            return energy_setpoint(share, self.config.sentience.energy_setpoint)
+
+        return SentienceManager(
+            self.redis,
+            self.clock,
+            self.config.sentience,
+            energy_setpoint=energy,
+            bus=self.event_bus,
+        )
 
     @cached_property
     def agent_records(self) -> AgentRecords:

@@ -142,6 +142,11 @@ class SentienceConfig(Contract):
     inject_behavioral_guidance: bool = True
     enable_auto_improvement: bool = True
     improvement_cooldown_secs: int = Field(default=300, ge=0)
+    auto_apply: tuple[Literal["crystallize_pattern", "refactor_agent", "cleanup_traces"], ...] = ()
+    """Suggestions that upkeep applies by itself, where the state allows improvement; the others
+    wait for `llmos improve apply`."""
+    inject_self_model: bool = False
+    """Whether models are told what the project can do, what it is at and what is left."""
 
 
 class SecurityConfig(Contract):
@@ -303,7 +308,11 @@ PRESETS: dict[str, dict[str, Any]] = {
     "production": {
         "kernel": {"budget_usd": 100.0},
         "dispatcher": {"auto_crystallization": True, "audit_share": 0.01},
-        "sentience": {"enable_sentience": True, "enable_auto_improvement": True},
+        "sentience": {
+            "enable_sentience": True,
+            "enable_auto_improvement": True,
+            "auto_apply": ["crystallize_pattern", "refactor_agent"],
+        },
         "security": {"sandbox": "require"},
     },
     "testing": {

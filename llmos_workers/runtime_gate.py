@@ -16,7 +16,9 @@ from llmos_workers.execution.sandbox.staged import StagedSandbox
 from llmos_workers.execution.taint import RunTaint
 from llmos_workers.execution.tools.base import ToolContext
 from llmos_workers.runtime_egress import egress_of
+from llmos_workers.runtime_self import model_of, workspace_of
 from llmos_workers.sentience.guidance import caution
+from llmos_workers.sentience.self_model import self_block
 
 if TYPE_CHECKING:
     from llmos_workers.flow.run import Run
@@ -50,7 +52,16 @@ def state_in_words(runtime: Runtime, project: str, *, whole: bool) -> str:
     if not whole:
         return caution(state.latent_mode)
     kernel = runtime.cognitive_kernel
-    return kernel.enrich_context(state, kernel.derive_policy(state))
+    words = kernel.enrich_context(state, kernel.derive_policy(state))
+    return f"{words}\n\n{self_in_words(runtime, project)}" if config.inject_self_model else words
+
+
+def self_in_words(runtime: Runtime, project: str) -> str:
+    """What the project is and is at, for a model."""
+    model = model_of(
+        project, runtime.traces, runtime.agents, runtime.agent_records, runtime.economy
+    )
+    return self_block(model, workspace_of(project, runtime.goals, runtime.economy))
 
 
 def gate_context(

@@ -8,6 +8,7 @@ from llmos_workers.contracts.errors import GoalNotFound
 from llmos_workers.flow.approval import end_funded
 from llmos_workers.flow.crystallize import crystallize_due
 from llmos_workers.flow.feedback import drain_feedback
+from llmos_workers.flow.improve import find_improvements
 from llmos_workers.flow.insights import extract_insights
 from llmos_workers.flow.sessions import write_sessions
 from llmos_workers.flow.toolsmith import generalize_due
@@ -107,4 +108,5 @@ DUTIES: dict[str, Callable[[Runtime], str]] = {
     "generalize": generalize_due,
     "write_sessions": write_sessions,
     "extract_insights": extract_insights,
+    "improve": find_improvements,
 }

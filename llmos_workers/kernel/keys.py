@@ -174,6 +174,16 @@ def insights_spent(day: str) -> str:
     return f"{ROOT}:insights:spent:{day}"
 
 
+def improvements(project: str) -> str:
+    """hash ``<type>:<digest>`` -> JSON: what could be improved, and what came of it."""
+    return f"{ROOT}:improve:{project}"
+
+
+def improvements_at(project: str) -> str:
+    """string: Unix time of the last look for improvements."""
+    return f"{ROOT}:improve:{project}:at"
+
+
 def goal_feedback(goal_id: str) -> str:
     """string with expiry, JSON: what a person said of the goal, and what came of it."""
     return f"{ROOT}:goal:{goal_id}:feedback"

@@ -31,6 +31,7 @@ class SelfImprovementType(StrEnum):
     CREATE_NEW_AGENT = "create_new_agent"
     CREATE_NEW_TOOL = "create_new_tool"
     CLEANUP_TRACES = "cleanup_traces"
+    RECORD_PATTERN = "record_pattern"
 
 
 PRIORITIES = {
@@ -41,6 +42,7 @@ PRIORITIES = {
     SelfImprovementType.CREATE_NEW_AGENT: 0.4,
     SelfImprovementType.CREATE_NEW_TOOL: 0.3,
     SelfImprovementType.CLEANUP_TRACES: 0.2,
+    SelfImprovementType.RECORD_PATTERN: 0.35,
 }
 
 
@@ -74,6 +76,8 @@ class ImprovementFacts(Contract):
     repeated_commands: dict[str, int] = Field(default_factory=dict)
     """Shape of a shell command -> uses in different traces."""
     unused_traces: int = Field(default=0, ge=0)
+    untraced: dict[str, str] = Field(default_factory=dict)
+    """Key of calls that several goals made alike and that no trace holds -> what they are."""
     secs_since_last: float | None = None
     """Seconds since the last suggestion; None: there was none."""
 
@@ -146,6 +150,9 @@ def _about_the_whole(facts: ImprovementFacts) -> list[SelfImprovementSuggestion]
         if uses >= REPEATED_COMMANDS:
             text = f"the command {command!r} appears in {uses} traces: make it a tool"
             found.append(_suggestion(SelfImprovementType.CREATE_NEW_TOOL, text, command))
+    for key, calls in facts.untraced.items():
+        text = f"goals make the same calls and no trace holds them: {calls}"
+        found.append(_suggestion(SelfImprovementType.RECORD_PATTERN, text, key))
     if facts.unused_traces >= UNUSED_TRACES:
         text = f"{facts.unused_traces} traces have not been used: remove what nobody needs"
         found.append(_suggestion(SelfImprovementType.CLEANUP_TRACES, text))

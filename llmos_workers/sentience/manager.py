@@ -170,6 +170,10 @@ class SentienceManager:
         entries = self._redis.lrange(keys.sentience_history(project), 0, HISTORY_LENGTH - 1)
         return [_state(json.loads(entry)) for entry in reversed(entries)]
 
+    def reset(self, project: str) -> None:
+        """Begin again at the initial values; history and bounds are forgotten too."""
+        self._redis.delete(keys.sentience(project), keys.sentience_history(project))
+
     def snapshot(self, project: str, path: Path) -> None:
         """Write the state to ``path`` (sentience.json) for people. Raises WorkspaceUnwritable."""
         write_snapshot(path, self.get_state(project))

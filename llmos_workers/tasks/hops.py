@@ -39,6 +39,7 @@ from llmos_workers.flow.flight import Turn, board, failed_with_others, turn_of
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.replay_parts import Handover, keep_done
 from llmos_workers.flow.run import Run, RunGuards, overdue, plan_over
+from llmos_workers.flow.safety import feel_end
 from llmos_workers.flow.shadow import offer
 from llmos_workers.kernel import drain
 from llmos_workers.kernel.goal_secrets import refuse_secrets
@@ -332,6 +333,7 @@ def _work(
     except (LeaseLost, Ignore, Reject, *LOST_REDIS):
         raise
     except LLMOSError as error:
+        feel_end(runtime, record, error, guards.keeper.lease)
         return as_json(end_badly(runtime, record, error, fence=fence))
     except Exception as error:  # the process boundary: a goal never ends in a traceback
         log.exception("goal %s failed by a fault of llmos itself", record.goal_id)

@@ -1,0 +1,120 @@
+"""``llmos sentience``: the internal state of a project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from llmos_cli.context import Session
+from llmos_cli.exits import Exit
+from llmos_cli.options import json_option
+from llmos_cli.render import printable, to_json
+from llmos_workers.client_connect import talking
+from llmos_workers.contracts.state import TriggerType
+
+_project = click.option("--project", default="default", show_default=True, help="Whose state.")
+
+
+@click.group()
+def sentience() -> None:
+    """Show, plot, move and reset the internal state."""
+
+
+@sentience.command()
+@_project
+@click.option("--self", "whole", is_flag=True, help="Also what it can do, and what it is at.")
+@json_option
+@click.pass_obj
+def show(session: Session, project: str, whole: bool, as_json: bool) -> int:
+    """Show values, how they went, and the mode that follows from them."""
+    from llmos_cli.sentience_render import state_lines
+    from llmos_workers.runtime_self import model_of, workspace_of
+    from llmos_workers.sentience.self_model import self_block
+
+    client = session.client
+    with talking(client.place, "reading the internal state"):
+        state = client.sentience.get_state(project)
+        history = client.sentience.history(project)
+        loader = client.agent_factory.loader
+        parts = (client.trace_manager, loader, client.agent_records, client.token_economy)
+        model = model_of(project, *parts) if whole else None
+        now = workspace_of(project, client.goals, client.token_economy) if whole else None
+    if as_json:
+        data = state.model_dump(mode="json")
+        if model and now:
+            data |= {"self_model": model.model_dump(), "workspace": now.model_dump()}
+        print(to_json(data))
+        return Exit.SUCCEEDED
+    print("\n".join(state_lines(state, history)))
+    if not session.config.sentience.enable_sentience:
+        print("switched off: these are the set points.")
+    if model and now:
+        print(printable(f"\n{self_block(model, now)}"))
+    return Exit.SUCCEEDED
+
+
+@sentience.command()
+@_project
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw it: an SVG.")
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
+@json_option
+@click.pass_obj
+def history(session: Session, project: str, plot: Path | None, limit: int, as_json: bool) -> int:
+    """List the last states, oldest first: time, the four values, mode, what moved them."""
+    from llmos_cli.sentience_render import history_line, history_svg
+
+    with talking(session.client.place, "reading the internal state"):
+        states = session.client.sentience.history(project)
+    if plot:
+        plot.write_text(history_svg(states), encoding="utf-8")
+        print(printable(f"drawn: {plot}"))
+        return Exit.SUCCEEDED
+    if as_json:
+        print(to_json([state.model_dump(mode="json") for state in states[-limit:]]))
+        return Exit.SUCCEEDED
+    print("\n".join(map(history_line, states[-limit:])) or "nothing has moved it yet.")
+    return Exit.SUCCEEDED
+
+
+@sentience.command()
+@click.argument("kind", type=click.Choice([each.value for each in TriggerType]))
+@_project
+@click.option("--why", default="by hand", show_default=True, help="Reason, for the history.")
+@click.option("--cost", type=float, help="Dollars, for high_cost.")
+@click.option("--repeats", type=click.IntRange(1), default=1, help="For task_repetition.")
+@json_option
+@click.pass_obj
+def trigger(
+    session: Session, /, *, kind: str, project: str, why: str, cost: float | None, repeats: int,
+    as_json: bool,
+) -> int:  # fmt: skip
+    """Let an event of KIND move the state, as if it had happened."""
+    from llmos_cli.sentience_render import state_lines
+
+    with talking(session.client.place, "moving the internal state"):
+        state = session.client.sentience.trigger(
+            TriggerType(kind), why, project=project, cost_usd=cost, repeats=repeats
+        )
+    print(to_json(state.model_dump(mode="json")) if as_json else "\n".join(state_lines(state, [])))
+    return Exit.SUCCEEDED
+
+
+@sentience.command()
+@_project
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@click.pass_obj
+def reset(session: Session, project: str, yes: bool, as_json: bool) -> int:
+    """Begin again at the initial values; the history is forgotten."""
+    from llmos_workers.kernel.workspace import Workspace
+
+    if not yes:
+        click.confirm(f"Forget the internal state of {project}?", abort=True, err=True)
+    # The file first: upkeep takes it for the truth where Redis has no state.
+    snapshot = Workspace(session.config.workspace).peek(project).state / "sentience.json"
+    snapshot.unlink(missing_ok=True)
+    with talking(session.client.place, "resetting the internal state"):
+        session.client.sentience.reset(project)
+    print(to_json({"project": project, "reset": True}) if as_json else f"{project} begins again.")
+    return Exit.SUCCEEDED
