@@ -241,6 +241,7 @@ FACTS = ImprovementFacts(
     unserved_topics={"sql": 3, "music": 2},
     repeated_commands={"pandoc FILE": 10, "ls": 9},
     unused_traces=20,
+    untraced={"k": "3 goals"},
 )
 
 
@@ -252,6 +253,7 @@ def test_suggestions_follow_from_counted_facts_by_priority() -> None:
         ("optimize_existing_tool", 0.6, "e"),
         ("refactor_agent", 0.5, "weak"),
         ("create_new_agent", 0.4, "sql"),
+        ("record_pattern", 0.35, "k"),
         ("create_new_tool", 0.3, "pandoc FILE"),
         ("cleanup_traces", 0.2, ""),
     ]
