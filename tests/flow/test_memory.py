@@ -101,7 +101,7 @@ def test_insights_are_paid_once_and_told_to_later_learners(flow: Any) -> None:
 
     flow.model(calls(use("Write", 7, path="r.txt", content="12")), DONE)
     goal = "Write the sum of gone.csv into r.txt"
-    assert flow.run(goal).ok
+    assert flow.run(goal, mode="learner").ok
     asked = json.dumps(flow.server.brain.requests[0]["messages"])
     assert "[MEMORY]" in asked
     assert "gone.csv does not exist" in asked or "Read failed" in asked
