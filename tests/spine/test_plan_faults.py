@@ -24,9 +24,9 @@ from llmos_workers.kernel.economy_audit import audit
 from llmos_workers.rehearsal.skills import SHIPPED
 from tests.support.wait import wait_until
 
-pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.process, pytest.mark.slow, pytest.mark.timeout(900)]
 
-TIMEOUT = 360
+TIMEOUT = 300
 DIED = "test:plan:died"
 """As in tests.support.plan_killer, which must not be imported here: whoever does dies."""
 
@@ -109,7 +109,7 @@ def test_a_plan_ends_right_and_once_whoever_dies_in_it(system: LocalSystem) -> N
             wait_until(
                 lambda: llmos.approvals(project="deep") or handle.outcome(),
                 what="a member asks",
-                timeout=TIMEOUT / 2,
+                timeout=TIMEOUT,
             )
             assert handle.outcome() is None, handle.outcome()
             (asked,) = llmos.approvals(project="deep")
@@ -119,7 +119,7 @@ def test_a_plan_ends_right_and_once_whoever_dies_in_it(system: LocalSystem) -> N
                     Counter(m.state for m in members(llmos, handle.id))[GoalState.SUCCEEDED] == 9
                 ),
                 what="the rest of the layer is done",
-                timeout=TIMEOUT / 2,
+                timeout=TIMEOUT,
             )
             llmos.approve(asked.approval_id)
             outcome = handle.result(TIMEOUT)
