@@ -23,12 +23,14 @@ CONCURRENCY = {"dispatch": 2, "llm": 4, "replay": 1, "upkeep": 1}
 def llmos_config(tmp_path_factory: pytest.TempPathFactory) -> LLMOSConfig:
     """Settings of the session's stack; override this fixture to change them.
 
-    The workspace is a fresh temporary folder, and the budget one dollar.
+    The workspace is a fresh temporary folder, and the budget one dollar. Upkeep asks no model:
+    its calls would come between those that tests count.
     """
     from llmos_workers.config import LLMOSConfig
 
     workspace = tmp_path_factory.mktemp("llmos-workspace")
-    return LLMOSConfig(workspace_path=workspace, budget_usd=1.0)  # type: ignore[call-arg]
+    given = {"workspace": workspace, "kernel": {"budget_usd": 1.0}, "memory": {"insights": False}}
+    return LLMOSConfig.from_dict(given)
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
             "workspace": folder / "workspace",
             "kernel": {"budget_usd": 50.0, "lease_secs": 2.0},
             "redis": {"visibility_timeout_secs": 6},
+            # Upkeep's own model calls would come between those that tests count and script.
+            "memory": {"insights": False},
         }
     )
     with LocalSystem(config, rehearsal_log=folder / "rehearsal.jsonl") as running:

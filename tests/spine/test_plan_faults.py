@@ -67,6 +67,7 @@ def system(tmp_path, monkeypatch) -> Iterator[LocalSystem]:
             "workspace": tmp_path / "workspace",
             "kernel": {"budget_usd": 50.0, "lease_secs": 2.0, "recovery_grace_secs": 2.0},
             "redis": {"visibility_timeout_secs": 6},
+            "memory": {"insights": False},
         }
     )
     env = {
