@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import secrets
 import sys
+from pathlib import Path
 
 import click
 
 from llmos_cli.context import Session
-from llmos_workers.contracts.errors import InvalidOption
+from llmos_workers.contracts.errors import ConfigError, InvalidOption
 
 FLOWER_DEFAULTS = {
     # /metrics and /healthcheck ask nobody for a password: they stay on this machine.
@@ -66,8 +67,9 @@ def worker(session: Session, role: str, concurrency: int | None, log_level: str)
 def flower(session: Session, port: int | None, address: str | None, read_only: bool | None) -> int:
     """Run Flower, the web view of workers and tasks, read-only and behind a password.
 
-    User and password come from FLOWER_BASIC_AUTH (user:password); without it a password is made
-    and shown once. All other FLOWER_* variables are Flower's own.
+    User and password come from FLOWER_BASIC_AUTH (user:password), or from the file that
+    FLOWER_BASIC_AUTH_FILE names; without them a password is made and shown once. All other
+    FLOWER_* variables are Flower's own.
     """
     given = {
         "FLOWER_PORT": port, "FLOWER_ADDRESS": address, "FLOWER_READ_ONLY": read_only,
@@ -89,7 +91,12 @@ def flower(session: Session, port: int | None, address: str | None, read_only: b
 
 
 def flower_environment(env: os._Environ[str] | dict[str, str]) -> str | None:
-    """Fill in what Flower reads from its environment; the password if one had to be made."""
+    """Fill in what Flower reads from its environment; the password if one had to be made.
+
+    Raises ConfigError for a file with the login that cannot be read.
+    """
+    if path := env.pop("FLOWER_BASIC_AUTH_FILE", None):
+        env["FLOWER_BASIC_AUTH"] = _login_of(path)
     for name, value in FLOWER_DEFAULTS.items():
         env.setdefault(name, value)
     if env.get("FLOWER_BASIC_AUTH") or env.get("FLOWER_AUTH_PROVIDER"):
@@ -97,6 +104,17 @@ def flower_environment(env: os._Environ[str] | dict[str, str]) -> str | None:
     password = secrets.token_urlsafe(12)
     env["FLOWER_BASIC_AUTH"] = f"{FLOWER_USER}:{password}"
     return password
+
+
+def _login_of(path: str) -> str:
+    try:
+        login = Path(path).read_text().strip()
+    except OSError as error:
+        words = f"FLOWER_BASIC_AUTH_FILE: {path} cannot be read: {error.strerror}."
+        raise ConfigError(words) from None
+    if not all(login.partition(":")):
+        raise ConfigError(f"FLOWER_BASIC_AUTH_FILE: {path} holds no user:password.")
+    return login
 
 
 def slots(pairs: tuple[str, ...]) -> dict[str, int | None]:

@@ -15,6 +15,7 @@ import redis
 from llmos_cli import fleet
 from llmos_workers.app import make_app
 from llmos_workers.config import LLMOSConfig
+from llmos_workers.contracts.errors import ConfigError
 from llmos_workers.embedded import discovery
 from llmos_workers.kernel.workers import live_workers
 from llmos_workers.worker import worker_command
@@ -85,6 +86,17 @@ def test_flower_makes_a_password_once_and_stays_on_this_machine():
     given = {"FLOWER_BASIC_AUTH": "me:mine", "FLOWER_PORT": "9"}
     assert fleet.flower_environment(given) is None
     assert (given["FLOWER_BASIC_AUTH"], given["FLOWER_PORT"]) == ("me:mine", "9")
+
+
+def test_flower_takes_its_login_from_a_file(tmp_path):
+    (tmp_path / "login").write_text("me:mine\n")
+    env = {"FLOWER_BASIC_AUTH_FILE": str(tmp_path / "login")}
+    assert fleet.flower_environment(env) is None
+    assert env["FLOWER_BASIC_AUTH"] == "me:mine"
+    (tmp_path / "login").write_text("nothing")
+    for path in (tmp_path / "login", tmp_path / "none"):
+        with pytest.raises(ConfigError, match="FLOWER_BASIC_AUTH_FILE"):
+            fleet.flower_environment({"FLOWER_BASIC_AUTH_FILE": str(path)})
 
 
 @pytest.mark.process
