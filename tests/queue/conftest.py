@@ -113,6 +113,8 @@ class Lab:
         for result in self._results:  # else it unsubscribes when the server is long gone
             self.app.backend.remove_pending_result(result)
             result.backend = None
+        self.app.backend.result_consumer.stop()
+        self.app.backend.client.close()
         self.app.close()
         self.state.close()
 
