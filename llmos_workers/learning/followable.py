@@ -45,23 +45,13 @@ def replay_blockers(
     Reads the input files to compare their digests, which is its only cost.
     """
     blockers = [
-        *_of_the_trace(trace),
+        *standing_blockers(trace),
         *_of_destruction(trace, slots, stage),
         *_of_hidden(trace, stage),
         *_of_tools(trace, tool_versions),
-        *_of_slots(trace, slots),
+        *slot_blockers(trace, slots),
     ]
     return tuple(blockers or _of_inputs(trace, slots, area))
-
-
-def standing_blockers(trace: ExecutionTrace) -> list[str]:
-    """What is against following the trace wherever and with whatever values."""
-    return _of_the_trace(trace)
-
-
-def slot_blockers(trace: ExecutionTrace, slots: Mapping[str, str]) -> list[str]:
-    """What is against other values, wherever."""
-    return _of_slots(trace, slots)
 
 
 def changed_slots(trace: ExecutionTrace, slots: Mapping[str, str]) -> tuple[Slot, ...]:
@@ -69,7 +59,8 @@ def changed_slots(trace: ExecutionTrace, slots: Mapping[str, str]) -> tuple[Slot
     return tuple(s for s in trace.slots if slots.get(s.name, s.value) != s.value)
 
 
-def _of_the_trace(trace: ExecutionTrace) -> list[str]:
+def standing_blockers(trace: ExecutionTrace) -> list[str]:
+    """What is against following the trace wherever and with whatever values."""
     blockers = [why] if (why := objection(trace)) else []
     if not trace.proved:
         why = f": {trace.error_notes}" if trace.error_notes else ""
@@ -113,7 +104,7 @@ def _of_tools(trace: ExecutionTrace, versions: Mapping[str, str]) -> list[str]:
     return blockers
 
 
-def _of_slots(trace: ExecutionTrace, slots: Mapping[str, str]) -> list[str]:
+def slot_blockers(trace: ExecutionTrace, slots: Mapping[str, str]) -> list[str]:
     """With other values the model might have seen other results, and gone on differently."""
     changed = changed_slots(trace, slots)
     unknown = sorted(set(slots) - {slot.name for slot in trace.slots})
@@ -175,7 +166,7 @@ def _difference(
 ) -> str | None:
     if path != recorded.path:
         # Another file than the one that was learned from: it has to be there, as that one was.
-        # Whether its content was seen by the model is for _of_slots to say.
+        # Whether its content was seen by the model is for slot_blockers to say.
         gone = recorded.digest is not None and now.digest is None
         return f"the input {path} is missing" if gone else None
     if now.digest == recorded.digest:
