@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from heapq import merge
+from itertools import islice, pairwise
 from typing import cast
 
 from llmos_workers.contracts.goal import FINAL_STATES
@@ -51,27 +52,45 @@ class ToolTimes:
 
 
 def read_ended(state: Client, *, limit: int, project: str | None = None) -> list[Ended]:
-    """The newest ``limit`` goals that ended, oldest first. Of a project: those among them that
-    are its own. Raises redis.RedisError.
+    """The newest ``limit`` goals that ended (of a project: of its own), oldest first.
+
+    Raises redis.RedisError.
     """
-    newest: list[tuple[float, str]] = []
-    for final in FINAL_STATES:
-        rows = cast(
-            "list[tuple[bytes, float]]",
-            state.zrange(keys.goals_in_state(final), 0, limit - 1, desc=True, withscores=True),
-        )
-        newest += [(at, raw.decode()) for raw, at in rows]
-    newest = sorted(newest)[-limit:]
+    newest = merge(*(_newest_first(state, final, project) for final in FINAL_STATES), reverse=True)
+    chosen = sorted(islice(newest, limit))
     found = []
-    for start in range(0, len(newest), PAGE):
-        page = newest[start : start + PAGE]
+    for start in range(0, len(chosen), PAGE):
+        page = chosen[start : start + PAGE]
         with state.pipeline(transaction=False) as pipe:
             for _, goal_id in page:
                 pipe.hget(keys.goal(goal_id), "outcome")
             for (at, _), raw in zip(page, pipe.execute(), strict=True):
                 if raw:
                     found.append(Ended(at, Outcome.model_validate_json(raw)))
-    return [each for each in found if project in (None, each.outcome.project)]
+    return found
+
+
+def _newest_first(state: Client, final: str, project: str | None) -> Iterator[tuple[float, str]]:
+    """(when, goal id) of the goals in a final state, read a page at a time."""
+    start = 0
+    while True:
+        rows = cast(
+            "list[tuple[bytes, float]]",
+            state.zrange(
+                keys.goals_in_state(final), start, start + PAGE - 1, desc=True, withscores=True
+            ),
+        )
+        ours: Sequence[object] = [True] * len(rows)
+        if project is not None and rows:
+            ours = state.zmscore(keys.goals_of_project(project), [raw.decode() for raw, _ in rows])
+        yield from (
+            (at, raw.decode())
+            for (raw, at), mine in zip(rows, ours, strict=True)
+            if mine is not None
+        )
+        if len(rows) < PAGE:
+            return
+        start += PAGE
 
 
 def stretches(ended: Sequence[Ended], *, most: int = 40) -> list[Stretch]:

@@ -9,29 +9,34 @@ from collections import Counter
 from collections.abc import Sequence
 from html import escape
 
-from llmos_workers.contracts.base import format_usd
+from llmos_workers.contracts.base import MICRO_PER_USD, format_usd
 from llmos_workers.kernel.clock import iso
 from llmos_workers.kernel.economy_scopes import ScopeState, Sums
-from llmos_workers.monitor.charts import COLOURS, OTHER, bars, columns
+from llmos_workers.monitor import charts
+from llmos_workers.monitor.charts import MODES, Bar, bars, columns
 from llmos_workers.monitor.figures import Figures
 from llmos_workers.monitor.history import Ended, ToolTimes, stretches, tool_times
 
 MOST_SCOPES = 12
-FULL, LOW, FREE = "#15803d", "#c2410c", "#0e7490"
+LOW_SHARE = 0.2
+"""Part of a limit from which on what is left is drawn as little."""
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #0f172a; max-width: 900px; margin: 2em auto;
-  padding: 0 1em }
-h1 { font-size: 1.5em } h2 { font-size: 1.1em; margin-top: 2em }
-svg { width: 100%; height: auto } .note { color: #64748b }
-dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(180px, 1fr)); gap: 12px }
-dl div { background: #f8fafc; padding: 10px; border-radius: 6px }
-dt { color: #64748b; font-size: 13px } dd { margin: 0; font-size: 20px }
+STYLE = (
+    """
+body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page);
+  max-width: 900px; margin: 2em auto; padding: 0 1em; overflow-wrap: anywhere }
+h1 { font-size: 1.5em } h2 { font-size: 1.1em; margin-top: 2em } h3 { font-size: 1em }
+.note { color: var(--soft) }
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(130px, 1fr)); gap: 12px }
+dl div { background: var(--card); padding: 10px; border-radius: 6px }
+dt { color: var(--soft); font-size: 13px } dd { margin: 0; font-size: 20px }
 table { border-collapse: collapse; width: 100% }
-th, td { text-align: right; padding: 4px 8px; border-bottom: 1px solid #e2e8f0 }
-th:first-child, td:first-child { text-align: left }
-.key { display: inline-block; width: 12px; height: 12px; margin: 0 4px 0 12px }
+th, td { text-align: right; padding: 4px 8px; border-bottom: 1px solid var(--line);
+  overflow-wrap: normal }
+th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere }
 """
+    + charts.STYLE
+)
 
 
 def page(figures: Figures, ended: Sequence[Ended], *, now: float, project: str | None) -> str:
@@ -39,7 +44,8 @@ def page(figures: Figures, ended: Sequence[Ended], *, now: float, project: str |
     of = f"project {project}" if project else "all projects"
     return "\n".join(
         [
-            '<!doctype html><html lang="en"><head><meta charset="utf-8">',
+            '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
             '<meta http-equiv="Content-Security-Policy" '
             "content=\"default-src 'none'; style-src 'unsafe-inline'\">",
             f"<title>llmos report</title><style>{STYLE}</style></head><body>",
@@ -75,14 +81,21 @@ def _headline(ended: Sequence[Ended]) -> str:
             ("goals", f"{len(outcomes):,}"),
             ("succeeded", _percent(sum(o.ok for o in outcomes), len(outcomes))),
             ("without a model", _percent(free, len(outcomes))),
-            ("cost", format_usd(sum(o.cost_micro for o in outcomes))),
-            ("saved", format_usd(sum(o.saved_micro for o in outcomes))),
+            ("cost", _usd(sum(o.cost_micro for o in outcomes))),
+            ("saved", _usd(sum(o.saved_micro for o in outcomes))),
         ]
     )
 
 
 def _percent(part: int, whole: int) -> str:
     return f"{part / whole:.1%}" if whole else "none"
+
+
+def _usd(micro: float) -> str:
+    """Dollars for people: no more places than say something."""
+    if micro >= 0.995 * MICRO_PER_USD:
+        return f"${micro / MICRO_PER_USD:,.2f}"
+    return format_usd(round(micro)) if round(micro) else "$0"
 
 
 def _over_time(ended: Sequence[Ended]) -> list[str]:
@@ -92,22 +105,23 @@ def _over_time(ended: Sequence[Ended]) -> list[str]:
     each = -(-len(ended) // len(runs))
     dearest = max(run.mean_cost_micro for run in runs)
     cost = columns(
-        [{"micro-dollars": run.mean_cost_micro} for run in runs],
-        title="mean cost per goal", top=format_usd(round(dearest)),
-        colours={"micro-dollars": LOW},
+        [{"LEARNER": run.mean_cost_micro} for run in runs],
+        title="mean cost per goal", top=_usd(dearest), unit="micro-dollars each",
     )  # fmt: skip
+    present = [mode for mode in MODES if any(mode in run.modes for run in runs)]
     mix = columns(
-        [{mode: run.modes[mode] for mode in sorted(run.modes)} for run in runs],
-        title="goals by mode", top=f"{each}", colours=COLOURS,
+        [
+            {mode: 100 * run.modes[mode] / run.goals for mode in present if mode in run.modes}
+            for run in runs
+        ],
+        title="share of goals by mode", top="100%", unit="%",
     )  # fmt: skip
-    keys = "".join(
-        f'<span class="key" style="background:{COLOURS.get(mode, OTHER)}"></span>{escape(mode)}'
-        for mode in sorted({e.mode for e in ended})
-    )
-    note = f'<p class="note">a column is about {each} goals</p>'
+    first, last = (_usd(run.mean_cost_micro) for run in (runs[0], runs[-1]))
+    size = f"about {each} goals" if each > 1 else "one goal"
+    note = f'<p class="note">{first} at first, {last} at last; a column is {size}</p>'
     return [
         _section("Cost per goal", "cost", note + cost),
-        _section("Who does the work", "mix", f"<p>{keys}</p>{mix}"),
+        _section("Who does the work", "mix", charts.key(present) + mix),
     ]
 
 
@@ -116,8 +130,8 @@ def _modes(ended: Sequence[Ended]) -> str:
     rows = []
     for mode, number in counts.most_common():
         cost = sum(e.outcome.cost_micro for e in ended if e.mode == mode)
-        words = f"{number:,} goals, {format_usd(round(cost / number))} each"
-        rows.append((mode, number / len(ended), words, COLOURS.get(mode, OTHER)))
+        words = f"{number:,} goals, {_usd(cost / number)} each"
+        rows.append(Bar(mode, words, number / len(ended), mode))
     return bars(rows, title="goals by mode")
 
 
@@ -132,21 +146,23 @@ def _budget(scopes: Sequence[ScopeState], project: str | None) -> str:
     return bars(rows, title="budget left") if rows else '<p class="note">no limits are set.</p>'
 
 
-def _limit(scope: str, sums: Sums) -> tuple[str, float, str, str]:
-    left, limit = format_usd(sums.left_micro or 0), format_usd(sums.limit_micro or 0)
-    colour = FULL if sums.left_share > 0.2 else LOW
-    label = f"{scope} {sums.window}".strip()
-    return (label, sums.left_share, f"{left} of {limit}", colour)
+def _limit(scope: str, sums: Sums) -> Bar:
+    words = f"{_usd(sums.left_micro or 0)} of {_usd(sums.limit_micro or 0)}"
+    kind = "enough" if sums.left_share > LOW_SHARE else "low"
+    return Bar(f"{scope} {sums.window}".strip(), words, sums.left_share, kind)
 
 
 def _valence(figures: Figures, project: str | None) -> str:
     chosen = {k: v for k, v in figures.feelings.items() if project in (None, k)}
-    rows = [
-        (f"{name} {value}", (number + 1) / 2, f"{number:+.2f}", FREE)
-        for name, state in list(chosen.items())[:MOST_SCOPES]
-        for value, number in state.valence.model_dump().items()
-    ]
-    return bars(rows, title="internal state, -1 to 1") if rows else '<p class="note">off.</p>'
+    parts = []
+    for name, state in list(chosen.items())[:MOST_SCOPES]:
+        rows = [
+            Bar(value.replace("_", "-"), f"{number:+.2f}", (number + 1) / 2, "state", start=0.5)
+            for value, number in state.valence.model_dump().items()
+        ]
+        title = f"internal state of {name}, -1 to 1"
+        parts.append(f"<h3>{escape(name)}</h3>{bars(rows, title=title)}")
+    return "".join(parts) or '<p class="note">off.</p>'
 
 
 def _tools(tools: Sequence[ToolTimes]) -> str:

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from llmos_workers.embedded import discovery
 from llmos_workers.kernel.workers import live_workers
 from llmos_workers.worker import worker_command
 from tests.conftest import free_port
+from tests.support import browser
 from tests.support.wait import wait_until
 
 CANARY = "hunter2-canary-41c7"
@@ -134,12 +136,19 @@ def test_flower_beside_a_live_fleet_shows_names_and_states_to_who_may_look(
         wait_until(lambda: listed().get("state") == "SUCCESS", timeout=30, what="Flower knows it")
         assert listed()["name"] == "llmos.goal"
         assert sent.id in listed()["args"]
-        shown = [
-            page_of(f"{url}/{page}", login) for page in (f"task/{sent.id}", "tasks", "workers")
-        ]
-        assert sent.id in shown[0]
-        assert "llmos.goal" in shown[0]
-        assert CANARY not in "".join(shown) + page_of(f"{url}/api/tasks", login)
+        assert CANARY not in page_of(f"{url}/api/tasks", login)
+        there = url.replace("//", f"//{login}@")
+        tasks = browser.look_for(f'id="{sent.id}"', f"{there}/tasks", folder=tmp_path)
+        (row,) = [row for row in browser.rows(tasks) if row[1].startswith(sent.id)]
+        assert (row[0], row[2]) == ("llmos.goal", "SUCCESS")
+        worker = live_workers(state)[0]["worker"]
+        workers = browser.look_for("Online", f"{there}/workers", folder=tmp_path)
+        assert [worker, "Online"] in [row[:2] for row in browser.rows(workers)]
+        detail = page_of(f"{url}/task/{sent.id}", login)
+        assert "llmos.goal" in detail
+        assert sent.id in detail
+        assert CANARY not in tasks + workers + detail
+        assert not {"Shut Down", "Restart Pool"} & set(re.findall(r">\s*([^<>]+?)\s*<", workers))
     finally:
         process.terminate()
         process.communicate(timeout=20)
