@@ -7,6 +7,7 @@ from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
 from llmos_workers.learning.matching.align import Pair
+from llmos_workers.learning.matching.deeds import deeds_moved
 from llmos_workers.learning.matching.leads import led_otherwise
 from llmos_workers.learning.matching.lexicon import Lexicon
 from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Role, Token
@@ -41,7 +42,7 @@ def binding_evidence(sides: Sides, lex: Lexicon) -> dict[str, float]:
             or _named_otherwise(sides, things)
         ),
         "role_added": float(added),
-        "role_unproved": float(_unproved(sides, things, lex)),
+        "role_unproved": float(_unproved(sides, things, lex) or deeds_moved(sides)),
     }
 
 

@@ -50,7 +50,7 @@ FEATURES: dict[str, str] = {
     "clause_added": "words only the query has, behind a conjunction",
     "clause_missing": "words only the reference has, behind a conjunction",
     "role_conflict": "source and destination differ",
-    "role_unproved": "two like things whose direction one side does not say",
+    "role_unproved": "two like things in no said direction, or deeds in another order",
     "role_added": "a destination only the query has",
     "destructive": "a destructive action on one side only",
     "plural": "one thing on one side, several on the other",

@@ -1,0 +1,98 @@
+"""Are the deeds of a goal asked for in the same order? "Run the tests, then commit" is not "commit,
+then run the tests", though both say the same words.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Token
+
+if TYPE_CHECKING:
+    from llmos_workers.learning.matching.parse import Goal
+    from llmos_workers.learning.matching.sides import Sides
+
+_ORDERS = frozenset(
+    {"then", "finally", "after", "afterwards", "afterward", "before", "next", "once", "first",
+     "lastly", "later", "when", "until"}
+)  # fmt: skip
+_REFERS_BACK = frozenset({"it", "its", "them", "they", "this", "that", "these", "those", "both"})
+_JOINTS = frozenset({"and", "then", "or", "finally", "also", "please", "afterwards", "next"})
+_BREAK = re.compile(r"[;.,:!?\n]")
+_NAMES = ANCHORS - {Kind.NUMBER, Kind.SIZE, Kind.TIME, Kind.DAY}
+
+
+def deeds_moved(sides: Sides) -> bool:
+    """Whether two deeds traded places that may have to do with each other. Deeds on things of
+    their own, which nobody put in an order, may be done in any.
+    """
+    mine, theirs = _clauses(sides.reference), _clauses(sides.query)
+    if min(len(mine), len(theirs)) < 2:
+        return False
+    partner = sides.alignment.partner()
+    home = {token: at for at, clause in enumerate(theirs) for token in clause}
+    places = [_place(clause, partner, home) for clause in mine]
+    loose = not (_ordered(sides.reference.tokens) or _ordered(sides.query.tokens))
+    for first, second in combinations(range(len(mine)), 2):
+        one, two = places[first], places[second]
+        if one is None or two is None or one <= two:
+            continue
+        if not (loose and _apart(mine[first], mine[second])):
+            return True
+    return False
+
+
+def _clauses(goal: Goal) -> list[list[Token]]:
+    """The tokens from each verb that begins a clause to the next; what stands before the first
+    goes with it.
+    """
+    found: list[list[Token]] = []
+    before: list[Token] = []
+    last: Token | None = None
+    for token in goal.tokens:
+        if _begins(goal.text, last, token):
+            found.append([token, *before])
+            before = []
+        elif found:
+            found[-1].append(token)
+        else:
+            before.append(token)
+        last = token
+    return found
+
+
+def _begins(text: str, last: Token | None, token: Token) -> bool:
+    """Whether a clause begins with the token: a verb behind a break or a conjunction."""
+    if token.kind is Kind.ACTION or token.action is None:
+        return token.kind is Kind.ACTION
+    if last is None or last.word in _JOINTS:
+        return True
+    return _BREAK.search(text, last.end, token.start) is not None
+
+
+def _place(
+    clause: Sequence[Token], partner: Mapping[Token, Token], home: Mapping[Token, int]
+) -> int | None:
+    """Which clause of the other side says what this one does: the one that has its verb, else
+    most of its words.
+    """
+    found = [home[partner[token]] for token in clause if partner.get(token) in home]
+    if found and partner.get(clause[0]) in home:
+        return found[0]
+    votes = Counter(found)
+    return min(votes, key=lambda at: (-votes[at], at), default=None)
+
+
+def _ordered(tokens: Sequence[Token]) -> bool:
+    return any(token.word in _ORDERS or token.kind is Kind.ORDER for token in tokens)
+
+
+def _apart(one: Sequence[Token], two: Sequence[Token]) -> bool:
+    """Whether two clauses name things of their own, and none of the other's."""
+    names = [{t.value.lower() for t in clause if t.kind in _NAMES} for clause in (one, two)]
+    refers = any(t.word in _REFERS_BACK for t in (*one, *two))
+    return all(names) and names[0].isdisjoint(names[1]) and not refers
