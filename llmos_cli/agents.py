@@ -10,8 +10,8 @@ import click
 from llmos_cli.agents_render import agent_data, agent_lines, table, version_line
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, to_json
+from llmos_cli.output import emit, emit_each, json_option, say
+from llmos_cli.render import printable
 from llmos_workers.contracts.errors import InvalidOption, UsageError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def list_agents(session: Session, as_json: bool) -> int:
     found = loader.load_agents()
     records = session.client.agent_records.of(agent.name for agent in found)
     if as_json:
-        print(to_json([agent_data(agent, records[agent.name]) for agent in found]))
+        emit_each(agent_data(agent, records[agent.name]) for agent in found)
         return Exit.SUCCEEDED
     print(printable("\n".join(table(found, records))))
     for problem in loader.problems():
@@ -54,7 +54,7 @@ def show(session: Session, name: str, as_json: bool) -> int:
     agent = _factory(session).loader.get(name)
     record = session.client.agent_records.of([name])[name]
     if as_json:
-        print(to_json(agent_data(agent, record)))
+        emit(agent_data(agent, record))
     else:
         print(printable("\n".join(agent_lines(agent, record))))
     return Exit.SUCCEEDED
@@ -137,7 +137,8 @@ def edit(
         before = _text(path) if path.exists() else factory.loader.get(name).prompt
         after = click.edit(before, extension=".md")
         if after is None or after == before:
-            print("nothing was changed.")
+            now = {} if not as_json else agent_data(factory.loader.get(name))
+            say(now, "nothing was changed.", as_json=as_json)
             return Exit.SUCCEEDED
         made = factory.write_text(name, after, why=why)
     return _told(session, made, "changed", as_json=as_json)
@@ -151,7 +152,7 @@ def history(session: Session, name: str, as_json: bool) -> int:
     """Show who changed the agent NAME, when and why."""
     versions = _factory(session).history.versions(name)
     if as_json:
-        print(to_json([vars(version) for version in versions]))
+        emit_each(vars(version) for version in versions)
     elif not versions:
         print(printable(f"llmos has not changed {name} yet."))
     else:
@@ -163,10 +164,13 @@ def history(session: Session, name: str, as_json: bool) -> int:
 @click.argument("name")
 @click.argument("before", type=click.IntRange(1))
 @click.argument("after", type=click.IntRange(1))
+@json_option
 @click.pass_obj
-def diff(session: Session, name: str, before: int, after: int) -> int:
+def diff(session: Session, name: str, before: int, after: int, as_json: bool) -> int:
     """Show what changed in the agent NAME between two versions."""
-    print(printable(_factory(session).history.diff(name, before, after)))
+    told = printable(_factory(session).history.diff(name, before, after))
+    facts = {"name": name, "from": before, "to": after, "diff": told.splitlines()}
+    say(facts, told, as_json=as_json)
     return Exit.SUCCEEDED
 
 
@@ -194,7 +198,7 @@ def lint(session: Session, names: tuple[str, ...], as_json: bool) -> int:
 
     faults = lint_agents(_factory(session).loader, session.registry, names)
     if as_json:
-        print(to_json([vars(fault) for fault in faults]))
+        emit_each(vars(fault) for fault in faults)
     else:
         for fault in faults:
             print(printable(f"{fault.agent}: {fault.problem}"))
@@ -215,7 +219,7 @@ def choose(session: Session, goal: str, as_json: bool) -> int:
     records = session.client.agent_records.of(agent.name for agent in found)
     ranked = rank_agents(goal, found, records)
     if as_json:
-        print(to_json([{"name": fit.agent.name, "score": round(fit.score, 4)} for fit in ranked]))
+        emit_each({"name": fit.agent.name, "score": round(fit.score, 4)} for fit in ranked)
         return Exit.SUCCEEDED
     for fit in ranked:
         print(printable(f"{fit.score:7.3f}  {fit.agent.name:20} {fit.agent.description}"))
@@ -257,7 +261,7 @@ def _told(session: Session, agent: AgentDefinition, what: str, *, as_json: bool)
     from llmos_workers.evolution.agent_lint import lint_agents
 
     if as_json:
-        print(to_json(agent_data(agent)))
+        emit(agent_data(agent))
         return Exit.SUCCEEDED
     print(printable(f"{what} {agent.name}, version {agent.version}"))
     for fault in lint_agents(_factory(session).loader, session.registry, (agent.name,)):

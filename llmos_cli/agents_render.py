@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from llmos_cli.output import data_of
 from llmos_cli.render import short
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 def agent_data(agent: AgentDefinition, record: AgentRecord | None = None) -> dict[str, Any]:
     """An agent for JSON, with its record where there is one."""
-    data = agent.model_dump(mode="json")
+    data = data_of(agent)
     if record is not None:
         data["runs"] = {"succeeded": record.succeeded, "failed": record.failed}
     return data

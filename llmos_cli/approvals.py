@@ -6,8 +6,8 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, to_json
+from llmos_cli.output import emit, json_option
+from llmos_cli.render import printable
 from llmos_workers.contracts.approvals import Approval, ApprovalState
 from llmos_workers.kernel.clock import iso
 
@@ -18,7 +18,7 @@ by_option = click.option("--by", metavar="NAME", help="Who answers (default: use
 @click.option("--project", help="Only requests of this project.")
 @click.option("--goal", "goal_id", metavar="ID",
               help="All requests of this goal, answered ones too.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON per request.")
+@json_option
 @click.pass_obj
 def approvals(session: Session, project: str | None, goal_id: str | None, as_json: bool) -> int:
     r"""Show the calls that wait for a person's yes or no.
@@ -34,7 +34,7 @@ def approvals(session: Session, project: str | None, goal_id: str | None, as_jso
         found = [one for one in requests if project in (None, one.project)]
     if as_json:
         for one in found:
-            print(to_json(one.model_dump(mode="json")))
+            emit(one)
     else:
         print("\n\n".join("\n".join(lines(one)) for one in found) or "no requests for approval.")
     return Exit.SUCCEEDED
@@ -80,7 +80,7 @@ def lines(one: Approval) -> list[str]:
 
 def _told(one: Approval, *, as_json: bool) -> int:
     if as_json:
-        print(to_json(one.model_dump(mode="json")))
+        emit(one)
     elif one.raise_scope and one.state is ApprovalState.USED:
         window = f" for each {one.raise_window}" if one.raise_window else ""
         amount = f"${one.raise_micro / 1e6:.6f}"

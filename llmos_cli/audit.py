@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.output import data_of, emit, json_option
 from llmos_cli.render import printable, short
 from llmos_workers.client_connect import talking
 from llmos_workers.contracts.audits import AuditCounts, AuditVerdict
@@ -19,7 +18,7 @@ from llmos_workers.learning.posterior import upper_bound
 @click.option("--project", help="Only audits of this project.")
 @click.option("--limit", default=10, show_default=True, type=click.IntRange(0, 1000),
               help="Most verdicts to show.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@json_option
 @click.pass_obj
 def audit(session: Session, project: str | None, limit: int, as_json: bool) -> int:
     """Tell how often a replay was wrong, by the sample that a model ran again.
@@ -33,8 +32,7 @@ def audit(session: Session, project: str | None, limit: int, as_json: bool) -> i
         counts, verdicts = audits.counts(project), audits.newest(project=project, limit=limit)
     figures = rate(counts)
     if as_json:
-        listed = [verdict.model_dump(mode="json") for verdict in verdicts]
-        print(json.dumps(figures | {"verdicts": listed}))
+        emit(figures | {"verdicts": [data_of(verdict) for verdict in verdicts]})
         return Exit.SUCCEEDED
     print("\n".join(_lines(counts, figures, verdicts)))
     return Exit.SUCCEEDED

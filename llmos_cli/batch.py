@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from llmos_cli.exits import Exit, as_data, exit_of, worst
-from llmos_cli.render import figures, printable, to_json
+from llmos_cli.output import data_of, emit, say
+from llmos_cli.render import figures, printable
 from llmos_cli.waiting import remaining, told_waiting, waits_for_approval
 from llmos_workers.contracts.errors import (
     InfrastructureError,
@@ -50,7 +51,7 @@ def submit_file(
             handles.append((number, result))
             if not waits:
                 accepted = {"line": number, "goal_id": result.id, "status": "ACCEPTED"}
-                print(to_json(accepted) if as_json else result.id, flush=True)
+                say(accepted, result.id, as_json=as_json)
     except InfrastructureError as error:
         codes.append(_tell_break(error, len(handles), numbers, len(codes), as_json=as_json))
     if waits:
@@ -72,7 +73,7 @@ def _lines(file: BinaryIO, numbers: list[int]) -> Iterator[Any]:
 
 def _tell_error(number: int, error: LLMOSError, *, as_json: bool) -> int:
     if as_json:
-        print(to_json({"line": number} | as_data(error)), flush=True)
+        emit({"line": number} | as_data(error))
     else:
         print(f"line {number}: error: {printable(str(error))}", file=sys.stderr, flush=True)
     return error.exit_code
@@ -118,7 +119,7 @@ def _wait_one(number: int, handle: GoalHandle, timeout: float | None, *, as_json
                 return told_waiting(handle, as_json=as_json)
     outcome = handle.result(0)
     if as_json:
-        print(to_json({"line": number} | outcome.model_dump(mode="json")), flush=True)
+        emit({"line": number} | data_of(outcome))
     else:
         print(f"{number}  {handle.id}  {figures(outcome)}", flush=True)
         if outcome.error is not None:

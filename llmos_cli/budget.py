@@ -21,13 +21,12 @@ from llmos_cli.budget_render import (
 )
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, to_json
+from llmos_cli.output import data_of, emit, json_option, moment
+from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
 from llmos_workers.contracts.base import format_usd, usd_to_micro
 from llmos_workers.contracts.errors import InvalidOption
 from llmos_workers.contracts.goal import check_project_name
-from llmos_workers.kernel.clock import iso
 from llmos_workers.kernel.economy import TokenEconomy
 from llmos_workers.kernel.economy_audit import audit
 from llmos_workers.kernel.economy_scopes import ScopeState, Window, check_scope
@@ -59,7 +58,7 @@ def show(session: Session, project: str | None, as_json: bool) -> int:
         states = economy.states(names)
         doubts = economy.doubts()
     if as_json:
-        print(to_json({"scopes": [scope_data(s) for s in states], "calls_in_doubt": len(doubts)}))
+        emit({"scopes": [scope_data(s) for s in states], "calls_in_doubt": len(doubts)})
         return Exit.SUCCEEDED
     for state in states:
         click.echo("\n".join(scope_lines(state)) + "\n")
@@ -99,7 +98,7 @@ def set_limit(
         economy.set_limit(scope, None if amount == "none" else _micro(amount), window=window)
         (state,) = economy.states([scope])
     if as_json:
-        print(to_json(scope_data(state)))
+        emit(scope_data(state))
     else:
         click.echo("\n".join(scope_lines(state)))
     return Exit.SUCCEEDED
@@ -110,7 +109,7 @@ def set_limit(
 @click.option("--project", metavar="NAME", help="Only lines of this project.")
 @click.option("--since", metavar="TIME", help="Only from then on: ISO 8601, UTC without a zone.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a head.")
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per entry.")
+@json_option
 @click.pass_obj
 def ledger(
     session: Session,
@@ -132,7 +131,7 @@ def ledger(
             if writer is not None:
                 writer.writerow(csv_row(entry))
             elif as_json:
-                print(to_json({"at": iso(entry.at)} | entry.model_dump(mode="json")))
+                emit({"at": moment(entry.at)} | data_of(entry))
             else:
                 print(entry_line(entry))
     return Exit.SUCCEEDED
@@ -143,7 +142,7 @@ def ledger(
               help="Charge the call what it really cost, in dollars.")  # fmt: skip
 @click.option("--release", metavar="ID", help="Charge the call nothing: it was never worked on.")
 @click.option("--why", default="by hand", metavar="TEXT", help="The evidence, for the ledger.")
-@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON per call.")
+@json_option
 @click.pass_obj
 def doubt(
     session: Session,
@@ -169,7 +168,7 @@ def doubt(
             return _correct(economy, call, _micro(settle[1]) if settle else 0, why, as_json)
     if as_json:
         for call in found:
-            print(to_json(call.model_dump(mode="json")))
+            emit(call)
     else:
         print("\n".join(doubt_lines(found)) if found else "no call is in doubt.")
     return Exit.SUCCEEDED
@@ -183,7 +182,7 @@ def check(session: Session, as_json: bool) -> int:
     with talking(session.client.place, "checking the money"):
         found = audit(session.client.redis)
     if as_json:
-        print(to_json({"ok": not found.faults} | found.model_dump(mode="json")))
+        emit({"ok": not found.faults} | data_of(found))
     else:
         for fault in found.faults:
             print(f"wrong: {printable(str(fault))}")
@@ -223,7 +222,7 @@ def _chosen(
 def _correct(economy: TokenEconomy, call: Reservation, micro: int, why: str, as_json: bool) -> int:
     economy.correct(call.reservation_id, micro, why=why)
     if as_json:
-        print(to_json({"reservation_id": call.reservation_id, "cost_micro": micro}))
+        emit({"reservation_id": call.reservation_id, "cost_micro": micro})
     else:
         held = format_usd(call.bound_micro)
         print(f"charged {format_usd(micro)} instead of {held} for {call.reservation_id}")

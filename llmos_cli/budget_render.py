@@ -8,6 +8,7 @@ from typing import IO, Any
 
 import click
 
+from llmos_cli.output import data_of
 from llmos_cli.render import printable, short
 from llmos_workers.contracts.base import format_usd, micro_to_usd
 from llmos_workers.kernel.clock import iso
@@ -79,8 +80,7 @@ def scope_data(state: ScopeState) -> dict[str, Any]:
         "scope": state.scope,
         "saved_micro": state.saved_micro,
         "limits": [
-            sums.model_dump(mode="json")
-            | {"window": sums.window or "lifetime", "left_micro": sums.left_micro}
+            data_of(sums) | {"window": sums.window or "lifetime", "left_micro": sums.left_micro}
             for sums in state.all_sums
         ],
     }

@@ -8,9 +8,10 @@ from importlib.metadata import version as installed
 import click
 
 from llmos_cli.context import Session
-from llmos_cli.options import json_option
-from llmos_cli.render import to_json
+from llmos_cli.output import emit_each, json_option, say
 from llmos_workers.config_sources import describe_config
+
+PARTS = ("celery", "redis", "anthropic", "qdrant-client")
 
 
 @click.group()
@@ -25,7 +26,7 @@ def show(session: Session, as_json: bool) -> int:
     """Print every setting with where it comes from; secrets are masked."""
     rows = describe_config(session.config, session.sources)
     if as_json:
-        print(to_json({key: {"value": value, "source": source} for key, value, source in rows}))
+        emit_each({"name": key, "value": value, "source": source} for key, value, source in rows)
         return 0
     width = max(len(key) for key, _, _ in rows)
     for key, value, source in rows:
@@ -38,6 +39,7 @@ def show(session: Session, as_json: bool) -> int:
 def version(as_json: bool) -> int:
     """Print the versions of llmos, Python and the parts that matter."""
     parts = {"llmos": installed("llmos-workers"), "python": sys.version.split()[0]}
-    parts |= {name: installed(name) for name in ("celery", "redis", "anthropic", "qdrant-client")}
-    print(to_json(parts) if as_json else "\n".join(f"{n} {v}" for n, v in parts.items()))
+    packages = {name: installed(name) for name in PARTS}
+    text = "\n".join(f"{name} {number}" for name, number in (parts | packages).items())
+    say(parts | {"packages": packages}, text, as_json=as_json)
     return 0

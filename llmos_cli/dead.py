@@ -8,15 +8,8 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import (
-    event_line,
-    goals_table,
-    printable,
-    record_data,
-    record_lines,
-    to_json,
-)
+from llmos_cli.output import data_of, emit, json_option
+from llmos_cli.render import event_line, goals_table, printable, record_data, record_lines
 from llmos_workers.client_connect import talking
 from llmos_workers.contracts.errors import UsageError
 from llmos_workers.contracts.goal import GoalRecord
@@ -36,7 +29,7 @@ def dead() -> None:
 @click.option("--project", help="Only goals of this project.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000),
               help="Most goals to show.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON per goal.")
+@json_option
 @click.pass_obj
 def list_dead(session: Session, project: str | None, limit: int, as_json: bool) -> int:
     """List dead goals that nobody retried or dropped, newest first."""
@@ -44,7 +37,7 @@ def list_dead(session: Session, project: str | None, limit: int, as_json: bool) 
         records = _letters(session).list(project=project, limit=limit)
     if as_json:
         for record in records:
-            print(to_json(record_data(record)))
+            emit(record_data(record))
     else:
         print("\n".join(goals_table(records)) if records else "no dead goals.")
     return Exit.SUCCEEDED
@@ -60,8 +53,8 @@ def show(session: Session, goal_id: str, as_json: bool) -> int:
         record = _letters(session).show(goal_id)
         events = session.client.goals.events(goal_id, count=LAST_EVENTS)
     if as_json:
-        told = [event.model_dump(mode="json") for event in events]
-        print(to_json(record_data(record) | {"events": told}))
+        told = [data_of(event) for event in events]
+        emit(record_data(record) | {"events": told})
         return Exit.SUCCEEDED
     print("\n".join([*record_lines(record), *_why(record)]))
     print("\n".join(line for line in map(event_line, events) if line))
@@ -80,7 +73,7 @@ def retry(session: Session, goal_ids: tuple[str, ...], everything: bool, as_json
         with talking(session.client.place, f"retrying goal {goal_id}"):
             again = letters.retry(goal_id)
         if as_json:
-            print(to_json({"goal_id": again.goal_id, "retry_of": goal_id}))
+            emit({"goal_id": again.goal_id, "retry_of": goal_id})
         else:
             print(f"goal {again.goal_id} retries {goal_id}.")
     return Exit.SUCCEEDED
@@ -98,7 +91,7 @@ def drop(session: Session, goal_ids: tuple[str, ...], everything: bool, as_json:
         with talking(session.client.place, f"dropping goal {goal_id}"):
             dropped = letters.drop(goal_id)
         if as_json:
-            print(to_json({"goal_id": goal_id, "dropped": dropped}))
+            emit({"goal_id": goal_id, "dropped": dropped})
         else:
             print(f"goal {goal_id} " + ("is dropped." if dropped else "was off the list already."))
     return Exit.SUCCEEDED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import signal
 import sys
@@ -16,6 +15,7 @@ import click
 
 from llmos_cli.demo_script import INPUTS, SCENES, Scene
 from llmos_cli.demo_svg import Bar, cost_chart
+from llmos_cli.output import emit_each, json_option
 from llmos_workers.client import LLMOS
 from llmos_workers.config import LLMOSConfig, merge
 from llmos_workers.config_sources import load_config
@@ -58,7 +58,7 @@ class Played:
     help="Workspace of the demo; emptied first.",
 )
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw the costs here.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+@json_option
 def demo(folder: Path, svg: Path | None, as_json: bool) -> None:
     """Run goals through a private stack: learned once, replayed from then on.
 
@@ -83,7 +83,7 @@ def demo(folder: Path, svg: Path | None, as_json: bool) -> None:
     if svg is not None:
         svg.write_text(_chart(played), encoding="utf-8")
     if as_json:
-        click.echo(json.dumps([p.outcome.model_dump(mode="json") for p in played]))
+        emit_each(p.outcome for p in played)
     _say_what_next(console, folder)
     sys.exit(1 if any(p.fault for p in played) else 0)
 

@@ -11,8 +11,7 @@ import click
 from llmos_cli.checks import Finding, Patient, Verdict, examine
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import to_json
+from llmos_cli.output import emit, json_option
 
 COLOURS = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
 
@@ -36,7 +35,7 @@ def doctor(session: Session, online: bool, as_json: bool) -> int:
     warned = sum(finding.verdict is Verdict.WARN for finding in findings)
     if as_json:
         rows = [vars(finding) for finding in findings]
-        print(to_json({"ok": not failed, "checks": rows}))
+        emit({"ok": not failed, "checks": rows})
     else:
         print(f"{len(findings)} checks: {failed} failed, {warned} warnings.")
     return Exit.INFRASTRUCTURE if failed else Exit.SUCCEEDED

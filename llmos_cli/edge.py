@@ -10,8 +10,8 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, short, to_json
+from llmos_cli.output import emit, json_option, moment, say
+from llmos_cli.render import printable, short
 from llmos_workers.client_connect import talking
 from llmos_workers.contracts.errors import InvalidOption, WorkspaceUnwritable
 
@@ -86,13 +86,15 @@ def export(
 
 @edge.command()
 @click.argument("folder", type=click.Path(file_okay=False, exists=True, path_type=Path))
-def runner(folder: Path) -> int:
+@json_option
+def runner(folder: Path, as_json: bool) -> int:
     """Copy run_follower.py, the one file that a device needs, into FOLDER."""
     source = Path(__file__).resolve().parents[1] / "edge_runtime" / "run_follower.py"
     if not source.is_file():
         raise InvalidOption("the runner is not part of this installation.")
     shutil.copyfile(source, folder / source.name)
-    print(printable(str(folder / source.name)))
+    target = str(folder / source.name)
+    say({"file": target}, printable(target), as_json=as_json)
     return Exit.SUCCEEDED
 
 
@@ -101,7 +103,8 @@ def _tell(bundle: Bundle, out: Path, *, as_json: bool) -> None:
     if as_json:
         told = {name: value for name, value in manifest.items() if name != "items"}
         ids = [item["id"] for item in manifest["items"]]
-        print(to_json(told | {"file": str(out), "traces": ids, "left_out": bundle.left_out}))
+        told |= {name: moment(told[name]) for name in ("made_at", "expires_at")}
+        emit(told | {"file": str(out), "traces": ids, "left_out": bundle.left_out})
         return
     print(printable(f"{len(manifest['items'])} traces in {out}, bundle {manifest['counter']}"))
     print(printable(f"key for the device: {manifest['key']}"))

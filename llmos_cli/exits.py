@@ -89,10 +89,20 @@ def as_data(error: errors.LLMOSError) -> dict[str, Any]:
     }
 
 
+def interrupted(message: str, *, as_json: bool) -> int:
+    """Tell that Ctrl-C ended the command; returns the exit code."""
+    if as_json:
+        error = {"kind": "Interrupted", "message": message, "fix": ""}
+        print(json.dumps({"error": error, "exit_code": Exit.INTERRUPTED}), file=sys.stderr)
+    else:
+        print("interrupted.", file=sys.stderr)
+    return Exit.INTERRUPTED
+
+
 def report(error: errors.LLMOSError, *, as_json: bool) -> int:
     """Tell the user; returns the exit code."""
     if as_json:
-        print(json.dumps(as_data(error), ensure_ascii=False))
+        print(json.dumps(as_data(error), ensure_ascii=False), file=sys.stderr)
     else:
         print(f"error: {printable(error.message)}", file=sys.stderr)
         if error.fix:

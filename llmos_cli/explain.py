@@ -8,8 +8,9 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit, exit_of
-from llmos_cli.options import json_option, timeout_option
-from llmos_cli.render import dry_run_lines, printable, short, to_json
+from llmos_cli.options import timeout_option
+from llmos_cli.output import emit, json_option
+from llmos_cli.render import dry_run_lines, printable, short
 from llmos_cli.waiting import tell
 
 
@@ -32,7 +33,7 @@ def explain(
         tell(outcome, as_json=as_json)
         return exit_of(outcome)
     if as_json:
-        print(to_json(told))
+        emit(told)
     else:
         print("\n".join(printable(line) for line in lines(told)))
     return Exit.SUCCEEDED

@@ -6,8 +6,8 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, to_json
+from llmos_cli.output import emit, json_option
+from llmos_cli.render import printable
 
 
 @click.command()
@@ -27,7 +27,7 @@ def feedback(
     """
     said = session.client.feedback(goal_id, verdict, why=why, by=by)
     if as_json:
-        print(to_json(said.model_dump(mode="json")))
+        emit(said)
     elif said.applied:
         print(printable(f"{verdict}: {said.told}."))
     else:

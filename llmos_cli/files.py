@@ -9,8 +9,8 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, to_json
+from llmos_cli.output import data_of, emit, json_option
+from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
 from llmos_workers.contracts.commits import Commit, CommittedFile, FileKind, FileState
 from llmos_workers.contracts.errors import GoalNotFound, InvalidOption
@@ -49,7 +49,7 @@ def undo(session: Session, goal_id: str, project: str | None, by: str | None, as
             name, goal_id, approver=by or who()
         )
     if as_json:
-        print(to_json({"goal_id": goal_id, "project": name, "commits": _data(commits)}))
+        emit({"goal_id": goal_id, "project": name, "commits": _data(commits)})
         return Exit.SUCCEEDED
     files = [file for commit in commits for file in commit.files]
     for file in files[:MOST_FILES]:
@@ -92,8 +92,8 @@ def why(session: Session, file: str, project: str | None, trust: bool, as_json: 
     if as_json:
         data: dict[str, Any] = {"project": name, "path": path}
         for key, fact in (("now", now), ("tainted", taint)):
-            data[key] = fact and fact.model_dump(mode="json")
-        print(to_json(data | {"commits": _data(commits)}))
+            data[key] = fact and data_of(fact)
+        emit(data | {"commits": _data(commits)})
         return Exit.SUCCEEDED
     told = _lines(path, now, commits)
     if taint is not None:
@@ -168,7 +168,7 @@ def _locate(workspace: Workspace, file: str, project: str | None) -> tuple[str, 
 
 
 def _data(commits: list[Commit]) -> list[dict[str, Any]]:
-    return [commit.model_dump(mode="json") for commit in commits]
+    return [data_of(commit) for commit in commits]
 
 
 def _verb(file: CommittedFile, *, undoing: bool = False) -> str:

@@ -9,8 +9,8 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, short, to_json
+from llmos_cli.output import data_of, emit, json_option
+from llmos_cli.render import printable, short
 from llmos_workers.client_connect import talking
 from llmos_workers.contracts.gate import GateDecision, LoggedDecision
 from llmos_workers.kernel.clock import iso
@@ -33,7 +33,7 @@ def gate() -> None:
               help="Only calls that were decided so.")  # fmt: skip
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1),
               help="Most decisions to show.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON per decision.")
+@json_option
 @click.pass_obj
 def show_log(
     session: Session,
@@ -60,7 +60,7 @@ def show_log(
         found = list(islice(wanted, limit))
     if as_json:
         for each in found:
-            print(to_json(each.model_dump(mode="json", exclude={"record"}) | _facts(each)))
+            emit(data_of(each, exclude={"record"}) | data_of(each.record))
     else:
         print("\n".join(map(_row, found)) if found else "no decisions.")
     return Exit.SUCCEEDED
@@ -82,7 +82,7 @@ def verify(session: Session, since: int, head: str, as_json: bool) -> int:
     with talking(session.client.place, "checking the audit log"):
         found = verify_log(_log(session), _files(session), since=since, head=head)
     if as_json:
-        print(to_json(_figures(found)))
+        emit(_figures(found))
     else:
         print("\n".join(_lines(found)))
     return Exit.SUCCEEDED if found.whole else Exit.FAILED
@@ -113,10 +113,6 @@ def _entries(session: Session) -> Iterator[Entry]:
     for entry in _files(session).newest():
         if entry.n < oldest.get(entry.chain, entry.n + 1):
             yield entry
-
-
-def _facts(each: LoggedDecision) -> dict[str, str]:
-    return {name: str(value) for name, value in each.record.model_dump(mode="json").items()}
 
 
 def _row(each: LoggedDecision) -> str:

@@ -6,8 +6,9 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit, exit_of
-from llmos_cli.options import json_option, timeout_option
-from llmos_cli.render import goals_table, record_data, record_lines, to_json
+from llmos_cli.options import timeout_option
+from llmos_cli.output import emit, json_option
+from llmos_cli.render import goals_table, record_data, record_lines
 from llmos_cli.waiting import tell, told_waiting, wait
 from llmos_workers.contracts.errors import NotFinished
 from llmos_workers.contracts.goal import GoalState
@@ -21,7 +22,7 @@ def status(session: Session, goal_id: str, as_json: bool) -> int:
     """Tell where goal ID is: state, mode and why, worker, result."""
     record = session.client.get(goal_id).record()
     if as_json:
-        print(to_json(record_data(record)))
+        emit(record_data(record))
     else:
         print("\n".join(record_lines(record)))
     return Exit.SUCCEEDED
@@ -31,8 +32,7 @@ def status(session: Session, goal_id: str, as_json: bool) -> int:
 @click.argument("goal_id", metavar="ID")
 @click.option("--after", default="0-0", metavar="EVENT", help="Only events after this event id.")
 @timeout_option("Leave after so long (exit 8); the goal goes on.")
-@click.option("--json", "as_json", is_flag=True,
-              help="Print each event, then the outcome, as lines of JSON.")  # fmt: skip
+@json_option
 @click.pass_obj
 def watch(session: Session, goal_id: str, after: str, timeout: float | None, as_json: bool) -> int:
     """Join goal ID where it is, from its first event on, and follow it to its end.
@@ -43,7 +43,7 @@ def watch(session: Session, goal_id: str, after: str, timeout: float | None, as_
     if not as_json:
         return wait(handle, title=handle.record().text, timeout=timeout, after=_event_id(after))
     for event in handle.events(_event_id(after), timeout):
-        print(to_json(event.model_dump(mode="json")), flush=True)
+        emit(event)
     outcome = handle.result(0)
     tell(outcome, as_json=True)
     return exit_of(outcome)
@@ -79,7 +79,7 @@ def result(
 @click.option("--state", help="Only goals in this state, e.g. running, failed, waiting_approval.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000),
               help="Most goals to show.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON per goal.")
+@json_option
 @click.pass_obj
 def list_goals(
     session: Session, project: str | None, state: str | None, limit: int, as_json: bool
@@ -88,7 +88,7 @@ def list_goals(
     records = session.client.list(project=project, state=state, limit=limit)
     if as_json:
         for record in records:
-            print(to_json(record_data(record)))
+            emit(record_data(record))
     else:
         print("\n".join(goals_table(records)) if records else "no goals.")
     return Exit.SUCCEEDED
@@ -106,7 +106,7 @@ def cancel(session: Session, goal_id: str, as_json: bool) -> int:
         GoalState.RUNNING: "is running; it stops before its next step.",
     }
     if as_json:
-        print(to_json({"goal_id": goal_id, "status": state.value}))
+        emit({"goal_id": goal_id, "status": state.value})
     else:
         print(f"goal {goal_id} {words.get(state, f'had already ended: {state}.')}")
     return Exit.SUCCEEDED

@@ -9,8 +9,8 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, short, to_json
+from llmos_cli.output import emit_each, json_option
+from llmos_cli.render import printable, short
 from llmos_workers.contracts.errors import InvalidOption, NotThere
 from llmos_workers.contracts.hooks import HookKind
 
@@ -40,7 +40,9 @@ def list_hooks(session: Session, project: str, as_json: bool) -> int:
     found = [_facts(hook) for hook in _hooks(session, project)]
     installed = known_hooks()
     if as_json:
-        print(to_json({"hooks": found, "installed": installed}))
+        unused = {"events": [], "advises": False, "fault": "", "in_use": False}
+        emit_each(facts | {"in_use": True, "where": ""} for facts in found)
+        emit_each({"name": n, "where": w} | unused for n, w in sorted(installed.items()))
         return Exit.SUCCEEDED
     for facts in found:
         state = (
@@ -97,7 +99,7 @@ def test_hooks(
                 verdict = HookChain.of([hook]).ask(made)
                 answers.append(_answer(name_of(hook), made, verdict))
     if as_json:
-        print(to_json(answers))
+        emit_each(answers)
     else:
         print("\n".join(_line(answer) for answer in answers) if answers else "no hooks.")
     return Exit.FAILED if any(answer["failed"] for answer in answers) else Exit.SUCCEEDED

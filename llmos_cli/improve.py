@@ -6,8 +6,8 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, to_json
+from llmos_cli.output import emit_each, json_option, say
+from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
 
 _project = click.option("--project", default="default", show_default=True, help="Whose work.")
@@ -31,7 +31,7 @@ def list_improvements(session: Session, project: str, everything: bool, as_json:
         found = improvements(session.client.redis, project)
     shown = [each for each in found if everything or each.state in ("open", "wanted")]
     if as_json:
-        print(to_json([as_data(each) for each in shown]))
+        emit_each(as_data(each) for each in shown)
         return Exit.SUCCEEDED
     for each in shown:
         by = "" if each.applicable else " (for people)"
@@ -60,7 +60,7 @@ def apply(session: Session, key: str, project: str, as_json: bool) -> int:
                 f"{known[key].suggestion.type} is for people to do.", fix="See llmos improve list."
             )
         kept = decide(session.client.redis, project, key, apply=True)
-    print(to_json(as_data(kept)) if as_json else f"upkeep applies {key}; see llmos improve list.")
+    say(as_data(kept), f"upkeep applies {key}; see llmos improve list.", as_json=as_json)
     return Exit.SUCCEEDED
 
 
@@ -75,5 +75,5 @@ def dismiss(session: Session, key: str, project: str, as_json: bool) -> int:
 
     with talking(session.client.place, "dismissing a suggestion"):
         kept = decide(session.client.redis, project, key, apply=False)
-    print(to_json(as_data(kept)) if as_json else f"{key} is dismissed.")
+    say(as_data(kept), f"{key} is dismissed.", as_json=as_json)
     return Exit.SUCCEEDED

@@ -6,8 +6,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import to_json
+from llmos_cli.output import emit, json_option
 from llmos_workers.contracts.base import format_usd
 
 
@@ -29,12 +28,12 @@ def stats(session: Session, as_json: bool) -> int:
         records = Verdicts(session.client.redis).records()
     if as_json:
         for r in records:
-            print(to_json({
+            emit({
                 "judge": r.name, "yes": r.yes, "no": r.no, "unsure": r.unsure,
                 "right": r.right, "wrong": r.wrong, "missed": r.missed,
                 "false_bound": round(r.false_bound, 5), "max_replay_error": allowed,
                 "trusted": r.trusted(allowed), "cost_micro": r.cost_micro,
-            }))  # fmt: skip
+            })  # fmt: skip
         return Exit.SUCCEEDED
     for r in records:
         standing = "followed at once" if r.trusted(allowed) else "on probation"

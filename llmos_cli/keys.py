@@ -8,8 +8,8 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, to_json
+from llmos_cli.output import emit, json_option
+from llmos_cli.render import printable
 from llmos_workers.kernel.signing import KeyRing, PublicKey
 
 
@@ -34,8 +34,8 @@ def show(session: Session, as_json: bool) -> int:
     readable = _readable_by_others(ring)
     if as_json:
         trusted = [_data(key) for key in others]
-        print(to_json({"own": own and _data(own), "key_file": str(ring.key_file),
-                       "readable_by_others": readable, "trusted": trusted}))  # fmt: skip
+        emit({"own": own and _data(own), "key_file": str(ring.key_file),
+                       "readable_by_others": readable, "trusted": trusted})  # fmt: skip
         return Exit.SUCCEEDED
     lines = [
         f"signs:    {_line(own)}" if own else "signs:    no key yet; the first trace makes one",
@@ -93,7 +93,7 @@ def untrust(session: Session, key_id: str, as_json: bool) -> int:
     """Let signatures of the key ID count no longer; its traces wait for approval."""
     gone = session.client.keys.untrust(key_id)
     if as_json:
-        print(to_json({"key_id": key_id, "was_trusted": gone}))
+        emit({"key_id": key_id, "was_trusted": gone})
     else:
         print(f"{key_id} {'is no longer trusted' if gone else 'was not trusted'}.")
     return Exit.SUCCEEDED
@@ -116,7 +116,7 @@ def _data(key: PublicKey) -> dict[str, Any]:
 
 def _told(what: str, key: PublicKey, *, as_json: bool, **more: Any) -> int:
     if as_json:
-        print(to_json(_data(key) | {"what": what} | more))
+        emit(_data(key) | {"what": what} | more)
     else:
         print(printable(f"{what:9} {_line(key)}"))
     return Exit.SUCCEEDED

@@ -11,7 +11,7 @@ from importlib import import_module
 import click
 
 from llmos_cli.context import Session
-from llmos_cli.exits import Exit, report
+from llmos_cli.exits import Exit, interrupted, report
 from llmos_workers.contracts.errors import InfrastructureError, LLMOSError, UsageError
 
 COMMANDS = {
@@ -117,8 +117,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.SUCCEEDED
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the process boundary
-        return _told(error, as_json="--json" in given)
+        return _told(error, as_json=_wants_json(given))
     return code if isinstance(code, int) else Exit.SUCCEEDED
+
+
+def _wants_json(given: Sequence[str]) -> bool:
+    """Whether errors are told as JSON too; what stands behind ``--`` is no option."""
+    end = given.index("--") if "--" in given else len(given)
+    return "--json" in given[:end]
 
 
 def _told(error: BaseException, *, as_json: bool) -> int:
@@ -126,8 +132,7 @@ def _told(error: BaseException, *, as_json: bool) -> int:
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, click.Abort | KeyboardInterrupt):
-        print("interrupted.", file=sys.stderr)
-        return Exit.INTERRUPTED
+        return interrupted("interrupted.", as_json=as_json)
     if isinstance(error, click.ClickException):
         return _click_error(error, as_json)
     if isinstance(error, LLMOSError):

@@ -9,8 +9,8 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, to_json
+from llmos_cli.output import emit, emit_each, json_option
+from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
 from llmos_workers.contracts.errors import LLMOSError, NotThere
 from llmos_workers.contracts.memory import Level
@@ -48,7 +48,7 @@ def search(
     with talking(session.client.place, "searching memory"):
         hits = finder.search(project, query, levels=levels, limit=limit)
     if as_json:
-        print(to_json([hit.model_dump(mode="json") for hit in hits]))
+        emit_each(hits)
         return Exit.SUCCEEDED
     for hit in hits:
         mark = " (from outside)" if hit.tainted else ""
@@ -77,7 +77,7 @@ def show(session: Session, name: str, project: str, as_json: bool) -> int:
             )
         if as_json:
             facts = {"path": note.path, "text": note.text, "tainted": note.tainted}
-            print(to_json(facts | {"noted": note.noted, "projects": sorted(note.projects)}))
+            emit(facts | {"noted": note.noted, "projects": sorted(note.projects)})
             return Exit.SUCCEEDED
         by = "llmos" if note.noted else "a person"
         print(printable(f"{note.path}, by {by}, for {', '.join(sorted(note.projects))}"))
@@ -91,7 +91,7 @@ def show(session: Session, name: str, project: str, as_json: bool) -> int:
         return Exit.SUCCEEDED
     found = held.sessions.get(project, name)
     if as_json:
-        print(to_json(found.model_dump(mode="json")))
+        emit(found)
     else:
         print(printable(render_session(found)), end="")
     return Exit.SUCCEEDED
@@ -117,7 +117,7 @@ def forget(session: Session, names: tuple[str, ...], project: str, as_json: bool
         except LLMOSError as error:
             done[name] = error.message
     if as_json:
-        print(to_json(done))
+        emit_each({"name": name, "what": what} for name, what in done.items())
     else:
         for name, what in done.items():
             print(printable(f"{name}: {what}"))

@@ -6,9 +6,10 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit, exit_of
-from llmos_cli.options import json_option, timeout_option
+from llmos_cli.options import timeout_option
+from llmos_cli.output import emit, json_option
 from llmos_cli.plan_render import drawing, mermaid, plan_lines
-from llmos_cli.render import figures, printable, to_json
+from llmos_cli.render import figures, printable
 from llmos_cli.waiting import tell
 
 
@@ -40,7 +41,7 @@ def plan(
         tell(outcome, as_json=as_json)
         return exit_of(outcome)
     if as_json:
-        print(to_json(outcome.plan.model_dump(mode="json")))
+        emit(outcome.plan)
     elif as_mermaid:
         print("\n".join(map(printable, mermaid(outcome.plan.steps))))
     else:

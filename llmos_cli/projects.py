@@ -8,8 +8,8 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, to_json
+from llmos_cli.output import emit, json_option
+from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
 from llmos_workers.contracts.errors import InvalidOption
 from llmos_workers.kernel.admission import Admission, Lane
@@ -28,7 +28,7 @@ def projects() -> None:
 
 
 @projects.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON per project.")
+@json_option
 @click.pass_obj
 def list_projects(session: Session, as_json: bool) -> int:
     """List projects and busy concurrency keys: window, goals under way, goals that wait."""
@@ -40,7 +40,7 @@ def list_projects(session: Session, as_json: bool) -> int:
         found = _admission(session).lanes([*(folder.name for folder in folders), *spent_in])
     if as_json:
         for lane in found:
-            print(to_json(_data(lane)))
+            emit(_data(lane))
     else:
         print("\n".join(_rows(found)) if found else "no projects.")
     return Exit.SUCCEEDED
@@ -66,7 +66,7 @@ def window(session: Session, name: str, most: str | None, as_json: bool) -> int:
             admission.set_window(name, _number(most))
         (lane,) = (lane for lane in admission.lanes([name]) if lane.name == name)
     if as_json:
-        print(to_json(_data(lane)))
+        emit(_data(lane))
     else:
         whose = "its own" if lane.own else "the default"
         print(printable(f"{name}: window {lane.window} ({whose})."))

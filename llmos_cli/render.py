@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from llmos_cli.output import data_of
 from llmos_workers.contracts.base import format_usd
 from llmos_workers.contracts.events import GoalEvent, GoalEventKind
 from llmos_workers.contracts.goal import GoalRecord
@@ -25,11 +25,6 @@ def short(text: str, width: int = SHORT_TEXT) -> str:
     """The text on one line of at most ``width`` characters, without control characters."""
     flat = " ".join(printable(text).split())
     return flat if len(flat) <= width else flat[: width - 1] + "…"
-
-
-def to_json(value: Any) -> str:
-    """One line of JSON."""
-    return json.dumps(value, ensure_ascii=False)
 
 
 def event_line(event: GoalEvent) -> str | None:
@@ -164,7 +159,7 @@ def dry_run_lines(told: dict[str, Any]) -> list[str]:
 
 def record_data(record: GoalRecord) -> dict[str, Any]:
     """A goal record as JSON, without the envelope that only Celery needs."""
-    return {"project": record.project} | record.model_dump(mode="json", exclude={"envelope"})
+    return {"project": record.project} | data_of(record, exclude={"envelope"})
 
 
 def record_lines(record: GoalRecord) -> list[str]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.output import json_option, say
 from llmos_workers.client_connect import talking
 from llmos_workers.contracts.errors import InfrastructureError
 
@@ -19,7 +19,7 @@ from llmos_workers.contracts.errors import InfrastructureError
 @click.option("--project", help="Only goals of this project.")
 @click.option("--limit", default=10_000, show_default=True, type=click.IntRange(1, 1_000_000),
               help="Most goals to look at, the newest.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print where it is as JSON.")
+@json_option
 @click.pass_obj
 def report(session: Session, target: Path, project: str | None, limit: int, as_json: bool) -> int:
     """Write one page that needs nothing but itself: cost per goal over time, modes, savings,
@@ -39,8 +39,6 @@ def report(session: Session, target: Path, project: str | None, limit: int, as_j
         raise InfrastructureError(
             f"{target} cannot be written: {error.strerror}.", fix="Name another file."
         ) from error
-    if as_json:
-        print(json.dumps({"file": str(target), "goals": len(ended)}))
-    else:
-        print(f"{target}: {len(ended)} goals")
+    told = {"file": str(target), "goals": len(ended)}
+    say(told, f"{target}: {len(ended)} goals", as_json=as_json)
     return Exit.SUCCEEDED

@@ -11,8 +11,8 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, short, to_json
+from llmos_cli.output import emit, json_option, moment
+from llmos_cli.render import printable, short
 from llmos_workers.client_check import check_agent
 from llmos_workers.contracts.payload import make_options
 from llmos_workers.kernel.cron import Misfire, fires, parse_zone
@@ -66,14 +66,14 @@ def add(session: Session, /, *, cron: str, goal: str, as_json: bool, **given: An
 
 
 @schedule.command(name="list")
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON per schedule.")
+@json_option
 @click.pass_obj
 def list_schedules(session: Session, as_json: bool) -> int:
     """List schedules, oldest first."""
     found = session.client.schedules.list()
     if as_json:
         for one in found:
-            print(to_json(one.model_dump(mode="json")))
+            emit(one)
     else:
         print("\n".join(_rows(found)) if found else "no schedules.")
     return Exit.SUCCEEDED
@@ -83,7 +83,7 @@ def list_schedules(session: Session, as_json: bool) -> int:
 @click.argument("schedule_id", metavar="[ID]", required=False)
 @click.option("--count", default=10, show_default=True, type=click.IntRange(1, 1_000),
               help="How many firings to show.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON per firing.")
+@json_option
 @click.pass_obj
 def upcoming(session: Session, schedule_id: str | None, count: int, as_json: bool) -> int:
     """Show the next firings of schedule ID, or of all."""
@@ -91,11 +91,11 @@ def upcoming(session: Session, schedule_id: str | None, count: int, as_json: boo
     found = [store.get(schedule_id)] if schedule_id else store.list()
     lines = heapq.merge(*(_upcoming(one, count) for one in found), key=lambda pair: pair[0])
     empty = True
-    for moment, one in islice(lines, count):
+    for when, one in islice(lines, count):
         empty = False
-        local = datetime.fromtimestamp(moment, parse_zone(one.zone)).isoformat(timespec="seconds")
+        local = datetime.fromtimestamp(when, parse_zone(one.zone)).isoformat(timespec="seconds")
         if as_json:
-            print(to_json({"schedule_id": one.schedule_id, "at": moment, "local": local}))
+            emit({"schedule_id": one.schedule_id, "at": moment(when), "local": local})
         else:
             print(f"{local}  {one.schedule_id}  {short(one.goal)}")
     if empty and not as_json:
@@ -139,7 +139,7 @@ def _upcoming(one: Schedule, count: int) -> list[tuple[float, Schedule]]:
 
 def _told(what: str, one: Schedule, *, as_json: bool) -> int:
     if as_json:
-        print(to_json(one.model_dump(mode="json")))
+        emit(one)
     else:
         print(f"{what}: schedule {one.schedule_id} ({one.cron}, {one.zone}), next {_when(one)}.")
     return Exit.SUCCEEDED

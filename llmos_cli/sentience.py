@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, to_json
+from llmos_cli.output import data_of, emit, emit_each, json_option, say
+from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
+from llmos_workers.contracts.base import MICRO_PER_USD
 from llmos_workers.contracts.state import TriggerType
 
 _project = click.option("--project", default="default", show_default=True, help="Whose state.")
@@ -41,10 +43,10 @@ def show(session: Session, project: str, whole: bool, as_json: bool) -> int:
         model = model_of(project, *parts) if whole else None
         now = workspace_of(project, client.goals, client.token_economy) if whole else None
     if as_json:
-        data = state.model_dump(mode="json")
+        data = data_of(state)
         if model and now:
-            data |= {"self_model": model.model_dump(), "workspace": now.model_dump()}
-        print(to_json(data))
+            data |= {"self_model": _whole(data_of(model)), "workspace": _whole(data_of(now))}
+        emit(data)
         return Exit.SUCCEEDED
     print("\n".join(state_lines(state, history)))
     if not session.config.sentience.enable_sentience:
@@ -68,10 +70,11 @@ def history(session: Session, project: str, plot: Path | None, limit: int, as_js
         states = session.client.sentience.history(project)
     if plot:
         plot.write_text(history_svg(states), encoding="utf-8")
-        print(printable(f"drawn: {plot}"))
+        told = {"project": project, "file": str(plot), "states": len(states)}
+        say(told, printable(f"drawn: {plot}"), as_json=as_json)
         return Exit.SUCCEEDED
     if as_json:
-        print(to_json([state.model_dump(mode="json") for state in states[-limit:]]))
+        emit_each(states[-limit:])
         return Exit.SUCCEEDED
     print("\n".join(map(history_line, states[-limit:])) or "nothing has moved it yet.")
     return Exit.SUCCEEDED
@@ -96,7 +99,7 @@ def trigger(
         state = session.client.sentience.trigger(
             TriggerType(kind), why, project=project, cost_usd=cost, repeats=repeats
         )
-    print(to_json(state.model_dump(mode="json")) if as_json else "\n".join(state_lines(state, [])))
+    say(state, "\n".join(state_lines(state, [])), as_json=as_json)
     return Exit.SUCCEEDED
 
 
@@ -116,5 +119,18 @@ def reset(session: Session, project: str, yes: bool, as_json: bool) -> int:
     snapshot.unlink(missing_ok=True)
     with talking(session.client.place, "resetting the internal state"):
         session.client.sentience.reset(project)
-    print(to_json({"project": project, "reset": True}) if as_json else f"{project} begins again.")
+    say({"project": project, "reset": True}, f"{project} begins again.", as_json=as_json)
     return Exit.SUCCEEDED
+
+
+def _whole(data: dict[str, Any]) -> dict[str, Any]:
+    """The same with its amounts of dollars as whole micro-dollars."""
+    told = {}
+    for name, value in data.items():
+        if isinstance(value, dict):
+            told[name] = _whole(value)
+        elif name.endswith("_usd"):
+            told[name.removesuffix("usd") + "micro"] = round(value * MICRO_PER_USD)
+        else:
+            told[name] = value
+    return told

@@ -8,8 +8,8 @@ from typing import Any, BinaryIO
 import click
 
 from llmos_cli.context import Session
-from llmos_cli.options import json_option, read_deadline, read_metadata, timeout_option
-from llmos_cli.render import to_json
+from llmos_cli.options import read_deadline, read_metadata, timeout_option
+from llmos_cli.output import json_option, say
 from llmos_cli.waiting import wait
 from llmos_workers.contracts.errors import InvalidGoal
 
@@ -107,7 +107,7 @@ def submit(
     handle = session.client.submit(text or "", **options)
     if not waits:
         status = {"goal_id": handle.id, "status": "ACCEPTED", "created": handle.created}
-        print(to_json(status) if as_json else handle.id)
+        say(status, handle.id, as_json=as_json)
         return 0
     return wait(handle, title=text or "", as_json=as_json, timeout=timeout)
 

@@ -11,8 +11,8 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, short, to_json
+from llmos_cli.output import emit, json_option
+from llmos_cli.render import printable, short
 from llmos_workers.client_connect import talking
 from llmos_workers.contracts.errors import GoalNotFound, InvalidOption, WorkspaceUnwritable
 from llmos_workers.contracts.trace import ExecutionTrace
@@ -57,7 +57,7 @@ def test(
     if as_json:
         cases = [{"fixture": c.fixture, "goal": c.goal, "must_match": c.must_match, "ok": c.ok,
                   "drift": list(c.drift)} for c in checks]  # fmt: skip
-        print(to_json({"goals": len(checks), "failed": len(failed), "checks": cases}))
+        emit({"goals": len(checks), "failed": len(failed), "checks": cases})
     else:
         _tell(checks)
     return Exit.FAILED if failed else Exit.SUCCEEDED
@@ -99,7 +99,7 @@ def _init(
     _write(folder / fixture.traces[0], markdown)
     _write(target, to_yaml(fixture))
     if as_json:
-        print(to_json({"fixture": str(target), "trace_id": trace.trace_id}))
+        emit({"fixture": str(target), "trace_id": trace.trace_id})
     else:
         print(printable(f"{target}: {len(fixture.must_match)} goals of trace {trace.trace_id}."))
         print("Add goals that look alike and must not match, under must_not_match.")

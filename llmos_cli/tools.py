@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,8 +10,8 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, short, to_json
+from llmos_cli.output import data_of, emit, emit_each, json_option, say
+from llmos_cli.render import printable, short
 from llmos_cli.tools_generated import (
     disable,
     generalize,
@@ -53,12 +54,12 @@ def show(session: Session, name: str, as_json: bool) -> int:
     if tool is None:
         raise NotThere(f"there is no tool {short(name)!r}.", fix="See: llmos tools list.")
     if as_json:
-        print(to_json(_data(tool.spec)))
+        emit(_data(tool.spec))
         return Exit.SUCCEEDED
     spec = tool.spec
     print(printable(f"{spec.name}  {spec.effect.value}  version {spec.version}"))
     print(printable(spec.description))
-    print(to_json(spec.input_schema))
+    print(json.dumps(spec.input_schema, ensure_ascii=False, indent=2))
     return Exit.SUCCEEDED
 
 
@@ -96,7 +97,7 @@ def sign(session: Session, file: Path, as_json: bool) -> int:
     if file.resolve().parent != folder.resolve() or file.suffix != ".py":
         raise InvalidOption(f"{short(str(file))!r} is no Python file of {folder}.")
     made = sign_file(file, session.client.keys)
-    print(to_json({"signed": str(file), "signature": str(made)}) if as_json else f"wrote {made}")
+    say({"signed": str(file), "signature": str(made)}, f"wrote {made}", as_json=as_json)
     return Exit.SUCCEEDED
 
 
@@ -108,7 +109,7 @@ tools.add_command(generalize)
 
 def _print(specs: list[ToolSpec], *, as_json: bool) -> int:
     if as_json:
-        print(to_json([_data(spec) for spec in specs]))
+        emit_each(_data(spec) for spec in specs)
         return Exit.SUCCEEDED
     for spec in specs:
         print(
@@ -120,4 +121,4 @@ def _print(specs: list[ToolSpec], *, as_json: bool) -> int:
 
 
 def _data(spec: ToolSpec) -> dict[str, Any]:
-    return spec.model_dump(mode="json") | {"version": spec.version}
+    return data_of(spec) | {"version": spec.version}

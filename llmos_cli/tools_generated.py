@@ -8,8 +8,8 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, to_json
+from llmos_cli.output import data_of, emit, emit_each, json_option, say
+from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def generated(session: Session, as_json: bool) -> int:
     with talking(session.client.place, "listing generated tools"):
         tools = shelf(_runtime(session))
     if as_json:
-        print(to_json([_data(tool) for tool in tools]))
+        emit_each(_data(tool) for tool in tools)
         return Exit.SUCCEEDED
     for tool in tools:
         goal = tool.record.goal if tool.record else ""
@@ -57,7 +57,7 @@ def show_generated(session: Session, name: str, *, as_json: bool) -> int | None:
             return None
     source = (tools.folder / f"{tool.ref}.py").read_text(encoding="utf-8")
     if as_json:
-        print(to_json(_data(tool) | {"source": source}))
+        emit(_data(tool) | {"source": source})
         return Exit.SUCCEEDED
     print(printable(f"{tool.ref}  {tool.state}{f': {tool.why}' if tool.why else ''}"))
     if tool.record is not None:
@@ -102,7 +102,7 @@ def rollback(
         tool = crystal_shelf.rollback(_runtime(session), name, by=by or who(), version=version)
     if tool is not None:
         return _said(tool, as_json=as_json)
-    print(to_json({"ref": None}) if as_json else "no earlier version fits: the trace is replayed.")
+    say({"ref": None}, "no earlier version fits: the trace is replayed.", as_json=as_json)
     return Exit.SUCCEEDED
 
 
@@ -124,7 +124,7 @@ def generalize(session: Session, trace_ids: tuple[str, ...], project: str, as_js
         family = [find(session, trace_id, project) for trace_id in trace_ids]
         record = submit(_runtime(session), family)
     data = {"goal_id": record.goal_id, "traces": [trace.trace_id for trace in family]}
-    print(to_json(data) if as_json else f"submitted: llmos watch {record.goal_id}")
+    say(data, f"submitted: llmos watch {record.goal_id}", as_json=as_json)
     return Exit.SUCCEEDED
 
 
@@ -139,10 +139,10 @@ def _runtime(session: Session) -> Runtime:
 
 def _said(tool: Shelved, *, as_json: bool) -> int:
     why = f" ({tool.why})" if tool.why else ""
-    print(to_json(_data(tool)) if as_json else printable(f"{tool.ref} is {tool.state}{why}."))
+    say(_data(tool), printable(f"{tool.ref} is {tool.state}{why}."), as_json=as_json)
     return Exit.SUCCEEDED
 
 
 def _data(tool: Shelved) -> dict[str, Any]:
-    record = tool.record.model_dump(mode="json") if tool.record else None
+    record = data_of(tool.record) if tool.record else None
     return {"ref": tool.ref, "state": tool.state, "why": tool.why, "record": record}

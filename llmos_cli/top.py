@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.output import emit, json_option
 from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
 from llmos_workers.contracts.base import format_usd
@@ -29,7 +29,7 @@ MOST_PROJECTS = 10
 @click.option("--once", is_flag=True, help="Show one look and end.")
 @click.option("--every", default=2.0, show_default=True, type=click.FloatRange(0.2, 3_600),
               metavar="SECONDS", help="Pause between looks.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON per look.")
+@json_option
 @click.pass_obj
 def top(session: Session, once: bool, every: float, as_json: bool) -> int:
     """Watch goals, backlog, workers, money and internal state; Ctrl-C ends it."""
@@ -47,7 +47,7 @@ def top(session: Session, once: bool, every: float, as_json: bool) -> int:
     console = Console()
     if as_json:
         while True:
-            print(json.dumps(data(seen(), tally)), flush=True)
+            emit(data(seen(), tally))
             if once:
                 return Exit.SUCCEEDED
             time.sleep(every)

@@ -7,8 +7,7 @@ import click
 from llmos_cli import traces_render as render
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import to_json
+from llmos_cli.output import emit, json_option, say
 from llmos_cli.traces_change import approve, pin, remove, restore, sync, unpin
 from llmos_cli.traces_find import find, projects_of
 from llmos_cli.traces_packs import export, import_
@@ -28,7 +27,7 @@ def traces() -> None:
 
 @traces.command(name="list")
 @click.option("--project", metavar="NAME", help="Only traces of this project.")
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON per trace.")
+@json_option
 @click.pass_obj
 def list_traces(session: Session, project: str | None, as_json: bool) -> int:
     """List traces: uses, success, savings, and what keeps them from being followed."""
@@ -39,7 +38,7 @@ def list_traces(session: Session, project: str | None, as_json: bool) -> int:
         found = [trace for name in names for trace in manager.list(name)]
     if as_json:
         for trace in found:
-            print(to_json(render.listed(trace)))
+            emit(render.listed(trace))
     else:
         print("\n".join(render.table(found)) if found else "no traces.")
     return Exit.SUCCEEDED
@@ -59,14 +58,14 @@ def show(
     with talking(session.client.place, "reading a trace"):
         trace = _version(session, find(session, trace_id, project), version)
         older = manager.history.versions(trace.project, trace.trace_id)
-    print(to_json(render.data(trace)) if as_json else "\n".join(render.shown(trace, older)))
+    say(render.data(trace), "\n".join(render.shown(trace, older)), as_json=as_json)
     return Exit.SUCCEEDED
 
 
 @traces.command()
 @click.argument("trace_id", metavar="ID")
 @click.option("--project", metavar="NAME", help="Project of the trace.")
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON per version.")
+@json_option
 @click.pass_obj
 def history(session: Session, trace_id: str, project: str | None, as_json: bool) -> int:
     """List what trace ID was before, oldest first, and what it is."""
@@ -77,11 +76,11 @@ def history(session: Session, trace_id: str, project: str | None, as_json: bool)
     versions = [*(manager.history.read(old) for old in older), trace]
     for at, one in enumerate(versions):
         if as_json:
-            print(to_json({
+            emit({
                 "version": one.version, "revision": one.revision, "created_at": one.created_at,
                 "steps": len(one.steps), "approved_by": one.approved_by,
                 "learned_from": one.learned_from, "now": at == len(older),
-            }))  # fmt: skip
+            })  # fmt: skip
             continue
         mark = "now" if at == len(older) else ""
         by = f"approved by {one.approved_by}" if one.approved_by else f"goal {one.learned_from}"
@@ -112,7 +111,7 @@ def diff(
             right = _version(session, trace, after)
     lines = render.difference(left, right)
     if as_json:
-        print(to_json({"from": left.version, "to": right.version, "diff": lines}))
+        emit({"from": left.version, "to": right.version, "diff": lines})
     else:
         print("\n".join(lines) or "they are the same.")
     return Exit.SUCCEEDED

@@ -9,8 +9,8 @@ import click
 from llmos_cli import traces_render as render
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, to_json
+from llmos_cli.output import emit, json_option, say
+from llmos_cli.render import printable
 from llmos_cli.traces_find import find, projects_of
 from llmos_workers.client_connect import talking
 from llmos_workers.contracts.errors import NotThere, UsageError
@@ -159,7 +159,7 @@ def sync(session: Session, rebuild: bool, as_json: bool) -> int:
         "reindex": rebuild,
     }  # fmt: skip
     if as_json:
-        print(to_json(told))
+        emit(told)
     else:
         print(f"{found.added} added, {found.changed} changed, {found.removed} removed, "
               f"{flushed} counters written, {found.problems} unreadable")  # fmt: skip
@@ -179,7 +179,7 @@ def reindex(session: Session, as_json: bool) -> int:
     with talking(session.client.place, "ordering a new index"):
         session.client.trace_manager.scan()
         _order_rebuild(session)
-    print(to_json({"ordered": True}) if as_json else "ordered: the dispatch workers do it next.")
+    say({"ordered": True}, "ordered: the dispatch workers do it next.", as_json=as_json)
     return Exit.SUCCEEDED
 
 
@@ -202,7 +202,7 @@ def _pinned(
 def _said(trace: ExecutionTrace, what: str, *, as_json: bool, **more: Any) -> int:
     if as_json:
         told = {"project": trace.project, "trace_id": trace.trace_id, "what": what}
-        print(to_json(told | more))
+        emit(told | more)
     else:
         print(printable(f"{trace.trace_id}: {what}."))
     return Exit.SUCCEEDED

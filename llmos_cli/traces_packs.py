@@ -10,11 +10,16 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, short, to_json
+from llmos_cli.output import emit, json_option
+from llmos_cli.render import printable, short
 from llmos_cli.traces_find import find, projects_of
 from llmos_workers.client_connect import talking
-from llmos_workers.contracts.errors import InvalidOption, PolicyDenied, WorkspaceUnwritable
+from llmos_workers.contracts.errors import (
+    InvalidOption,
+    PolicyDenied,
+    UsageError,
+    WorkspaceUnwritable,
+)
 from llmos_workers.contracts.goal import check_project_name
 
 
@@ -43,6 +48,8 @@ def export(
             found = [trace for name in names for trace in client.trace_manager.list(name)]
     data = write_pack(found, client.keys)
     if file == "-":
+        if as_json:
+            raise UsageError("the pack itself goes to stdout.", fix="Name a file, or omit --json.")
         sys.stdout.buffer.write(data)
         sys.stdout.flush()
         return Exit.SUCCEEDED
@@ -53,7 +60,7 @@ def export(
     told = {"file": file, "traces": len(found), "bytes": len(data),
             "key_id": client.keys.own().key_id}  # fmt: skip
     if as_json:
-        print(to_json(told))
+        emit(told)
     else:
         print(printable(f"{len(found)} traces in {file}, signed by {told['key_id']}."))
     return Exit.SUCCEEDED
@@ -109,7 +116,7 @@ def import_(
             manager.save_imported(trace, vouched=vouched)
     told = {"stored": stored, "known": known, "key_id": pack.key.key_id, "approved": vouched}
     if as_json:
-        print(to_json(told))
+        emit(told)
         return Exit.SUCCEEDED
     print(f"{stored} traces stored, {known} were there already (--replace makes new versions).")
     if stored and not vouched:

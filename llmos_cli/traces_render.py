@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Sequence
 from typing import Any
 
+from llmos_cli.output import data_of
 from llmos_cli.render import printable, short
 from llmos_workers.contracts.base import format_usd
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
@@ -19,7 +20,7 @@ from llmos_workers.learning.trace_seal import objection
 
 def data(trace: ExecutionTrace) -> dict[str, Any]:
     """A trace for programs, with its standing and marks."""
-    return trace.model_dump(mode="json") | {
+    return data_of(trace) | {
         "standing": trace.standing.value,
         "marks": marks(trace),
         "success_rating": round(trace.success_rating, 4),

@@ -6,7 +6,8 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.render import printable, to_json
+from llmos_cli.output import emit, json_option, say
+from llmos_cli.render import printable
 from llmos_cli.traces_find import find, projects_of
 from llmos_workers.client_connect import talking
 
@@ -14,7 +15,7 @@ from llmos_workers.client_connect import talking
 @click.command()
 @click.argument("trace_ids", metavar="[ID]...", nargs=-1)
 @click.option("--project", metavar="NAME", help="Only traces of this project.")
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON per trace.")
+@json_option
 @click.pass_obj
 def verify(session: Session, trace_ids: tuple[str, ...], project: str | None, as_json: bool) -> int:
     """Check traces: signature, form, tools, inputs that are still equal, outputs they promise.
@@ -40,14 +41,14 @@ def verify(session: Session, trace_ids: tuple[str, ...], project: str | None, as
         notes = [one.text for one in findings if not one.fault]
         faulty += bool(faults)
         if as_json:
-            print(to_json({"project": trace.project, "trace_id": trace.trace_id,
-                           "ok": not faults, "faults": faults, "notes": notes}))  # fmt: skip
+            emit({"project": trace.project, "trace_id": trace.trace_id,
+                           "ok": not faults, "faults": faults, "notes": notes})  # fmt: skip
             continue
         print(printable(f"{trace.trace_id}  {'fault' if faults else 'ok'}  {trace.goal_text}"))
         print(printable("".join(f"    {text}\n" for text in (*faults, *notes))), end="")
     for fault in unreadable:
-        told = {"ok": False, "faults": [fault]}
-        print(to_json(told) if as_json else printable(f"unreadable: {fault}"))
+        told = {"project": None, "trace_id": None, "ok": False, "faults": [fault], "notes": []}
+        say(told, printable(f"unreadable: {fault}"), as_json=as_json)
     if not as_json:
         print(f"{len(found)} traces, {faulty} with faults, {len(unreadable)} unreadable.")
     return Exit.FAILED if faulty or unreadable else Exit.SUCCEEDED

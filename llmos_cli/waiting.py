@@ -6,9 +6,10 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from llmos_cli.exits import Exit, exit_of
+from llmos_cli.exits import Exit, exit_of, interrupted
+from llmos_cli.output import emit
 from llmos_cli.progress import progress
-from llmos_cli.render import short, summary, to_json
+from llmos_cli.render import short, summary
 from llmos_workers.contracts.errors import NotFinished
 from llmos_workers.contracts.events import GoalEventKind
 from llmos_workers.contracts.goal import GoalState
@@ -31,7 +32,7 @@ def wait(
     try:
         outcome = follow(handle, title=title, timeout=timeout, after=after, quiet=quiet or as_json)
     except KeyboardInterrupt:
-        return told_interrupted(handle.id)
+        return told_interrupted(handle.id, as_json=as_json)
     if outcome is None:
         return told_waiting(handle, as_json=as_json)
     tell(outcome, as_json=as_json)
@@ -65,7 +66,7 @@ def waits_for_approval(handle: GoalHandle, data: dict[str, object]) -> bool:
 def tell(outcome: Outcome, *, as_json: bool) -> None:
     """Print an outcome."""
     if as_json:
-        print(to_json(outcome.model_dump(mode="json")), flush=True)
+        emit(outcome)
     else:
         print("\n".join(summary(outcome)), flush=True)
 
@@ -73,7 +74,7 @@ def tell(outcome: Outcome, *, as_json: bool) -> None:
 def told_waiting(handle: GoalHandle, *, as_json: bool) -> int:
     """Say that a person has to approve before the goal goes on."""
     if as_json:
-        print(to_json({"goal_id": handle.id, "status": GoalState.WAITING_APPROVAL.value}))
+        emit({"goal_id": handle.id, "status": GoalState.WAITING_APPROVAL.value})
     else:
         print(
             f"goal {handle.id} waits for approval; it holds no worker meanwhile.\n"
@@ -84,10 +85,13 @@ def told_waiting(handle: GoalHandle, *, as_json: bool) -> int:
     return Exit.WAITING_APPROVAL
 
 
-def told_interrupted(goal_id: str) -> int:
+def told_interrupted(goal_id: str, *, as_json: bool) -> int:
     """Say what Ctrl-C did not do."""
+    what = f"the wait is over, goal {goal_id} goes on."
+    if as_json:
+        return interrupted(what, as_json=True)
     print(
-        f"\ninterrupted: the wait is over, goal {goal_id} goes on.\n"
+        f"\ninterrupted: {what}\n"
         f"  re-join it:  llmos watch {goal_id}\n"
         f"  stop it:     llmos cancel {goal_id}",
         file=sys.stderr,

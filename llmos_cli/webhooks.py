@@ -8,8 +8,8 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import json_option
-from llmos_cli.render import printable, short, to_json
+from llmos_cli.output import emit, json_option, moment
+from llmos_cli.render import printable, short
 from llmos_workers.client_connect import talking
 from llmos_workers.contracts.errors import UsageError
 from llmos_workers.kernel.clock import iso
@@ -24,7 +24,7 @@ def webhooks() -> None:
 @webhooks.command(name="list")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, MAX_DEAD),
               help="Most deliveries to show.")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="One line of JSON per delivery.")
+@json_option
 @click.pass_obj
 def list_dead(session: Session, limit: int, as_json: bool) -> int:
     """List deliveries that were given up, newest first.
@@ -35,7 +35,8 @@ def list_dead(session: Session, limit: int, as_json: bool) -> int:
         found = _store(session).dead(limit=limit)
     if as_json:
         for one in found:
-            print(to_json(one))
+            facts = {"at": moment(float(one["at"])), "attempts": int(one["attempts"] or 0)}
+            emit(one | facts)
     else:
         print("\n".join(_rows(found)) if found else "no dead deliveries.")
     return Exit.SUCCEEDED
@@ -56,7 +57,7 @@ def retry(session: Session, delivery_ids: Sequence[str], everything: bool, as_js
         for delivery_id in chosen:
             store.retry(delivery_id)
             if as_json:
-                print(to_json({"delivery_id": delivery_id}))
+                emit({"delivery_id": delivery_id})
             else:
                 print(f"delivery {delivery_id} is tried again.")
     return Exit.SUCCEEDED

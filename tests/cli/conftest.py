@@ -30,6 +30,12 @@ class Ran:
         return json.loads(self.out)
 
     @property
+    def error(self) -> Any:
+        """The error of a command with --json."""
+        assert self.out == ""
+        return json.loads(self.err.splitlines()[-1])
+
+    @property
     def lines(self) -> list[Any]:
         return [json.loads(line) for line in self.out.splitlines()]
 

@@ -32,7 +32,7 @@ def test_an_agent_is_made_shown_changed_and_taken_back(agents, tmp_path):
     assert "-tools:" in agents("diff", "poet", "1", "2").out
     assert "version 3" in agents("rollback", "poet", "1").out
     assert agents("show", "poet", "--json").json["tools"] == ["Write"]
-    listed = {agent["name"] for agent in agents("list", "--json").json}
+    listed = {agent["name"] for agent in agents("list", "--json").lines}
     assert {"poet", "system-agent", "coder"} <= listed
 
 
@@ -60,8 +60,8 @@ def test_what_is_missing_or_unknown_is_named(agents):
 
 
 def test_an_agent_is_disabled_and_the_best_fit_is_found(agents):
-    ranked = agents("choose", "review the code of this change", "--json").json
+    ranked = agents("choose", "review the code of this change", "--json").lines
     assert ranked[0]["name"] == "reviewer"
     assert agents("edit", "reviewer", "--status", "disabled").code == 0
-    ranked = agents("choose", "review the code of this change", "--json").json
+    ranked = agents("choose", "review the code of this change", "--json").lines
     assert "reviewer" not in [fit["name"] for fit in ranked]

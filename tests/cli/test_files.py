@@ -66,7 +66,7 @@ def test_what_cannot_be_undone_is_said(run, bench):
     assert "nothing was undone: b.txt" in ran.err
     assert other.goal_id in ran.err
     ran = run("undo", commit.goal_id, "--json")
-    assert (ran.code, ran.json["error"]["kind"]) == (1, "PublishConflict")
+    assert (ran.code, ran.error["error"]["kind"]) == (1, "PublishConflict")
     assert run("undo", "no-such-goal").code == 2
     assert run("undo", commit.goal_id, "--project", "nowhere").code == 2
     assert run("undo", commit.goal_id, "--project", "../p").code == 2

@@ -40,15 +40,19 @@ def test_hooks_of_a_project_are_listed_with_what_is_wrong(llmos, capsys):
     assert "no hooks." in capsys.readouterr().out
 
 
+def lines(capsys):
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
 def test_a_hook_is_tried_without_running_anything(llmos, capsys):
     asked = [*llmos, "test", "check", "--project", "demo", "--json"]
     assert main(asked) == 0
-    answers = {each["event"]: each for each in json.loads(capsys.readouterr().out)}
+    answers = {each["event"]: each for each in lines(capsys)}
     assert answers["PreToolUse"]["decision"] == "allow"
     assert answers["UserPromptSubmit"]["context"] == ["Use CHF."]
     command = '{"command": "rm -rf /"}'
     assert main([*asked, "--event", "PreToolUse", "--tool", "Bash", "--arguments", command]) == 0
-    [answer] = json.loads(capsys.readouterr().out)
+    [answer] = lines(capsys)
     assert (answer["decision"], answer["rule"], answer["reason"]) == (
         "deny",
         "no-shell",

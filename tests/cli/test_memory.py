@@ -32,16 +32,16 @@ def memory(run: Any, state: Any, tmp_path: Any) -> Any:
 
 
 def test_search_show_forget(memory: Any) -> None:
-    found = memory("search", "invoices", "--json").json
+    found = memory("search", "invoices", "--json").lines
     assert {hit["level"] for hit in found} == {"sessions", "notes"}
-    [note] = memory("search", "--level", "notes", "--json").json
+    [note] = memory("search", "--level", "notes", "--json").lines
     assert "by llmos, for default" in memory("show", note["name"]).out
     assert memory("show", note["name"], "--json").json["text"] == "Invoices are in CHF."
     assert "# Sum invoices" in memory("show", "g1").out
     assert memory("show", "g1", "--json").json["status"] == "FAILED"
     assert memory("show", note["name"], "--project", "other").code
-    done = memory("forget", note["name"], "g1", "--json").json
-    assert set(done.values()) == {"forgotten"}
+    done = memory("forget", note["name"], "g1", "--json").lines
+    assert {one["what"] for one in done} == {"forgotten"}
     assert "nothing remembered fits" in memory("search").out
     assert memory("forget", "g1").code
     assert memory("forget", "../../x.md").code

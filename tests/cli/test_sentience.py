@@ -21,7 +21,7 @@ def test_show_trigger_history_plot_and_reset(run: Any, state: Any, tmp_path: Any
     assert "[SELF_MODEL]" in shown
     assert "self_model" in run(*base, "show", "--self", "--json").json
     assert "a test" in run(*base, "history").out
-    assert len(run(*base, "history", "--json").json) == 1
+    assert len(run(*base, "history", "--json").lines) == 1
     run(*base, "trigger", "task_success")
     drawing = tmp_path / "state.svg"
     assert "drawn" in run(*base, "history", "--plot", str(drawing)).out
@@ -30,7 +30,7 @@ def test_show_trigger_history_plot_and_reset(run: Any, state: Any, tmp_path: Any
     snapshot.write_text("{}")
     assert "begins again" in run(*base, "reset", "--yes").out
     assert not snapshot.exists()
-    assert run(*base, "history", "--json").json == []
+    assert run(*base, "history", "--json").lines == []
 
 
 def kept(state: Any, kind: SelfImprovementType, key: str) -> None:
@@ -48,5 +48,5 @@ def test_improve(run: Any, state: Any) -> None:
     assert run("improve", "apply", "k2").code
     assert run("improve", "apply", "k3").code
     assert "dismissed" in run("improve", "dismiss", "k2").out
-    assert [each["key"] for each in run("improve", "list", "--json").json] == ["k1"]
-    assert len(run("improve", "list", "--all", "--json").json) == 2
+    assert [each["key"] for each in run("improve", "list", "--json").lines] == ["k1"]
+    assert len(run("improve", "list", "--all", "--json").lines) == 2

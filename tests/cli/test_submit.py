@@ -153,10 +153,11 @@ def test_an_unknown_agent_is_named_with_the_known_ones(run, tmp_path):
 
 def test_errors_are_json_when_asked(run):
     ran = run("submit", "x", "--mode", "warp", "--json")
-    assert ran.json["error"]["kind"] == "InvalidOption"
-    assert "learner" in ran.json["error"]["fix"]
-    assert (ran.json["exit_code"], ran.code, ran.err) == (2, 2, "")
-    assert run("submit", "--json").json["exit_code"] == 2
+    assert ran.error["error"]["kind"] == "InvalidOption"
+    assert "learner" in ran.error["error"]["fix"]
+    assert (ran.error["exit_code"], ran.code) == (2, 2)
+    assert run("submit", "--json").error["exit_code"] == 2
+    assert "error: " in run("submit", "--mode", "warp", "--", "--json").err
 
 
 def test_no_server_is_an_infrastructure_error_that_says_what_was_tried(bare_run):

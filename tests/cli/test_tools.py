@@ -30,7 +30,7 @@ def test_tools_are_listed_shown_found_and_signed(tmp_path, capsys):
     assert main([*llmos, "sign", str(tools / "bell.py")]) == 0
     capsys.readouterr()
     assert main([*llmos, "list", "--json"]) == 0
-    names = [tool["name"] for tool in json.loads(capsys.readouterr().out)]
+    names = [json.loads(line)["name"] for line in capsys.readouterr().out.splitlines()]
     assert {"Read", "Python", "ring_bell"} <= set(names)
     assert main([*llmos, "show", "ring_bell"]) == 0
     assert "Ring the bell" in capsys.readouterr().out
@@ -52,7 +52,7 @@ def test_generated_tools_are_listed_shown_and_taken_out_of_use(run, state, tmp_p
     shelf = GeneratedTools(workspace, manager.keys)
     trace = manager.save_trace(make_trace())
     ref = plant(shelf, manager, trace, '    tools.call("Write", path="a", content="")', name="note")
-    (tool,) = run("tools", "generated", "--json").json
+    (tool,) = run("tools", "generated", "--json").lines
     assert (tool["ref"], tool["state"]) == (ref, "in use")
     assert 'tools.call("Write"' in run("tools", "show", "note").out
     assert run("tools", "show", "nothing").code != 0

@@ -47,7 +47,7 @@ def test_dead_deliveries_are_listed_and_told_without_what_a_url_hides(
     assert "sesame" not in told.out
     lines = run("webhooks", "list", "--json").lines
     assert [one["delivery_id"] for one in lines] == dead_ids
-    assert [one["attempts"] for one in lines] == ["1", "1"]
+    assert [one["attempts"] for one in lines] == [1, 1]
 
 
 def test_a_retried_delivery_is_due_again(run: Run, dead_ids: list[str], state: redis.Redis) -> None:

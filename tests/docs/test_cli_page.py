@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -11,25 +10,12 @@ import pytest
 
 from llmos_cli.exits import BEST_TO_WORST, Exit
 from llmos_cli.main import cli
+from tests.support.commands import LEAVES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 SECTION = re.compile(r"^### `llmos ([a-z ]+?)(?: [A-Z\[].*?)?`\n(.*?)(?=^##|\Z)", re.M | re.S)
 SECTIONS = dict(SECTION.findall(PAGE))
 EVERYWHERE = {"--help", "--json"}
-
-
-def commands(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        if isinstance(command, click.Group):
-            yield from commands(command, f"{before}{name} ")
-        else:
-            yield f"{before}{name}", command
-
-
-COMMANDS = dict(commands(cli))
 
 
 def options_of(command: click.Command) -> list[str]:
@@ -43,15 +29,13 @@ def section_of(name: str) -> str:
 
 
 def test_each_command_has_a_section_and_each_section_a_command() -> None:
-    assert sorted(SECTIONS) == sorted({section_of(name) for name in COMMANDS})
-    assert [
-        n for n in COMMANDS if n.split()[-1] not in SECTIONS[section_of(n)] + section_of(n)
-    ] == []
+    assert sorted(SECTIONS) == sorted({section_of(name) for name in LEAVES})
+    assert [n for n in LEAVES if n.split()[-1] not in SECTIONS[section_of(n)] + section_of(n)] == []
 
 
-@pytest.mark.parametrize("section", sorted({section_of(name) for name in COMMANDS}))
+@pytest.mark.parametrize("section", sorted({section_of(name) for name in LEAVES}))
 def test_each_option_is_told_and_none_that_is_not_there(section: str) -> None:
-    mine = [command for name, command in COMMANDS.items() if section_of(name) == section]
+    mine = [command for name, command in LEAVES.items() if section_of(name) == section]
     known = {option for command in mine for option in options_of(command)}
     told = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", SECTIONS[section]))
     assert known - told - EVERYWHERE == set()

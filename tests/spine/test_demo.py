@@ -53,7 +53,7 @@ def test_the_demo_shows_what_it_says(tmp_path):
         env=environment(),
     )
     assert shown.returncode == 0, shown.stderr
-    outcomes = json.loads(shown.stdout)
+    outcomes = [json.loads(line) for line in shown.stdout.splitlines()]
     assert [outcome["status"] for outcome in outcomes] == ["SUCCEEDED"] * len(SCENES)
     modes = Counter(outcome["mode"] for outcome in outcomes)
     assert modes["FOLLOWER"] >= 5

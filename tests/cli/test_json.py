@@ -1,0 +1,238 @@
+"""--json: every command has it, and prints objects of one style, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from llmos_cli.output import data_of, emit, json_option
+from llmos_workers.contracts.goal import GoalOptions
+from tests.cli.conftest import Run
+from tests.cli.world import World
+from tests.kernel.goal_support import a_goal
+from tests.support.commands import LEAVES
+from tests.support.stub_worker import StubWorker
+
+WITHOUT = {
+    "interactive": "a prompt for people; programs use submit --file - --json",
+    "up": "runs until it is stopped; what is up is told by doctor --json",
+    "worker": "becomes a Celery worker",
+    "flower": "becomes Flower",
+    "metrics": "prints or serves the text format of Prometheus; figures as JSON: top --once --json",
+}
+"""Commands without --json, each with the reason."""
+
+RUN_ELSEWHERE = {
+    "demo": "starts a system of its own: tests/spine/test_demo.py",
+    "undo": "changes what others are asked about: tests/cli/test_files.py",
+}
+
+CALLS = """
+submit --no-wait hello
+submit hello
+status {ended}
+watch {ended}
+result {ended}
+list
+explain hello
+plan hello
+feedback {ended} good
+judge stats
+approvals
+approve {approval}
+deny {denied} --why no
+cancel {queued}
+schedule add @daily hello
+schedule list
+schedule next --count 2
+schedule pause {schedule}
+schedule resume {schedule}
+schedule remove {schedule}
+dead list
+dead show {dead}
+dead retry {dead}
+dead drop {poison}
+webhooks list
+webhooks retry {delivery}
+projects list
+projects window p 2
+budget show
+budget set global 20
+budget ledger
+budget doubt
+budget doubt --release {call}
+budget check
+audit
+gate log
+gate verify
+why a.txt --project p
+traces list
+traces show {trace}
+traces history {trace}
+traces diff {trace}
+traces pin {trace}
+traces unpin {trace}
+traces rm {trace} --yes
+traces restore {removed} --version 1
+traces approve --all --yes
+traces verify
+traces sync
+traces export {folder}/pack
+traces import {folder}/pack
+reindex
+test {folder}/fixtures --init {other_trace}
+test {folder}/fixtures
+memory search
+memory show {note}
+memory forget {note}
+sentience show --self
+sentience trigger task_success
+sentience history
+sentience history --plot {folder}/state.svg
+sentience reset --yes
+improve list
+improve apply k1
+improve dismiss k2
+agents list
+agents show coder
+agents create poet --description x --prompt y
+agents edit poet --description z
+agents history poet
+agents diff poet 1 2
+agents rollback poet 1
+agents lint
+agents choose review
+tools list
+tools show Read
+tools show note
+tools search read --words
+tools sign {folder}/workspace/tools/bell.py
+tools generated
+tools disable note
+tools rollback note
+tools generalize {other_trace}
+hooks list
+hooks test
+keys show
+keys create
+keys rotate
+keys trust {key}
+keys untrust 0123456789abcdef
+edge export --out {folder}/bundle
+edge runner {folder}
+top --once
+report --html {folder}/page.html
+doctor
+config show
+version
+"""
+"""A call of each command, in an order in which each finds what it needs."""
+
+GIVEN_NAMES = {
+    "arguments", "bounds", "counters", "counts", "input_schema", "left_out", "metadata", "packages",
+    "slots", "states", "tools", "valence",
+}  # fmt: skip
+"""Fields whose value is a mapping with names that users or the figures give."""
+
+NAME = re.compile(r"[a-z][a-z0-9_]*")
+MOMENT = re.compile(r"(.+_)?(at|until|since|deadline)")
+ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)|")
+
+
+def test_every_command_has_json_or_a_reason() -> None:
+    for name, command in LEAVES.items():
+        option = next((p for p in command.params if "--json" in p.opts), None)
+        if name in WITHOUT:
+            assert option is None, f"{name} has --json: take it off WITHOUT in this file"
+            continue
+        assert option is not None, (
+            f"llmos {name} has no --json. Put @json_option of llmos_cli/output.py on it and print "
+            "with say, emit or emit_each of that module; for what is no command for programs give "
+            "the reason in WITHOUT of this file."
+        )
+        assert (option.name, option.help) == ("as_json", "Print JSON for programs."), (
+            f"llmos {name}: use json_option of llmos_cli/output.py"
+        )
+    assert set(WITHOUT) <= set(LEAVES)
+    assert json_option is not None
+
+
+def called(line: str) -> str:
+    """Which command a line calls."""
+    words = line.split()
+    return next(n for n in (" ".join(words[:2]), words[0]) if n in LEAVES)
+
+
+def test_every_command_is_called_below() -> None:
+    missing = set(LEAVES) - set(WITHOUT) - set(RUN_ELSEWHERE)
+    missing -= {called(line) for line in CALLS.strip().splitlines()}
+    assert not missing, f"add a line with a call of {sorted(missing)} to CALLS in this file"
+
+
+def test_each_command_prints_objects_of_one_style_and_nothing_else(
+    run: Run, state: Any, tmp_path: Any, worker: StubWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LLMOS_WORKSPACE", str(tmp_path / "workspace"))
+    world = World(state, tmp_path / "workspace")
+    tools = tmp_path / "workspace" / "tools"
+    tools.mkdir(exist_ok=True)
+    (tools / "bell.py").write_text("# nothing\n")
+    faults: list[str] = []
+    for line in CALLS.strip().splitlines():
+        arguments = [word.format_map(vars(world)) for word in line.split()]
+        ran = run(*arguments, "--json")
+        faults += [f"{line}: {fault}" for fault in wrong_with(ran.code, ran.out, ran.err)]
+    assert not faults, "\n".join(faults)
+
+
+def wrong_with(code: int, out: str, err: str) -> Iterator[str]:
+    if code not in (0, 1) and not (code == 6 and '"checks"' in out):
+        yield f"exit {code}: {err or out}"
+    for line in out.splitlines():
+        try:
+            data = json.loads(line)
+        except ValueError:
+            yield f"no JSON: {line!r}"
+            continue
+        if not isinstance(data, dict):
+            yield f"no object: {line!r:.200}"
+        yield from faults_of(data)
+    if code == 1 and not out:
+        yield f"says nothing: {err}"
+
+
+def faults_of(data: Any, under: str = "") -> Iterator[str]:
+    """What in a value is against the style."""
+    if isinstance(data, list):
+        for one in data:
+            yield from faults_of(one, under)
+    if not isinstance(data, dict) or under in ("input_schema", "arguments", "metadata"):
+        return
+    for name, value in data.items():
+        if not NAME.fullmatch(name) and under not in GIVEN_NAMES:
+            yield f"name {name!r} in {under!r} is not snake_case"
+        if MOMENT.fullmatch(name) and not (value is None or ISO.fullmatch(str(value))):
+            yield f"{name} is {value!r}, no ISO time"
+        if name.endswith("_micro") and not (value is None or isinstance(value, int)):
+            yield f"{name} is {value!r}, no whole number"
+        if name.endswith("usd") or (
+            name.endswith("_cost") and name != "homeostatic_cost" and not isinstance(value, str)
+        ):
+            yield f"{name} is {value!r}: money is whole micro-dollars, named _micro"
+        yield from faults_of(value, name)
+
+
+def test_moments_are_iso_times_and_what_users_gave_stays(capfd: pytest.CaptureFixture[str]) -> None:
+    options = GoalOptions(deadline=86_400.0, metadata={"at": 5})
+    record = a_goal("x", now=0.25).model_copy(update={"options": options})
+    data = data_of(record)
+    assert data["created_at"] == "1970-01-01T00:00:00.250Z"
+    assert data["options"]["deadline"] == "1970-01-02T00:00:00.000Z"
+    assert data["options"]["metadata"] == {"at": 5}
+    assert data["lease_until"] is None
+    emit({"bound": float("inf"), "all": [float("nan"), 1.5]})
+    assert json.loads(capfd.readouterr().out) == {"bound": None, "all": [None, 1.5]}
