@@ -43,10 +43,12 @@ except ImportError:
 TYPE_CHECKING = False
 """Importing typing would take longer than following a goal; type checkers know this name."""
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     Data = dict[str, Any]
+    Found = tuple[Data, dict[str, str], dict[str, str]]
+    Helper = Callable[[list[Data], str, Data, "NoMatch", Data], Found]
     Point = tuple[int, int, int, int]
     Token = tuple[str, str, str, int]
 
@@ -768,8 +770,10 @@ FLAGS = ("--list", "--explain", "--dry-run")
 OPTIONS = ("--key", "--base", "--device", "--state", "--record")
 
 
-def parse(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """Options by name and the two words. By hand: argparse takes longer than all the rest."""
+def parse(arguments: list[str], more: tuple[str, ...] = ()) -> tuple[Data, list[str]]:
+    """Options by name and the two words; ``more`` names further options. By hand: argparse takes
+    longer than all the rest.
+    """
     given: dict[str, Any] = {}
     words, rest = [], list(arguments)
     while rest:
@@ -777,7 +781,7 @@ def parse(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
         name, equals, value = word.partition("=")
         if word in FLAGS:
             given[word] = True
-        elif name in OPTIONS:
+        elif name in OPTIONS or name in more:
             if not equals and not rest:
                 raise Unusable(f"{name} needs a value")
             given[name] = value if equals else rest.pop(0)
@@ -786,13 +790,13 @@ def parse(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
         else:
             words.append(word)
     if not words or len(words) > 2 or (len(words) == 1) != ("--list" in given):
-        raise Unusable('usage: run_follower.py BUNDLE "goal" --key ed25519:... (see --help)')
+        raise Unusable('usage: BUNDLE "goal" --key ed25519:... (see --help)')
     return given, words
 
 
 def read_device(path: str | None) -> Data:
     """What the device allows. Raises Unusable."""
-    device = {"tools": list(DEFAULT_TOOLS), "commands": [], "bounds": {}, "run": {}}
+    device = {"tools": list(DEFAULT_TOOLS), "commands": [], "bounds": {}, "run": {}, "words": {}}
     if path:
         try:
             with open(path, encoding="utf-8") as file:
@@ -806,7 +810,7 @@ def read_device(path: str | None) -> Data:
     return device
 
 
-def find(items: list[Data], goal: str) -> tuple[Data, dict[str, str], dict[str, str]]:
+def find(items: list[Data], goal: str) -> Found:
     """The one item that fits the goal, its slot values, and why the others do not."""
     fitting, against = [], {}
     for item in items:
@@ -818,21 +822,22 @@ def find(items: list[Data], goal: str) -> tuple[Data, dict[str, str], dict[str, 
         raise NoMatch("nothing that was learned is sure to do this", against)
     if len(fitting) > 1:
         names = ", ".join(item["id"] for item, _ in fitting)
-        raise NoMatch(f"more than one trace would do this: {names}", against)
+        raise NoMatch(f"more than one trace would do this: {names}", against, len(fitting))
     return fitting[0][0], fitting[0][1], against
 
 
 class NoMatch(Refusal):
-    """No single trace fits; ``against`` says why for each."""
+    """No single trace fits; ``against`` says why for each, ``fitting`` how many do."""
 
-    def __init__(self, reason: str, against: dict[str, str]) -> None:
+    def __init__(self, reason: str, against: dict[str, str], fitting: int = 0) -> None:
         super().__init__(reason)
-        self.against = against
+        self.against, self.fitting = against, fitting
 
 
-def follow(arguments: list[str], report: Data) -> None:
-    """Do what the command line says, filling in the report as it goes."""
-    given, words = parse(arguments)
+def follow(given: Data, words: list[str], report: Data, helper: Helper | None = None) -> None:
+    """Do what the command line says, filling in the report as it goes. Where no trace surely fits,
+    ``helper`` is asked for one.
+    """
     key = read_key(given.get("--key") or os.environ.get("LLMOS_EDGE_KEY", ""))
     manifest, lines = load_bundle(words[0], key, time.time())
     state = given.get("--state") or os.path.join(os.path.expanduser("~"), ".llmos-edge.json")
@@ -854,7 +859,12 @@ def follow(arguments: list[str], report: Data) -> None:
     report["goal"] = words[1]
     device = read_device(given.get("--device"))
     try:
-        item, values, against = find(items, words[1])
+        try:
+            item, values, against = find(items, words[1])
+        except NoMatch as error:
+            if helper is None:
+                raise
+            item, values, against = helper(items, words[1], device, error, report)
     except NoMatch as error:
         if "--explain" in given:
             report["against"] = error.against
@@ -879,10 +889,15 @@ def main(arguments: list[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
         print(__doc__)
         return 0
+    return tell(arguments, lambda report: follow(*parse(arguments), report))
+
+
+def tell(arguments: list[str], do: Callable[[Data], None]) -> int:
+    """Do it and print the report; the exit code."""
     report: Data = {"ok": False}
     began = time.time()
     try:
-        follow(arguments, report)
+        do(report)
         report["ok"], code = True, 0
     except Refusal as error:
         report["refused"], code = str(error), 1

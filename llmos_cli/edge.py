@@ -86,15 +86,18 @@ def export(
 
 @edge.command()
 @click.argument("folder", type=click.Path(file_okay=False, exists=True, path_type=Path))
+@click.option("--agentic", is_flag=True, help="With the follower that asks a local model.")
 @json_option
-def runner(folder: Path, as_json: bool) -> int:
+def runner(folder: Path, /, *, agentic: bool, as_json: bool) -> int:
     """Copy run_follower.py, the one file that a device needs, into FOLDER."""
-    source = Path(__file__).resolve().parents[1] / "edge_runtime" / "run_follower.py"
-    if not source.is_file():
-        raise InvalidOption("the runner is not part of this installation.")
-    shutil.copyfile(source, folder / source.name)
-    target = str(folder / source.name)
-    say({"file": target}, printable(target), as_json=as_json)
+    source = Path(__file__).resolve().parents[1] / "edge_runtime"
+    names = ["run_follower.py", *(["run_agentic_follower.py"] if agentic else [])]
+    for name in names:
+        if not (source / name).is_file():
+            raise InvalidOption("the runner is not part of this installation.")
+        shutil.copyfile(source / name, folder / name)
+    files = [str(folder / name) for name in names]
+    say({"file": files[0], "files": files}, printable("\n".join(files)), as_json=as_json)
     return Exit.SUCCEEDED
 
 

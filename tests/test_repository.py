@@ -21,8 +21,8 @@ CODE = [
     if path.suffix in (".py", ".lua")
 ]
 MOST_LINES = 400
-ONE_FILE = {"run_follower.py"}
-"""What is copied to devices, which is one file for that reason."""
+ONE_FILE = {"run_follower.py", "run_agentic_follower.py"}
+"""What is copied to devices, which is one file, and one more, for that reason."""
 
 FOREIGN = re.compile(
     r"(?<![\w.~}])[/](?:work|root)/|/opt/\w|\bfar[m]-|\bproto" r"types?/|\bseed" r"s/"

@@ -6,9 +6,12 @@ import hashlib
 import json
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,7 @@ from llmos_workers.learning.edge_bundle import Allowed, Bundle, write_bundle
 from tests.learning.conftest import make_trace
 
 RUNNER = Path(__file__).parents[2] / "edge_runtime" / "run_follower.py"
+AGENTIC = RUNNER.with_name("run_agentic_follower.py")
 
 
 def digest(path: str, data: str) -> FileDigest:
@@ -112,14 +116,19 @@ class Device:
         self.bundle.write_bytes(made.data)
         return made
 
-    def follow(self, *words: str, key: str = "") -> tuple[int, dict[str, Any]]:
-        """Exit code and report."""
+    def options(self, key: str = "") -> Sequence[str]:
         (self.root / "device.json").write_text(json.dumps(self.allows))
-        options: Sequence[str] = (
+        return (
             *("--key", key or self.keys.own().text, "--base", str(self.base)),
             *("--device", str(self.root / "device.json"), "--state", str(self.root / "state.json")),
         )
-        argv = [sys.executable, "-I", str(RUNNER), str(self.bundle), *words, *options]
+
+    def follow(
+        self, *words: str, key: str = "", runner: Path = RUNNER
+    ) -> tuple[int, dict[str, Any]]:
+        """Exit code and report."""
+        options = self.options(key)
+        argv = [sys.executable, "-I", str(runner), str(self.bundle), *words, *options]
         ended = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
         assert not ended.stderr, ended.stderr
         return ended.returncode, json.loads(ended.stdout)
@@ -133,3 +142,54 @@ def device(tmp_path: Path) -> Device:
 
 
 Follow = Callable[..., tuple[int, dict[str, Any]]]
+
+
+class StandInModel:
+    """Chat completions over HTTP: says what it is told to, to anybody, and remembers what it was
+    asked. A reply is the message's text, or bytes that are the whole body.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.reply: str | bytes = "{}"
+        self.status = 200
+        self.ended = "stop"
+        self.hang = threading.Event()
+        self.hang.set()
+        self.asked: list[dict[str, Any]] = []
+        self.heads: list[dict[str, str]] = []
+
+    def says(self, **values: Any) -> StandInModel:
+        self.reply = json.dumps(values)
+        return self
+
+
+@pytest.fixture
+def model() -> Iterator[StandInModel]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            made.asked.append(json.loads(body) | {"path": self.path})
+            made.heads.append(dict(self.headers))
+            made.hang.wait(60)
+            data = made.reply
+            if isinstance(data, str):
+                choice = {"message": {"content": data}, "finish_reason": made.ended}
+                data = json.dumps({"choices": [choice]}).encode()
+            with suppress(OSError):  # who asked may have gone
+                self.send_response(made.status)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        made = StandInModel(f"http://127.0.0.1:{server.server_address[1]}")
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield made
+        made.hang.set()
+        server.shutdown()
+        thread.join()
