@@ -47,9 +47,9 @@ class Dispatcher:
         runtime = self._runtime
         if record.options.agent not in (None, AUTO):
             runtime.agents.get(record.options.agent)
-        match = runtime.matcher.match(record.text, record.project)
-        known = self._known(record, match)
-        match = without_unapproved(match, known)
+        found = runtime.matcher.find(record.text, record.project)
+        known = found.traces
+        match = without_unapproved(found.result, known)
         context = ModeContext(
             goal=record.text,
             options=record.options,
@@ -90,11 +90,6 @@ class Dispatcher:
             return decision
         return runtime.cognitive_kernel.modulate_mode_decision(general, context.policy)
 
-    def _known(self, record: GoalRecord, match: MatchResult) -> dict[str, ExecutionTrace]:
-        """The candidates' traces; one that is gone meanwhile is missing."""
-        found = list(dict.fromkeys(c.trace_id for c in match.candidates))
-        return self._runtime.traces.get_many(record.project, found) if found else {}
-
     def _thresholds(self, known: dict[str, ExecutionTrace]) -> dict[str, Threshold]:
         """From where each trace with labelled outcomes is followed."""
         config = self._runtime.config.dispatcher
@@ -125,10 +120,8 @@ class Dispatcher:
         area = runtime.workspace.peek(record.place).output
         found: dict[str, tuple[str, ...]] = {}
         for candidate in match.candidates:
-            trace = known.get(candidate.trace_id)
-            if trace is None:
-                found[candidate.trace_id] = ("its trace is gone",)
-            elif trace.is_plan:
+            trace = known[candidate.trace_id]
+            if trace.is_plan:
                 agents = {agent.name for agent in runtime.agents.load_agents()}
                 found[candidate.trace_id] = plan_blockers(trace, agents)
             elif not runtime.config.execution.enable_ptc:

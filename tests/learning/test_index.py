@@ -188,6 +188,20 @@ def test_the_embedded_index_is_still_there_after_a_restart(tmp_path: Path) -> No
     second.close()
 
 
+def test_projects_stay_apart_after_a_restart(tmp_path: Path) -> None:
+    first = EdgeIndex(tmp_path / "shard", DIM)
+    first.upsert([entry("a", 1, project="p")])
+    assert [hit.trace_id for hit in first.search(unit(1), "p", 9)] == ["a"]
+    first.upsert([entry("b", 1, project="q")])
+    assert [hit.trace_id for hit in first.search(unit(1), "p", 9)] == ["a"]
+    first.close()
+    again = EdgeIndex(tmp_path / "shard", DIM)
+    assert [hit.trace_id for hit in again.search(unit(1), "q", 1)] == ["b"]
+    assert [hit.trace_id for hit in again.search(unit(1), "p", 1)] == ["a"]
+    assert again.search(unit(1), "other", 1) == []
+    again.close()
+
+
 def test_an_acknowledged_write_survives_kill_9(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys, numpy as np\n"

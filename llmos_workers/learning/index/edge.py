@@ -22,6 +22,8 @@ T = TypeVar("T")
 OVERSAMPLING = 10.0
 """Vectors that are compared in full for each hit that is asked for, after the rough look at all."""
 
+_ALL_PROJECTS = 1_000_000
+
 
 class EdgeIndex:
     """References in a shard under ``path``, by cosine, filtered by project. All of them are looked
@@ -37,6 +39,8 @@ class EdgeIndex:
         self._lock = threading.Lock()
         self._shard: Any = None
         self._owner_pid = 0
+        self._projects: set[str] = set()
+        """All that the shard holds, and perhaps some it held."""
 
     def upsert(self, entries: Sequence[IndexEntry]) -> None:
         """Store references; the same one twice is one point."""
@@ -57,6 +61,8 @@ class EdgeIndex:
             )
             for entry in entries
         ]
+        self._open()
+        self._projects.update(entry.project for entry in entries)  # first: see search
         self._use("writing", lambda s: s.update(edge.UpdateOperation.upsert_points(points)))
 
     def delete(self, project: str, trace_id: str) -> None:
@@ -70,19 +76,26 @@ class EdgeIndex:
 
     def search(self, vector: Vector, project: str, k: int) -> list[IndexHit]:
         """At most ``k`` references of the project, best first."""
+        if k <= 0:
+            return []
         import qdrant_edge as edge
 
+        values = self._checked(vector)
+        self._open()
         request = edge.SearchRequest(
-            query=edge.Query.Nearest(self._checked(vector)),
-            limit=max(k, 1),
-            filter=_where(project=project),
+            query=edge.Query.Nearest(values),
+            limit=k,
+            # Half of a search's time, and for nothing where one project is all there is.
+            filter=None if self._projects <= {project} else _where(project=project),
             params=edge.SearchParams(
                 quantization=edge.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
             ),
             with_payload=True,
         )
-        found = self._use("searching", lambda shard: shard.search(request)) if k > 0 else []
-        return [IndexHit(**point.payload, score=float(point.score)) for point in found]
+        found = self._use("searching", lambda shard: shard.search(request))
+        hits = (IndexHit(**point.payload, score=float(point.score)) for point in found)
+        # Another project's first reference may arrive between the look at the projects and here.
+        return [hit for hit in hits if hit.project == project]
 
     def count(self) -> int:
         """References stored, over all projects."""
@@ -161,7 +174,9 @@ class EdgeIndex:
         )
         try:
             if (self._path / "edge_config.json").exists():
-                return edge.EdgeShard.load(str(self._path), config)
+                shard = edge.EdgeShard.load(str(self._path), config)
+                self._projects = _projects_in(shard)
+                return shard
             self._path.mkdir(parents=True, exist_ok=True)
             return _create(self._path, config)
         except OSError as error:
@@ -196,6 +211,14 @@ def _create(path: Path, config: Any) -> Any:
         keyword = edge.PayloadSchemaType.Keyword
         shard.update(edge.UpdateOperation.create_field_index(field, keyword))
     return shard
+
+
+def _projects_in(shard: Any) -> set[str]:
+    """All projects with a reference in the shard."""
+    import qdrant_edge as edge
+
+    request = edge.FacetRequest("project", limit=_ALL_PROJECTS, exact=True)
+    return {str(hit.value) for hit in shard.facet(request).hits}
 
 
 def _where(**equal: str) -> Any:

@@ -36,6 +36,14 @@ class _Question:
     signature: str
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was matched, with the candidates' traces as they were read for it."""
+
+    result: MatchResult
+    traces: dict[str, ExecutionTrace]
+
+
 class GoalMatcher:
     """Finds the traces that may do what a goal asks. Thread-safe if its parts are."""
 
@@ -62,10 +70,15 @@ class GoalMatcher:
 
         ``relatedness`` is the largest cosine seen: whether anything known helps.
         """
+        return self.find(goal, project, top_k=top_k).result
+
+    def find(self, goal: str, project: str, *, top_k: int = 5) -> Found:
+        """As ``match``, with the traces. Raises IndexUnavailable."""
         asked = _Question(goal, project, goal_signature(goal))
-        exact = self._exact(asked)
-        if exact is not None:
-            return MatchResult(candidates=(exact,), relatedness=1.0)
+        trace = self._exact(asked)
+        if trace is not None:
+            known = MatchResult(candidates=(_same(asked, trace),), relatedness=1.0)
+            return Found(known, {trace.trace_id: trace})
         self._before_search()
         vector = self._embedder.embed(parse(goal).respelled).vector
         hits = self._index.search(vector, project, top_k * REFERENCES_PER_TRACE)
@@ -78,21 +91,13 @@ class GoalMatcher:
         ]
         candidates.sort(key=lambda c: (-c.confidence, -c.relatedness))
         related = max((hit.score for hit in hits), default=0.0)
-        return MatchResult(candidates=tuple(candidates), relatedness=_cosine(related))
-
-    def _exact(self, asked: _Question) -> MatchCandidate | None:
-        trace = self._traces.find_exact(asked.project, asked.signature)
-        if trace is None or asked.signature in trace.vetoes:
-            return None
-        return MatchCandidate(
-            trace_id=trace.trace_id,
-            goal_text=trace.goal_text,
-            stage="exact" if trace.goal_signature == asked.signature else "alias",
-            confidence=1.0,
-            relatedness=1.0,
-            slots=_recorded(trace),
-            agreed=("the same text",),
+        return Found(
+            MatchResult(candidates=tuple(candidates), relatedness=_cosine(related)), traces
         )
+
+    def _exact(self, asked: _Question) -> ExecutionTrace | None:
+        trace = self._traces.find_exact(asked.project, asked.signature)
+        return None if trace is None or asked.signature in trace.vetoes else trace
 
     def _candidate(
         self, asked: _Question, trace: ExecutionTrace, hits: list[IndexHit]
@@ -208,6 +213,19 @@ def _by_trace(hits: Iterable[IndexHit], limit: int) -> dict[str, list[IndexHit]]
         if hit.trace_id in groups or len(groups) < limit:
             groups.setdefault(hit.trace_id, []).append(hit)
     return groups
+
+
+def _same(asked: _Question, trace: ExecutionTrace) -> MatchCandidate:
+    """The trace was learned from this very wording, or is known to do it."""
+    return MatchCandidate(
+        trace_id=trace.trace_id,
+        goal_text=trace.goal_text,
+        stage="exact" if trace.goal_signature == asked.signature else "alias",
+        confidence=1.0,
+        relatedness=1.0,
+        slots=_recorded(trace),
+        agreed=("the same text",),
+    )
 
 
 def _recorded(trace: ExecutionTrace) -> dict[str, str]:
