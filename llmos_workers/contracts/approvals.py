@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from llmos_workers.contracts.base import Contract
+from llmos_workers.contracts.base import Record
 
 
 class ApprovalState(StrEnum):
@@ -26,7 +26,7 @@ RAISE_LIMIT = "RaiseLimit"
 """What a request to raise a budget's limit has as its tool; no tool has this name."""
 
 
-class LimitRaise(Contract):
+class LimitRaise(Record):
     """By how much a yes raises which limit of money."""
 
     scope: str
@@ -39,7 +39,7 @@ class LimitRaise(Contract):
     """What the call needs in all: the question is over when that fits; 0: not known."""
 
 
-class Approval(Contract):
+class Approval(Record):
     """A request for approval and what became of it. Times are Unix seconds."""
 
     approval_id: str

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from llmos_workers.contracts.base import Contract
+from llmos_workers.contracts.base import Contract, Record
 
 
-class AuditVerdict(Contract):
+class AuditVerdict(Record):
     """One replayed goal, run again by a model in a stage of its own."""
 
     goal_id: str

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import fields
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from llmos_workers.contracts.errors import InvalidOption
+
+T = TypeVar("T")
 
 MICRO_PER_USD = 1_000_000
 
@@ -20,9 +24,42 @@ Json = Any
 
 
 class Contract(BaseModel):
-    """An immutable record that crosses a room or a process. Unknown fields are refused."""
+    """An immutable record that crosses a room. Unknown fields are refused: settings, what people
+    write by hand, what a model answers.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+
+class Record(Contract):
+    """A contract that is stored or travels between processes, which may be of two releases.
+
+    Fields that the next release added are kept and written again, and mean nothing here. So a
+    field that may not be overlooked needs a higher version of its format: see docs/upgrades.md.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+
+def unknown_fields(record: BaseModel) -> tuple[str, ...]:
+    """Dotted names of the fields in it, at any depth, that this release does not know."""
+    found = list(record.model_extra or ())
+    for name in type(record).model_fields:
+        value = getattr(record, name)
+        many = value if isinstance(value, tuple) else (value,)
+        for part in many:
+            if isinstance(part, BaseModel):
+                found += [f"{name}.{inner}" for inner in unknown_fields(part)]
+    return tuple(found)
+
+
+def of_known(kind: type[T], data: Mapping[str, Any], **more: Any) -> T:
+    """A dataclass of what it knows of stored data; a newer release may have written more.
+
+    Raises TypeError where something is missing.
+    """
+    names = {field.name for field in fields(cast(Any, kind))}
+    return kind(**{name: value for name, value in data.items() if name in names}, **more)
 
 
 def usd_to_micro(value: object, *, what: str = "budget") -> int:

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from llmos_workers.contracts.base import Contract
+from llmos_workers.contracts.base import Contract, Record
 from llmos_workers.contracts.modes import Mode
 
 
@@ -18,7 +18,7 @@ class FileKind(StrEnum):
     FOLDER = "folder"
 
 
-class FileState(Contract):
+class FileState(Record):
     """What stands at a path at one moment."""
 
     kind: FileKind = FileKind.FILE
@@ -30,7 +30,7 @@ class FileState(Contract):
     """Where a link points to."""
 
 
-class CommittedFile(Contract):
+class CommittedFile(Record):
     """One changed path. ``before`` None: it was made; ``after`` None: it was removed."""
 
     path: str
@@ -67,7 +67,7 @@ class CommitFacts(Contract):
     """Whether it ran commands, which may have read and written any file."""
 
 
-class Commit(Contract):
+class Commit(Record):
     """A commit as it is logged. ``undoes`` names the commit that this one took back."""
 
     commit_id: str

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from llmos_workers.contracts.base import Contract, Micro
+from llmos_workers.contracts.base import Micro, Record
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Usage
 
 
-class MatchCandidate(Contract):
+class MatchCandidate(Record):
     """One trace that was held against the goal."""
 
     trace_id: str
@@ -34,7 +34,7 @@ class MatchCandidate(Contract):
     """Why the trace may not be followed although it matches (changed input, tool, unproved)."""
 
 
-class MatchResult(Contract):
+class MatchResult(Record):
     """What the matcher says about a goal: candidates, best first."""
 
     candidates: tuple[MatchCandidate, ...] = ()
@@ -47,7 +47,7 @@ class MatchResult(Contract):
         return self.candidates[0] if self.candidates else None
 
 
-class Judged(Contract):
+class Judged(Record):
     """What a judge, a small model, said of one goal and one trace."""
 
     trace_id: str
@@ -65,7 +65,7 @@ class Judged(Contract):
     usage: Usage = Field(default_factory=Usage)
 
 
-class ModeDecision(Contract):
+class ModeDecision(Record):
     """The mode a goal runs in, and why."""
 
     mode: Mode

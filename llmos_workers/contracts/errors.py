@@ -309,3 +309,13 @@ class MalformedFile(DataError):
 
 class CodecError(DataError):
     """Bytes on the wire are not what the codec writes, or are past its size bound."""
+
+
+class NewerFormat(CodecError):
+    """A newer release wrote it, in a form that this one cannot read. It was left as it is."""
+
+    def __init__(self, what: str, version: object, known: int) -> None:
+        super().__init__(
+            f"{what} is written in format {version}; this release reads up to {known}.",
+            fix="Upgrade this llmos; until then a newer worker does it.",
+        )

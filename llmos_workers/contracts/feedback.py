@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from llmos_workers.contracts.base import Contract
+from llmos_workers.contracts.base import Record
 
 
 class Verdict(StrEnum):
@@ -16,7 +16,7 @@ class Verdict(StrEnum):
     """Not what was meant: its wording never follows that trace again."""
 
 
-class Feedback(Contract):
+class Feedback(Record):
     """What was said of a goal, and what came of it."""
 
     goal_id: str

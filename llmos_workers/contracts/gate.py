@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from llmos_workers.contracts.base import Contract
+from llmos_workers.contracts.base import Contract, Record
 
 
 class GateDecision(StrEnum):
@@ -18,7 +18,7 @@ class GateDecision(StrEnum):
     """Allowed with other arguments than the ones asked for."""
 
 
-class GateRecord(Contract):
+class GateRecord(Record):
     """One decision. Arguments are there by digest only: no secrets, no bulk."""
 
     decision: GateDecision

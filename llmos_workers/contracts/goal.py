@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from llmos_workers.contracts.base import Contract, Micro
+from llmos_workers.contracts.base import Micro, Record
 from llmos_workers.contracts.decision import ModeDecision
 from llmos_workers.contracts.errors import IllegalTransition, InvalidGoal, InvalidOption
 from llmos_workers.contracts.modes import RequestedMode
@@ -102,7 +102,7 @@ def check_transition(before: GoalState, after: GoalState) -> None:
         raise IllegalTransition(f"a goal that is {before} cannot become {after}.")
 
 
-class TaskEnvelope(Contract):
+class TaskEnvelope(Record):
     """The Celery message a goal travels in, kept so that it can re-enter as the same task.
 
     ``chord`` is Celery's own serialized callback signature; it and the group fields are what
@@ -125,7 +125,7 @@ class TaskEnvelope(Contract):
     headers: dict[str, Any] = Field(default_factory=dict)
 
 
-class Member(Contract):
+class Member(Record):
     """What makes a goal a part of another one's plan. No submitter can ask for it."""
 
     parent_id: str
@@ -144,7 +144,7 @@ class Member(Contract):
     """Content from outside that the plan's run held when this member was sent off."""
 
 
-class GoalOptions(Contract):
+class GoalOptions(Record):
     """Everything a submitter may say about a goal besides its text."""
 
     project: str = "default"
@@ -175,7 +175,7 @@ class GoalOptions(Contract):
     """The plan that this goal is a part of."""
 
 
-class GoalRecord(Contract):
+class GoalRecord(Record):
     """The truth about one goal, kept in Redis; the broker's message is only a hint."""
 
     goal_id: str

@@ -6,12 +6,12 @@ from typing import Any
 
 from pydantic import Field
 
-from llmos_workers.contracts.base import Contract, Micro
+from llmos_workers.contracts.base import Micro, Record
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.plan import PlanView
 
 
-class Usage(Contract):
+class Usage(Record):
     """Tokens of one or more model calls, as the API counts them."""
 
     input_tokens: int = Field(default=0, ge=0)
@@ -38,10 +38,10 @@ class Usage(Contract):
     def __add__(self, other: Usage) -> Usage:
         """Sum, field by field."""
         mine, theirs = self.model_dump(), other.model_dump()
-        return Usage(**{name: mine[name] + theirs[name] for name in mine})
+        return Usage(**{name: mine[name] + theirs[name] for name in Usage.model_fields})
 
 
-class FileDigest(Contract):
+class FileDigest(Record):
     """A file of the project as it was at one moment."""
 
     path: str
@@ -51,7 +51,7 @@ class FileDigest(Contract):
     size: int = Field(default=0, ge=0)
 
 
-class ToolCallSummary(Contract):
+class ToolCallSummary(Record):
     """One tool call in an outcome: short, without secrets or bulk."""
 
     name: str
@@ -61,7 +61,7 @@ class ToolCallSummary(Contract):
     duration_ms: float = 0.0
 
 
-class ErrorInfo(Contract):
+class ErrorInfo(Record):
     """Why a goal did not succeed, in words a user can act on."""
 
     kind: str
@@ -70,7 +70,7 @@ class ErrorInfo(Contract):
     fix: str = ""
 
 
-class Outcome(Contract):
+class Outcome(Record):
     """The result of a goal. ``status`` is the final GoalState's value."""
 
     goal_id: str

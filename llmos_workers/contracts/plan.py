@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, StringConstraints
 
-from llmos_workers.contracts.base import Contract
+from llmos_workers.contracts.base import Contract, Record
 
 MAX_STEPS_READ = 200
 """More than any limit in force: a longer plan is not even looked at."""
@@ -51,7 +51,7 @@ class Plan(Contract):
         raise KeyError(step_id)
 
 
-class PlanView(Contract):
+class PlanView(Record):
     """A plan as an outcome and the command line show it."""
 
     steps: tuple[dict[str, Any], ...] = ()

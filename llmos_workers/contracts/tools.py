@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import Field
 
-from llmos_workers.contracts.base import Contract
+from llmos_workers.contracts.base import Contract, Record
 from llmos_workers.contracts.outcome import FileDigest
 
 
@@ -73,7 +73,7 @@ class ToolSpec(Contract):
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
-class ToolCall(Contract):
+class ToolCall(Record):
     """A tool's name with its arguments."""
 
     name: str
@@ -89,7 +89,7 @@ class ToolCall(Contract):
         return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-class ToolResult(Contract):
+class ToolResult(Record):
     """What came of a call. A failed call is a result too, not an exception."""
 
     ok: bool

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from llmos_workers.contracts.base import Contract, Micro
+from llmos_workers.contracts.base import Micro, Record
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import FileDigest, Usage
 from llmos_workers.contracts.tools import ToolCall
@@ -34,11 +34,13 @@ class Standing(StrEnum):
     EDITED = "edited"
     """The content is not what was signed."""
     UNKNOWN_KEY = "unknown key"
+    NEWER = "newer"
+    """Signed, but a newer release wrote it, with more than this one understands."""
     UNCHECKED = "unchecked"
     """Nobody looked: it does not come from TraceManager."""
 
 
-class Slot(Contract):
+class Slot(Record):
     """A value of the goal that reappears in the recorded arguments."""
 
     name: str
@@ -49,7 +51,7 @@ class Slot(Contract):
     """Whether the learner named it; only declared slots may vary inside generated content."""
 
 
-class Reference(Contract):
+class Reference(Record):
     """A value in a step's arguments that an earlier step said: it is taken from there again."""
 
     source: int = Field(ge=0)
@@ -60,7 +62,7 @@ class Reference(Contract):
     """What it was in the learning run."""
 
 
-class TraceStep(Contract):
+class TraceStep(Record):
     """One recorded call, with what must hold when it is replayed."""
 
     call: ToolCall
@@ -81,7 +83,7 @@ class TraceStep(Contract):
     duration_ms: float = 0.0
 
 
-class ExecutionTrace(Contract):
+class ExecutionTrace(Record):
     """The signed content of a trace plus counters that are merged in when it is read.
 
     Identity is ``(project, trace_id, version)``; ``trace_id`` equals ``goal_signature`` of the

@@ -11,6 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from llmos_workers.contracts.base import of_known
 from llmos_workers.contracts.errors import DataError, MalformedFile, NotThere
 from llmos_workers.kernel.workspace import Workspace
 
@@ -95,8 +96,9 @@ class AgentHistory:
 
     def _read(self, path: Path) -> AgentVersion:
         try:
-            return AgentVersion(**json.loads(path.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError) as error:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            return of_known(AgentVersion, data)
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise MalformedFile(str(path), f"is no record of a version: {error}.") from None
 
 

@@ -11,6 +11,7 @@ from typing import cast
 
 import redis
 
+from llmos_workers.contracts.base import of_known
 from llmos_workers.kernel import keys
 
 
@@ -57,7 +58,7 @@ class GeneratedNotes:
     def notes(self) -> dict[str, ToolNote]:
         """All notes, by tool."""
         found = cast(dict[bytes, bytes], self._redis.hgetall(keys.GENERATED_NOTES))
-        return {ref.decode(): ToolNote(**json.loads(text)) for ref, text in found.items()}
+        return {ref.decode(): of_known(ToolNote, json.loads(text)) for ref, text in found.items()}
 
     def tried(self, project: str, trace_id: str, attempt: Attempt) -> None:
         """Note a try."""
@@ -70,7 +71,7 @@ class GeneratedNotes:
         tries = {}
         for field, text in found.items():
             project, _, trace_id = field.decode().partition("/")
-            tries[project, trace_id] = Attempt(**json.loads(text))
+            tries[project, trace_id] = of_known(Attempt, json.loads(text))
         return tries
 
     def claim(self, what: str, seconds: float) -> bool:

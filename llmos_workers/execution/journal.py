@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from llmos_workers.contracts.errors import CodecError
+from llmos_workers.contracts.errors import CodecError, NewerFormat
 from llmos_workers.contracts.tools import ToolCall, ToolResult
 from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.execution.llm_contracts import (
@@ -49,7 +49,7 @@ class RunJournal:
     ) -> None:
         """``effects_gone``: the files that earlier calls made are lost, so that finished calls
         have to run again; what was bought stays bought, and what was done outside stays done.
-        Raises CodecError for entries that cannot be read.
+        Raises CodecError for entries that cannot be read, NewerFormat for those of another release.
         """
         self._append = append
         self._effects_gone = effects_gone
@@ -72,8 +72,11 @@ class RunJournal:
             return
         if kind in (JUDGE_KIND, PLAN_KIND):
             return  # whoever asked reads it
-        if kind not in KINDS or data.get("v") != VERSION:
-            raise CodecError(f"a journal entry of kind {kind!r} is not known here.")
+        version = data.get("v") if isinstance(data, dict) else None
+        if not isinstance(kind, str) or not isinstance(version, int):
+            raise CodecError("a journal entry has no kind and version.")
+        if kind not in KINDS or version != VERSION:
+            raise NewerFormat(f"a journal entry of kind {kind!r}", version, VERSION)
         if kind == TOLD_KIND:
             self.told = tuple(data["digests"])
             return

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import Field
 
-from llmos_workers.contracts.base import Contract, Micro
-from llmos_workers.contracts.errors import CodecError
+from llmos_workers.contracts.base import Contract, Micro, Record
+from llmos_workers.contracts.errors import NewerFormat
 from llmos_workers.contracts.outcome import Usage
 from llmos_workers.contracts.tools import ToolCall
 from llmos_workers.kernel import codec
@@ -73,7 +73,7 @@ class ModelRequest(Contract):
         return body
 
 
-class ModelResponse(Contract):
+class ModelResponse(Record):
     """One message of a model."""
 
     content: list[dict[str, Any]]
@@ -138,11 +138,11 @@ def journal_entry(response: ModelResponse, turn: int, kind: str = JOURNAL_KIND) 
 def read_journal_entry(data: bytes, kind: str = JOURNAL_KIND) -> tuple[int, ModelResponse] | None:
     """(turn, response) of a journal entry, None when it is of another kind.
 
-    Raises CodecError for bytes or versions that cannot be read.
+    Raises CodecError for bytes that cannot be read, NewerFormat for other versions.
     """
     entry = codec.unpack(data)
     if not isinstance(entry, dict) or entry.get("kind") != kind:
         return None
     if entry.get("v") != JOURNAL_VERSION:
-        raise CodecError(f"a journaled response of version {entry.get('v')!r} is not known here.")
+        raise NewerFormat("a journaled response", entry.get("v"), JOURNAL_VERSION)
     return entry["turn"], ModelResponse.model_validate(entry["response"])

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal, cast
 
-from llmos_workers.contracts.base import Contract
+from llmos_workers.contracts.base import Record
 from llmos_workers.contracts.errors import LLMOSError, NotThere
 from llmos_workers.contracts.memory import Session
 from llmos_workers.contracts.state import TriggerType
@@ -51,7 +51,7 @@ APPLIED = frozenset(
 HEADING = "## What went wrong lately"
 
 
-class Improvement(Contract):
+class Improvement(Record):
     """A suggestion as it is kept."""
 
     key: str

@@ -50,7 +50,8 @@ class Audits:
         """Of one project, or of all."""
         name = keys.AUDIT_COUNTS if project is None else keys.audit_counts(project)
         found = cast("dict[bytes, bytes]", self._redis.hgetall(name))
-        return AuditCounts(**{key.decode(): int(value) for key, value in found.items()})
+        counts = {key.decode(): int(value) for key, value in found.items()}
+        return AuditCounts(**{k: n for k, n in counts.items() if k in AuditCounts.model_fields})
 
     def newest(self, *, project: str | None = None, limit: int = 20) -> list[AuditVerdict]:
         """Verdicts, newest first."""

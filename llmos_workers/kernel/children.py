@@ -18,7 +18,7 @@ from llmos_workers.contracts.errors import Cancelled, GoalFinished, GoalNotFound
 from llmos_workers.contracts.goal import FINAL_STATES, GoalRecord, GoalState
 from llmos_workers.contracts.outcome import FileDigest
 from llmos_workers.kernel import keys, scripts, wire
-from llmos_workers.kernel.goal_codec import pairs, read_record
+from llmos_workers.kernel.goal_codec import pairs, read_known
 from llmos_workers.kernel.goal_submit import not_found
 from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.lease import Lease
@@ -111,8 +111,8 @@ class Children:
         code, *rest = self._run("settle", goal_id)
         if code not in (b"woken", b"ready"):
             return False
-        wire.publish(self.broker, [read_record(goal_id, pairs(rest[0]))])
-        return True
+        record = read_known(goal_id, pairs(rest[0]))
+        return record is not None and bool(wire.publish(self.broker, [record]))
 
     def tick(self) -> int:
         """Look at some of the parents that wait; how many go on that nobody had told to."""
@@ -125,8 +125,9 @@ class Children:
         for raw in found:
             goal_id = raw.decode()
             code, *rest = self._run("settle", goal_id)
-            if code == b"woken":
-                woken.append(read_record(goal_id, pairs(rest[0])))
+            record = read_known(goal_id, pairs(rest[0])) if code == b"woken" else None
+            if record is not None:
+                woken.append(record)
         onward = 0 if len(found) < WINDOW else start + WINDOW - len(woken)
         self.redis.hset(keys.RECOVERY_STATE, "children", onward)
         return wire.publish(self.broker, woken) if woken else 0

@@ -18,7 +18,7 @@ from redis.exceptions import NoScriptError
 from llmos_workers.contracts.errors import GoalFinished, IllegalTransition, LeaseLost
 from llmos_workers.contracts.goal import FINAL_STATES, WAITING_STATES, GoalState
 from llmos_workers.kernel import keys, scripts, wire
-from llmos_workers.kernel.goal_codec import pairs, read_record
+from llmos_workers.kernel.goal_codec import pairs, read_known
 from llmos_workers.kernel.goal_submit import not_found, state_event
 from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.lease import Lease
@@ -83,19 +83,20 @@ class DelayedGoals:
             raise not_found(goal_id)
         if code != b"ok":
             return False
-        wire.publish(self.broker, [read_record(goal_id, pairs(rest[0]))])
-        return True
+        record = read_known(goal_id, pairs(rest[0]))
+        return record is not None and bool(wire.publish(self.broker, [record]))
 
     def move_due(self, now: float, *, limit: int = BATCH) -> int:
         """Wake what is due at ``now`` (Unix time of the server), at most ``limit``; how many."""
         due = cast(list[bytes], self.redis.zrangebyscore(keys.DELAYED, "-inf", now, 0, limit))
         goal_ids = [each.decode() for each in due]
         replies = self._enter(goal_ids, only_due=True)
-        woken = [
-            read_record(goal_id, pairs(rest[0]))
+        found = [
+            read_known(goal_id, pairs(rest[0]))
             for goal_id, (code, *rest) in zip(goal_ids, replies, strict=True)
             if code == b"ok"
         ]
+        woken = [record for record in found if record is not None]
         return wire.publish(self.broker, woken) if woken else 0
 
     def _enter(self, goal_ids: Sequence[str], *, only_due: bool) -> list[list[Any]]:

@@ -7,12 +7,13 @@ everything. Fields that only the scripts use (op, mode, idempotency) are passed 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 
 from pydantic import ValidationError
 
 from llmos_workers.contracts.decision import ModeDecision
-from llmos_workers.contracts.errors import CodecError
+from llmos_workers.contracts.errors import CodecError, NewerFormat
 from llmos_workers.contracts.events import GoalEvent
 from llmos_workers.contracts.goal import (
     PAYLOAD_VERSION,
@@ -23,6 +24,8 @@ from llmos_workers.contracts.goal import (
 )
 from llmos_workers.contracts.outcome import ErrorInfo, Outcome
 from llmos_workers.kernel import keys
+
+log = logging.getLogger(__name__)
 
 Fields = Mapping[bytes, bytes]
 
@@ -60,13 +63,12 @@ def record_fields(record: GoalRecord) -> dict[str, str]:
 
 
 def read_record(goal_id: str, fields: Fields) -> GoalRecord:
-    """The record of a hash. Raises CodecError when a newer or a broken writer made it."""
+    """The record of a hash. Raises NewerFormat; CodecError when a broken writer made it."""
     version = int(fields.get(b"v", b"0"))
-    if version != PAYLOAD_VERSION:
-        raise CodecError(
-            f"goal {goal_id} is stored in version {version}; this llmos reads {PAYLOAD_VERSION}.",
-            fix="Run the same release of llmos everywhere.",
-        )
+    if version > PAYLOAD_VERSION:
+        raise NewerFormat(f"goal {goal_id}", version, PAYLOAD_VERSION)
+    if version < 1:
+        raise CodecError(f"goal {goal_id} is stored in the unknown version {version}.")
     decision, outcome, until = (fields.get(n) for n in (b"decision", b"outcome", b"lease_until"))
     vain = fields.get(b"flight_failed")
     try:
@@ -93,6 +95,15 @@ def read_record(goal_id: str, fields: Fields) -> GoalRecord:
         )
     except (KeyError, ValueError, ValidationError) as error:
         raise CodecError(f"the record of goal {goal_id} cannot be read: {error}.") from error
+
+
+def read_known(goal_id: str, fields: Fields) -> GoalRecord | None:
+    """The same; None for one of a newer release, which is left to newer processes."""
+    try:
+        return read_record(goal_id, fields)
+    except NewerFormat as error:
+        log.warning("%s", error.message)
+        return None
 
 
 def pairs(flat: Sequence[bytes]) -> dict[bytes, bytes]:

@@ -11,7 +11,7 @@ from llmos_workers.contracts.events import GoalEvent
 from llmos_workers.contracts.goal import GoalRecord, GoalState
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.kernel import keys
-from llmos_workers.kernel.goal_codec import read_event, read_record
+from llmos_workers.kernel.goal_codec import read_event, read_known, read_record
 from llmos_workers.kernel.goal_submit import not_found
 
 Records = list[GoalRecord]
@@ -36,12 +36,14 @@ class GoalReads:
         return read_record(goal_id, fields)
 
     def get_many(self, goal_ids: Sequence[str]) -> Found:
-        """Several records in one round trip; None for those that are not there."""
+        """Several records in one round trip; None for those that are not there, or are of a
+        newer release.
+        """
         with self._redis.pipeline(transaction=False) as pipe:
             for goal_id in goal_ids:
                 pipe.hgetall(keys.goal(goal_id))
             found = zip(goal_ids, pipe.execute(), strict=True)
-            return [read_record(each, fields) if fields else None for each, fields in found]
+            return [read_known(each, fields) if fields else None for each, fields in found]
 
     def state(self, goal_id: str) -> GoalState:
         """Only the state. Raises GoalNotFound."""
@@ -91,9 +93,7 @@ class GoalReads:
         found: Records = []
         for page in self._pages(source, size=max(limit, 50)):
             records = self.get_many(page)
-            gone = [each for each, record in zip(page, records, strict=True) if record is None]
-            if gone:
-                self._redis.zrem(source, *gone)
+            self._strike(source, [e for e, r in zip(page, records, strict=True) if r is None])
             found += [
                 record
                 for record in records
@@ -104,6 +104,12 @@ class GoalReads:
             if len(found) >= limit:
                 break
         return found[:limit]
+
+    def _strike(self, index: str, goal_ids: Sequence[str]) -> None:
+        """Take those off an index that have no record; one of a newer release stays."""
+        gone = [each for each in goal_ids if not self._redis.exists(keys.goal(each))]
+        if gone:
+            self._redis.zrem(index, *gone)
 
     def _field(self, goal_id: str, name: str) -> str:
         value = cast(bytes | None, self._redis.hget(keys.goal(goal_id), name))

@@ -21,9 +21,11 @@ from llmos_workers.contracts.errors import (
     IllegalTransition,
     LeaseHeld,
     LeaseLost,
+    NewerFormat,
 )
 from llmos_workers.contracts.goal import (
     FINAL_STATES,
+    PAYLOAD_VERSION,
     TRANSITIONS,
     GoalRecord,
     GoalState,
@@ -154,13 +156,13 @@ class GoalStore(GoalReads):
         entries of this run are filed under; ``only_from`` narrows the states to start from
         (a goal that waits for approval is not started by a stray message). Raises
         GoalNotFound; GoalFinished, also when a cancel was asked for (the goal is CANCELLED
-        then); LeaseHeld while another run lives, whoever owns it; IllegalTransition.
+        then); LeaseHeld while another run lives, whoever owns it; IllegalTransition;
+        NewerFormat, and nothing has changed.
         """
         allowed = [s for s in _INTO[GoalState.RUNNING] if only_from is None or s in only_from]
         event = state_event(GoalState.RUNNING)
-        reply = self._run(
-            "acquire", goal_id, (ttl_s, mode or "", owner, event), allowed=_listed(allowed)
-        )
+        args = (ttl_s, mode or "", owner, event, PAYLOAD_VERSION)
+        reply = self._run("acquire", goal_id, args, allowed=_listed(allowed))
         fence, until, flat = int(reply[1]), float(reply[2]), reply[3]
         return Lease(goal_id, owner, fence, until), read_record(goal_id, pairs(flat))
 
@@ -357,4 +359,6 @@ def _refusal(code: str, reply: Sequence[Any], goal_id: str, to: GoalState) -> Ex
         return LeaseHeld(f"goal {goal_id} is held by another run for {left:.1f} s.", remaining=left)
     if code == "lost":
         return LeaseLost(f"the run of goal {goal_id} lost its lease and may write nothing more.")
+    if code == "newer":
+        return NewerFormat(f"goal {goal_id}", reply[1].decode(), PAYLOAD_VERSION)
     return IllegalTransition(f"a goal that is {reply[1].decode()} cannot become {to}.")

@@ -29,7 +29,7 @@ from llmos_workers.kernel.dead import poisoned
 from llmos_workers.kernel.delayed import DelayedGoals, change, change_many
 from llmos_workers.kernel.events import EventBus
 from llmos_workers.kernel.flight import Flights
-from llmos_workers.kernel.goal_codec import pairs, read_record
+from llmos_workers.kernel.goal_codec import pairs, read_known
 from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.redis import Client
 from llmos_workers.kernel.schedules import Schedules, submitter
@@ -174,11 +174,12 @@ class Recovery:
         why = "its message was lost; it is sent again"
         calls = [(goal_id, (repr(since), self._grace_s)) for goal_id, since in suspects]
         replies = change_many(self._state, "lost", _notice(why), calls)
-        lost = [
-            read_record(goal_id, pairs(rest[0]))
+        found = [
+            read_known(goal_id, pairs(rest[0]))
             for (goal_id, _), (code, *rest) in zip(suspects, replies, strict=True)
             if code == b"ok"
         ]
+        lost = [record for record in found if record is not None]
         wire.publish(self._broker, lost)
         self._report_again([goal_id for goal_id, _ in suspects])
         self._sweep.handled([goal_id for goal_id, _ in suspects])
@@ -200,11 +201,12 @@ class Recovery:
         found = dict(zip(late, self._goals.get_many(late), strict=True))
         ended = [record for record in found.values() if record and record.state.final]
         known = {record.goal_id for record in ended}
+        newer = {each for each in late if not found[each] and self._state.exists(keys.goal(each))}
         with self._state.pipeline() as pipe:
             for goal_id in late:
                 if goal_id in known:
                     pipe.zadd(keys.UNREPORTED, {goal_id: self._clock.now()}, xx=True)
-                else:
+                elif goal_id not in newer:
                     pipe.zrem(keys.UNREPORTED, goal_id)
             pipe.execute()
         wire.publish(self._broker, ended)
@@ -214,7 +216,7 @@ class Recovery:
     ) -> GoalRecord | None:
         """The record after the change; None when the goal is not in that state any more."""
         code, *rest = change(self._state, op, goal_id, _notice(why), args)
-        return read_record(goal_id, pairs(rest[0])) if code == b"ok" else None
+        return read_known(goal_id, pairs(rest[0])) if code == b"ok" else None
 
     def _now(self) -> float:
         seconds, micros = self._state.time()

@@ -17,7 +17,7 @@ import redis
 from pydantic import Field, field_validator
 from redis.exceptions import WatchError
 
-from llmos_workers.contracts.base import Contract
+from llmos_workers.contracts.base import Record
 from llmos_workers.contracts.errors import InvalidOption, NotThere, UsageError
 from llmos_workers.contracts.goal import GoalOptions, GoalRecord, GoalState, check_goal_text
 from llmos_workers.kernel import keys, wire
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 MAX_SCHEDULES = 10_000
 
 
-class Schedule(Contract):
+class Schedule(Record):
     """A schedule as it stands. Times are Unix seconds."""
 
     schedule_id: str
@@ -257,7 +257,8 @@ def parse_misfire(policy: Misfire | str) -> Misfire:
 
 def _moving(schedule: Schedule) -> dict[Any, Any]:
     """What changes in a schedule's life, as hash fields."""
-    facts = schedule.model_dump(mode="json", exclude=_FIXED)
+    moving = set(Schedule.model_fields) - _FIXED
+    facts = schedule.model_dump(mode="json", include=moving)
     return {
         k: "" if v is None else repr(v) if isinstance(v, float) else str(v)
         for k, v in facts.items()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from llmos_workers.contracts.base import Contract
+from llmos_workers.contracts.base import Record
 from llmos_workers.contracts.commits import Commit, CommitFacts, CommittedFile, FileKind
 from llmos_workers.contracts.outcome import FileDigest
 
@@ -22,7 +22,7 @@ are in many files that nobody poisoned.
 _PATH, _CONTENT = "path:", "content:"
 
 
-class FileTaint(Contract):
+class FileTaint(Record):
     """Where a file's content came from."""
 
     source: str

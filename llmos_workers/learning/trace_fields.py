@@ -49,7 +49,9 @@ def without_counters(trace: ExecutionTrace) -> ExecutionTrace:
 def to_fields(trace: ExecutionTrace) -> dict[str, Any]:
     """The front matter of a trace, in its stable order."""
     data = trace.model_dump(mode="json", exclude={"steps"})
-    rest = [name for name in data if name not in _FIRST and name not in COUNTERS]
+    # What came after format 1, and what a newer release added: only where it says something.
+    known = {"steps", *_FIRST, *COUNTERS}
+    rest = list(trace.model_dump(mode="json", exclude=known, exclude_defaults=True))
     fields: dict[str, Any] = {}
     for name in (*_FIRST, *rest, *COUNTERS):
         shown = FIELD_NAMES.get(name, name)

@@ -24,6 +24,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from llmos_workers.contracts.base import unknown_fields
 from llmos_workers.contracts.errors import MalformedFile
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.kernel.front_matter import FrontMatterError, dump_front_matter, load_mapping
@@ -73,7 +74,7 @@ def from_markdown(text: str | bytes, path: str = "trace") -> ExecutionTrace:
     except FrontMatterError as error:
         raise MalformedFile(path, error.reason, line=error.line + 1) from None
     try:
-        return ExecutionTrace.model_validate(
+        trace = ExecutionTrace.model_validate(
             {**from_fields(fields), "steps": _read_steps(body, offset, path)}
         )
     except ValidationError as error:
@@ -82,6 +83,10 @@ def from_markdown(text: str | bytes, path: str = "trace") -> ExecutionTrace:
         raise MalformedFile(path, _say(name, first), line=_line_of(front, name)) from None
     except FrontMatterError as error:
         raise MalformedFile(path, error.reason, line=_line_of(front, error.field)) from None
+    if unknown := unknown_fields(trace):
+        reason = f"unknown field {unknown[0]!r}."
+        raise MalformedFile(path, reason, line=_line_of(front, unknown[0]))
+    return trace
 
 
 def _front(trace: ExecutionTrace) -> str:
@@ -186,16 +191,17 @@ def _read_step(entry: Any, number: int, line: int, path: str) -> TraceStep:
     call = {key: entry[key] for key in ("name", "arguments", "call_id") if key in entry}
     facts = {key: value for key, value in entry.items() if key not in call}
     try:
-        return TraceStep.model_validate({"call": call, **facts})
+        step = TraceStep.model_validate({"call": call, **facts})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = ".".join(str(part) for part in first["loc"] if part != "call")
         raise MalformedFile(path, f"call {number}: {_say(name, first)}", line=line) from None
+    if inside := unknown_fields(step):
+        raise MalformedFile(path, f"call {number}: unknown field {inside[0]!r}.", line=line)
+    return step
 
 
 def _say(name: str, fault: Any) -> str:
-    if fault["type"] == "extra_forbidden":
-        return f"unknown field {name!r}."
     if fault["type"] == "missing":
         return f"the field {name!r} is missing."
     return f"field {name!r}: {fault['msg'][0].lower()}{fault['msg'][1:]}."

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 
+from llmos_workers.contracts.base import unknown_fields
 from llmos_workers.contracts.trace import ExecutionTrace, Standing
 from llmos_workers.kernel.signing import KeyRing, Verdict
 from llmos_workers.learning.trace_fields import COUNTERS
@@ -28,6 +29,7 @@ _WORDS = {
     Standing.UNSIGNED: "nobody signed it",
     Standing.EDITED: "it was edited by hand",
     Standing.UNKNOWN_KEY: "it is signed by a key that is not trusted here",
+    Standing.NEWER: "a newer release of llmos wrote it, with more than this one understands",
     Standing.UNCHECKED: "its signature was not checked",
 }
 
@@ -46,14 +48,18 @@ def sealed(trace: ExecutionTrace, keys: KeyRing) -> ExecutionTrace:
 
 def judged(trace: ExecutionTrace, keys: KeyRing) -> ExecutionTrace:
     """The trace with the standing that its signature gives it."""
-    verdict = keys.check(KIND, signed_bytes(trace), trace.signature)
-    return trace.model_copy(update={"standing": _STANDING[verdict]})
+    standing = _STANDING[keys.check(KIND, signed_bytes(trace), trace.signature)]
+    if standing is Standing.SIGNED and unknown_fields(trace):
+        standing = Standing.NEWER
+    return trace.model_copy(update={"standing": standing})
 
 
 def objection(trace: ExecutionTrace) -> str:
     """Why the trace may neither be followed nor help; "" when nothing is against it."""
     if trace.standing is Standing.SIGNED:
         return ""
+    if trace.standing is Standing.NEWER:
+        return f"{_WORDS[trace.standing]}; upgrade this worker"
     return f"{_WORDS[trace.standing]}; approve it with {_approval(trace)}"
 
 

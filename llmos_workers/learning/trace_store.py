@@ -129,7 +129,9 @@ class TraceStore:
         LeaseLost when the run no longer holds its goal.
         """
         trace = record.trace
-        content = trace.model_dump(mode="python", exclude=set(COUNTERS))
+        # Without defaults, as the signature: a field that a release added and this trace does not
+        # use is no reason for an older one to keep away from it.
+        content = trace.model_dump(mode="python", exclude=set(COUNTERS), exclude_defaults=True)
         fields: dict[str, Any] = {
             "content": pack(content),
             "revision": record.revision,

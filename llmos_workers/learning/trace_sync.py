@@ -260,7 +260,7 @@ class TraceSync:
             after = edit(before.trace) if before else None
             if before is None or after is None:
                 return False
-            seal = approve or before.trace.standing is Standing.SIGNED
+            seal = approve or before.trace.standing in (Standing.SIGNED, Standing.NEWER)
             try:
                 self.write(after, before, lease=lease, index=index, fresh_file=False, seal=seal)
             except Conflict:

@@ -207,6 +207,8 @@ class TraceManager:
             raise InvalidOption("an approval needs the name of who gives it.")
 
         def change(trace: ExecutionTrace) -> ExecutionTrace | None:
+            if trace.standing is Standing.NEWER:
+                raise InvalidOption(f"trace {trace_id} cannot be approved here: {objection(trace)}")
             if trace.standing is Standing.SIGNED and not taint_objection(trace):
                 return None
             return trace.model_copy(update={"approved_by": by})
@@ -338,7 +340,11 @@ class TraceManager:
 
 
 def _stays(trace: ExecutionTrace) -> bool:
-    """Whether no run replaces the trace. A pin that nobody signed pins nothing."""
+    """Whether no run replaces the trace. A pin that nobody signed pins nothing; what a newer
+    release wrote is not for this one to replace.
+    """
+    if trace.standing is Standing.NEWER:
+        return True
     return trace.pinned and trace.standing is Standing.SIGNED
 
 

@@ -16,7 +16,7 @@ from typing import Any, cast
 import redis
 from pydantic import Field
 
-from llmos_workers.contracts.base import Contract, Micro
+from llmos_workers.contracts.base import Micro, Record
 from llmos_workers.contracts.errors import LeaseLost
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.kernel import keys, scripts
@@ -34,7 +34,7 @@ CLAIM_SECS = 60
 ATTEMPTS = 5
 
 
-class StoredVerdict(Contract):
+class StoredVerdict(Record):
     """A verdict on a wording and a trace."""
 
     judge: str

@@ -25,6 +25,7 @@ from llmos_workers.contracts.errors import (
     LeaseHeld,
     LeaseLost,
     LLMOSError,
+    NewerFormat,
     RateLimited,
     UsageError,
     WorkerStopping,
@@ -58,12 +59,17 @@ from llmos_workers.tasks.endings import (
     stored,
     unrecorded,
 )
-from llmos_workers.tasks.leaving import give_back, left, wait_for_room, wait_for_yes
+from llmos_workers.tasks.leaving import (
+    give_back,
+    give_up_run,
+    later,
+    left,
+    not_here,
+    wait_for_room,
+    wait_for_yes,
+)
 
 log = logging.getLogger(__name__)
-
-RETRY_MAX_SECS = 30.0
-"""Longest wait of a duplicate before it looks again; well under the visibility timeout."""
 
 LOST_REDIS = (redis.ConnectionError, redis.TimeoutError, BrokerUnavailable)
 """Redis is away: nothing can be stored, so the message goes back to its queue."""
@@ -123,9 +129,9 @@ def receive(
         if record.state is GoalState.WAITING_CHILDREN:
             raise left()  # a stray message: whoever ends the wait changes the state first
         if record.goal_id != task.request.id:  # the same idempotency key: that goal's outcome
-            raise _later(task, 1.0)
+            raise later(task, 1.0)
         if _held(record, runtime):
-            raise _later(task, (record.lease_until or 0.0) - runtime.clock.now())
+            raise later(task, (record.lease_until or 0.0) - runtime.clock.now())
         if told := _told_secret(runtime, record):
             return as_json(end_badly(runtime, record, told, fence=None))
         if over := plan_over(runtime, record):
@@ -139,7 +145,9 @@ def receive(
     except UsageError as error:
         return as_json(unrecorded(task, error))
     except LeaseHeld as held:
-        raise _later(task, held.remaining) from held
+        raise later(task, held.remaining) from held
+    except NewerFormat as error:
+        raise not_here(task, error) from error
     except LOST_REDIS as error:
         raise Reject(str(error), requeue=True) from error
 
@@ -210,7 +218,7 @@ def _dispatch(task: Task, process: Process, record: GoalRecord) -> dict[str, Any
         )
     except GoalFinished:
         return as_json(stored(runtime, record.goal_id))
-    except (LeaseHeld, Ignore, *LOST_REDIS):
+    except (LeaseHeld, NewerFormat, Ignore, *LOST_REDIS):
         raise
     except LLMOSError as error:
         return as_json(end_badly(runtime, record, error, fence=None))
@@ -273,13 +281,6 @@ def _held(record: GoalRecord, runtime: Runtime) -> bool:
     )
 
 
-def _later(task: Task, seconds: float) -> BaseException:
-    """A duplicate of a live goal: look again when the holder's lease may be over."""
-    countdown = min(max(seconds, 0.1) + 0.1, RETRY_MAX_SECS)
-    retry: BaseException = task.retry(countdown=countdown, throw=False)
-    return retry
-
-
 def _finish_dry_run(process: Process, record: GoalRecord, decision: ModeDecision) -> Outcome:
     runtime = process.runtime
     outcome = make_outcome(
@@ -296,18 +297,22 @@ def leased_run(task: Task, runtime: Runtime, work: Work) -> dict[str, Any] | Nex
     except GoalFinished:
         return as_json(stored(runtime, goal_id))
     except LeaseHeld as held:
-        raise _later(task, held.remaining) from held
+        raise later(task, held.remaining) from held
     except GoalNotFound as error:
         return as_json(unrecorded(task, error))
+    except NewerFormat as error:
+        raise not_here(task, error) from error
     except LOST_REDIS as error:
         raise Reject(str(error), requeue=True) from error
     with LeaseKeeper(runtime.goals, lease, ttl_s=ttl, clock=runtime.clock) as keeper:
         guards = RunGuards(record, runtime.goals, runtime.clock, keeper, drain.draining)
         try:
             return _work(runtime, record, guards, work)
+        except NewerFormat as error:
+            raise give_up_run(task, runtime, guards, error) from error
         except LeaseLost as error:
             log.warning("goal %s: this run lost its lease and published nothing", goal_id)
-            raise _later(task, 0.5) from error
+            raise later(task, 0.5) from error
         except LOST_REDIS as error:
             raise Reject(str(error), requeue=True) from error
 
@@ -330,7 +335,7 @@ def _work(
         return _staged(Run(runtime, record, record.decision, guards, _stage(runtime, guards)), work)
     except GoalFinished:
         return as_json(stored(runtime, record.goal_id))
-    except (LeaseLost, Ignore, Reject, *LOST_REDIS):
+    except (LeaseLost, NewerFormat, Ignore, Reject, *LOST_REDIS):
         raise
     except LLMOSError as error:
         feel_end(runtime, record, error, guards.keeper.lease)

@@ -5,14 +5,21 @@ from __future__ import annotations
 import logging
 import random
 
+from celery import Task
 from celery.exceptions import Ignore, Reject
 
-from llmos_workers.contracts.errors import ApprovalNeeded, RateLimited, WorkerStopping
+from llmos_workers.contracts.errors import ApprovalNeeded, NewerFormat, RateLimited, WorkerStopping
 from llmos_workers.contracts.goal import GoalState
 from llmos_workers.flow.run import Run, RunGuards
 from llmos_workers.runtime import Runtime
 
 log = logging.getLogger(__name__)
+
+RETRY_MAX_SECS = 30.0
+"""Longest wait of a duplicate before it looks again; well under the visibility timeout."""
+
+NEWER_SECS = 5.0
+"""Pause before a goal that this release cannot read is looked at again, perhaps by another."""
 
 UNKNOWN_WAIT_SECS = 5.0
 """Pause after a rate limit that did not say how long."""
@@ -51,6 +58,27 @@ def give_back(run: Run, error: WorkerStopping) -> BaseException:
     log.info("goal %s: %s", run.record.goal_id, error.message)
     back: BaseException = Reject(error.message, requeue=True)
     return back
+
+
+def later(task: Task, seconds: float) -> BaseException:
+    """A duplicate of a live goal: look again when the holder's lease may be over."""
+    countdown = min(max(seconds, 0.1) + 0.1, RETRY_MAX_SECS)
+    retry: BaseException = task.retry(countdown=countdown, throw=False)
+    return retry
+
+
+def not_here(task: Task, error: NewerFormat) -> BaseException:
+    """A goal of a newer release: its message comes again, until a newer worker takes it."""
+    log.warning("goal %s waits for a newer worker: %s", task.request.id, error)
+    return later(task, NEWER_SECS)
+
+
+def give_up_run(
+    task: Task, runtime: Runtime, guards: RunGuards, error: NewerFormat
+) -> BaseException:
+    """A newer release began the goal: this run gives it back as it was, counted as no start."""
+    runtime.delayed.give_back(guards.keeper.lease, reason=error.message)
+    return not_here(task, error)
 
 
 def left() -> BaseException:

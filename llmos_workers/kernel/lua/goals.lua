@@ -10,7 +10,7 @@
 --       7 states from which the operation may start, as |A|B|
 --       8 final states, as |A|B|
 --       9.. by operation:
---       acquire  ttl seconds, mode or '', new owner, event data
+--       acquire  ttl seconds, mode or '', new owner, event data, highest version it can read
 --       renew    ttl seconds
 --       move     state, decision JSON or '', envelope JSON or '', event data
 --       finish   state, outcome JSON, retention seconds, event data
@@ -23,6 +23,7 @@
 --         {'finished', state, outcome JSON or ''}
 --         {'held', seconds}      another run holds the lease
 --         {'lost'}               the caller's lease is gone
+--         {'newer', version}     written in a form that the caller cannot read
 --         {'illegal', state}     not from that state
 --         {'cancel', hash flat}  asked to stop: the caller has to finish it as CANCELLED
 
@@ -87,6 +88,8 @@ end
 if listed(finals, state) then return {'finished', state, outcome()} end
 
 if op == 'acquire' then
+  local version = redis.call('HGET', goal, 'v') or '0'
+  if tonumber(version) > tonumber(ARGV[13]) then return {'newer', version} end
   local left = lease_left(goal, at)
   if left > 0 then return {'held', stamp(left)} end
   if cancel then return {'cancel', redis.call('HGETALL', goal)} end

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from llmos_workers.contracts.base import of_known
 from llmos_workers.contracts.errors import IndexUnavailable
 from llmos_workers.learning.index import point_id
 from llmos_workers.learning.index_contract import IndexEntry, IndexHit
@@ -93,7 +94,7 @@ class EdgeIndex:
             with_payload=True,
         )
         found = self._use("searching", lambda shard: shard.search(request))
-        hits = (IndexHit(**point.payload, score=float(point.score)) for point in found)
+        hits = (of_known(IndexHit, each.payload, score=float(each.score)) for each in found)
         # Another project's first reference may arrive between the look at the projects and here.
         return [hit for hit in hits if hit.project == project]
 

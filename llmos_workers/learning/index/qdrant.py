@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from llmos_workers.contracts.base import of_known
 from llmos_workers.contracts.errors import IndexUnavailable
 from llmos_workers.learning.index import point_id
 from llmos_workers.learning.index_contract import IndexEntry, IndexHit
@@ -92,7 +93,9 @@ class QdrantIndex:
                 with_payload=True,
             )
         )
-        return [IndexHit(**point.payload, score=float(point.score)) for point in found.points]
+        return [
+            of_known(IndexHit, point.payload, score=float(point.score)) for point in found.points
+        ]
 
     def count(self) -> int:
         """References stored, over all projects."""
