@@ -29,9 +29,8 @@ ROLES: Mapping[str, str] = {
     "&celery-task-meta-* "
     "+@read +@write +@connection +@transaction +@pubsub -@dangerous -@admin "
     "-@scripting",
-    # Runs goals: scripts of ours, Celery's keys, nothing of the server itself. The lone ~ is a
-    # key without a name, which scripts are handed where a write has no lease.
-    "worker": f"~ ~llmos:* {_OF_QUEUES} {_KOMBU}~unacked* ~celery-task-meta-* "
+    # Runs goals: scripts of ours, Celery's keys, nothing of the server itself.
+    "worker": f"~llmos:* {_OF_QUEUES} {_KOMBU}~unacked* ~celery-task-meta-* "
     "~celery-taskset-meta-* resetchannels &celery-task-meta-* "
     f"{_EVENTS} "
     "+@read +@write +@connection +@transaction +@pubsub +@blocking +@scripting +time +restore "

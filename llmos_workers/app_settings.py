@@ -12,7 +12,7 @@ from kombu.entity import Queue
 
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.kernel import codec
-from llmos_workers.kernel.redis import database_url
+from llmos_workers.kernel.redis import database_url, keepalive
 
 QUEUES = ("dispatch", "llm", "replay", "upkeep")
 ROUTES = {
@@ -64,12 +64,15 @@ def _connection(config: LLMOSConfig) -> dict[str, Any]:
             # Together with the throttle: how soon a dead worker's tasks are looked for.
             "unacked_restore_interval": max(1, min(5, timeout // 6)),
             "unacked_restore_throttle": 1,
-            "health_check_interval": 25,
+            # A BRPOP or a subscription that hears nothing for so long, or twice it, is made anew.
+            "health_check_interval": config.redis.silence_secs,
             "socket_keepalive": True,
-            "socket_timeout": 30,
+            "socket_keepalive_options": keepalive(config.redis.silence_secs),
+            "socket_timeout": config.redis.silence_secs,
             "socket_connect_timeout": config.redis.connect_timeout_secs,
         },
         "redis_socket_keepalive": True,
+        "redis_socket_timeout": float(config.redis.silence_secs),
         "redis_socket_connect_timeout": config.redis.connect_timeout_secs,
         "result_backend_transport_options": {"retry_policy": {"timeout": 5.0}},
         # A result is stored again when Redis was away for a moment; the broker's message stays.

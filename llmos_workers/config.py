@@ -196,6 +196,9 @@ class RedisConfig(Contract):
     """Seconds until the broker gives a dead worker's message to another one. Only the second net:
     the recovery clock takes a goal back when its lease (``kernel.lease_secs``) is over."""
     connect_timeout_secs: float = Field(default=5.0, gt=0)
+    silence_secs: int = Field(default=25, ge=3)
+    """A connection whose other end has not answered for so long is given up, and made anew: after
+    a cut link or a server that lost its power nobody says that it is gone."""
 
 
 class IndexConfig(Contract):

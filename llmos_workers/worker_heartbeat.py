@@ -30,6 +30,9 @@ ROLE = "LLMOS_ROLE"
 """Environment: the worker's role (dispatch, llm, replay, upkeep)."""
 
 BEAT_SECS = 3.0
+ANSWER_SECS = 2.0
+"""Longest wait for Redis: what the loop's timers do shares its thread with the deliveries."""
+
 EXPIRY_SECS = 12
 """The key is gone so many seconds after a worker's last beat."""
 
@@ -97,4 +100,4 @@ class Heartbeat(bootsteps.StartStopStep):  # type: ignore[misc]
 
 def _state_client(app: Any) -> Client:
     config: LLMOSConfig = app.llmos_config
-    return connect(config.redis, url=app.conf.broker_url)
+    return connect(config.redis, url=app.conf.broker_url, timeout_s=ANSWER_SECS)

@@ -14,11 +14,9 @@ from celery import bootsteps
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.kernel.recovery import TICK_SECS, Recovery
 from llmos_workers.kernel.redis import Client, connect
+from llmos_workers.worker_heartbeat import ANSWER_SECS
 
 log = logging.getLogger(__name__)
-
-ANSWER_SECS = 2.0
-"""Longest wait for Redis: the timer shares its thread with the worker's deliveries."""
 
 
 class RecoveryClock(bootsteps.StartStopStep):  # type: ignore[misc]

@@ -14,7 +14,7 @@ from celery import bootsteps
 
 from llmos_workers.kernel import keys
 from llmos_workers.kernel.redis import connect
-from llmos_workers.worker_heartbeat import ROLE
+from llmos_workers.worker_heartbeat import ANSWER_SECS, ROLE
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +46,8 @@ class UpkeepClock(bootsteps.StartStopStep):  # type: ignore[misc]
     @staticmethod
     def _send(app: Any) -> None:
         try:
-            with connect(app.llmos_config.redis, url=app.conf.broker_url) as state:
+            config, url = app.llmos_config.redis, app.conf.broker_url
+            with connect(config, url=url, timeout_s=ANSWER_SECS) as state:
                 # A little less than the pause: the next round must find the lock gone.
                 mine = state.set(keys.UPKEEP_LOCK, os.getpid(), nx=True, px=int(UPKEEP_SECS * 900))
             if mine:

@@ -18,6 +18,7 @@ from redis import Redis
 
 from llmos_workers.contracts.events import Topic
 from llmos_workers.kernel import keys
+from llmos_workers.kernel.redis import MAX_BLOCK_MS
 
 log = logging.getLogger(__name__)
 
@@ -92,11 +93,13 @@ class EventBus:
         """Events of all processes after an id, oldest first, at most ``count``.
 
         ``$`` waits for new ones only. Without ``block_ms`` it returns at once, else after that
-        many milliseconds at the latest. Raises redis.RedisError. Without Redis: nothing.
+        many milliseconds at the latest, MAX_BLOCK_MS at most: ask again. Raises redis.RedisError.
+        Without Redis: nothing.
         """
         if self._redis is None:
             return []
-        reply: Any = self._redis.xread({keys.BUS: after}, count=count, block=block_ms)
+        block = min(block_ms, MAX_BLOCK_MS) if block_ms else None
+        reply: Any = self._redis.xread({keys.BUS: after}, count=count, block=block)
         streams = reply.items() if isinstance(reply, dict) else reply or []
         entries = [entry for _, batch in streams for entry in _flatten(batch)]
         return [_event(entry_id, fields) for entry_id, fields in entries]

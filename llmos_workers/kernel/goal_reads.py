@@ -13,13 +13,11 @@ from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.kernel import keys
 from llmos_workers.kernel.goal_codec import read_event, read_known, read_record
 from llmos_workers.kernel.goal_submit import not_found
+from llmos_workers.kernel.redis import MAX_BLOCK_MS
 
 Records = list[GoalRecord]
 Found = list[GoalRecord | None]
 Ids = list[str]
-
-MAX_BLOCK_MS = 2_000
-"""Longest wait of one read for events, in milliseconds."""
 
 
 class GoalReads:

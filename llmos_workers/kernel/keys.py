@@ -189,6 +189,11 @@ def goal_feedback(goal_id: str) -> str:
     return f"{ROOT}:goal:{goal_id}:feedback"
 
 
+NO_GOAL = f"{ROOT}:goal:"
+"""What a script is handed for a goal's key where there is none: a key that does not exist, and that
+whoever has rights on our keys may name."""
+
+
 def goals_in_state(state: str) -> str:
     """zset goal_id -> time of entering the state."""
     return f"{ROOT}:goals:{state}"

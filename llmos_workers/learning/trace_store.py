@@ -197,7 +197,7 @@ class TraceStore:
         once = keys.trace_counted(project, trace_id, outcome or uuid.uuid4().hex)
         latency_us = round(latency_ms * 1_000)
         fence, owner = (lease.fence, lease.owner) if lease else ("", "")
-        goal = keys.goal(lease.goal_id) if lease else ""
+        goal = keys.goal(lease.goal_id) if lease else keys.NO_GOAL
         counted = scripts.load("traces", include=("fence",)).run(
             self._redis,
             [keys.trace(project, trace_id), *_shared_keys(project), goal, once],
@@ -217,7 +217,7 @@ class TraceStore:
         counted = scripts.load("traces", include=("fence",)).run(
             self._redis,
             [keys.trace(project, trace_id), *_shared_keys(project),
-             keys.goal(lease.goal_id) if lease else "",
+             keys.goal(lease.goal_id) if lease else keys.NO_GOAL,
              keys.trace_counted(project, trace_id, once)],
             ["label", project, trace_id, EVIDENCE + field, COUNTED_SECS,
              lease.fence if lease else "", lease.owner if lease else ""],
@@ -234,8 +234,8 @@ class TraceStore:
             [
                 keys.trace(trace.project, trace.trace_id),
                 *_shared_keys(trace.project),
-                keys.goal(lease.goal_id) if lease else "",
-                "",
+                keys.goal(lease.goal_id) if lease else keys.NO_GOAL,
+                keys.NO_GOAL,
             ],
             [op, trace.project, trace.trace_id, *args],
         )

@@ -191,7 +191,7 @@ class Verdicts:
         self, trace: ExecutionTrace, judge: str, lease: Lease | None, *args: scripts.Argument
     ) -> Any:
         names = [keys.verdicts(trace.project), keys.judge(judge), keys.JUDGES]
-        names.append(keys.goal(lease.goal_id) if lease else "")
+        names.append(keys.goal(lease.goal_id) if lease else keys.NO_GOAL)
         return scripts.load("judge", include=("fence",)).run(self._redis, names, args)
 
 

@@ -106,7 +106,7 @@ class SentienceManager:
         if not self._config.enable_sentience:
             return self._neutral()
         events = [event.tidied() for event in events]
-        goal = keys.goal(lease.goal_id) if lease else ""
+        goal = keys.goal(lease.goal_id) if lease else keys.NO_GOAL
         reply = scripts.load("valence", include=("fence",)).run(
             self._redis,
             [keys.sentience(project), keys.sentience_history(project), goal],

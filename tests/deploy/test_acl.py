@@ -16,6 +16,7 @@ from celery.events.receiver import EventReceiver
 from llmos_workers import LLMOS, LLMOSConfig
 from llmos_workers.app import make_app
 from llmos_workers.contracts.modes import Mode
+from llmos_workers.kernel import keys
 from llmos_workers.kernel.workers import live_workers
 from llmos_workers.monitor.figures import look
 from llmos_workers.monitor.history import read_ended
@@ -110,6 +111,13 @@ def test_what_no_role_may(guarded, make_secrets, command):
     readers = {"flower"} if command in ("GET other", "SORT other") else set()
     may = {role for role in make_secrets.ROLES if guarded.may(role, *command.split())}
     assert may - readers == set()
+
+
+def test_every_key_of_ours_has_its_prefix(guarded, make_secrets):
+    """So that no role needs a right on the key without a name."""
+    assert not [role for role in make_secrets.ROLES if guarded.may(role, "SET", "", "x")]
+    assert keys.NO_GOAL.startswith(f"{keys.ROOT}:")
+    assert guarded.may("worker", "EVALSHA", "x", "1", keys.NO_GOAL)
 
 
 SCRIPT = "EVALSHA x 1 llmos:goal:1"

@@ -101,12 +101,15 @@ def test_reading_waits_for_the_next_event_of_another_process(state: redis.Redis)
     bus.publish("OLD")
     last = bus.read()[-1].event_id
     got: list[str] = []
-    reader = threading.Thread(
-        target=lambda: got.extend(e.topic for e in bus.read(after=last, block_ms=10_000))
-    )
+
+    def read() -> None:
+        while not got:
+            got.extend(e.topic for e in bus.read(after=last, block_ms=10_000))
+
+    reader = threading.Thread(target=read)
     reader.start()
     EventBus(state).publish("NEW")
-    reader.join(10)
+    reader.join(30)
     assert got == ["NEW"]
 
 
