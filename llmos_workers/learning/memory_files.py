@@ -14,6 +14,7 @@ import math
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -140,15 +141,11 @@ class FileMemory:
     def _stamps(self, project: str) -> tuple[Stamp, ...]:
         found: list[Stamp] = []
         for folder in (*SHARED, f"{OWN}/{project}"):
-            try:
-                with os.scandir(self._root / folder) as entries:
-                    for entry in entries:
-                        if entry.name.endswith(".md"):
-                            facts = entry.stat()
-                            path = f"{folder}/{entry.name}"
-                            found.append((path, facts.st_mtime_ns, facts.st_size))
-            except OSError:
-                continue  # no such folder, or a file that is gone again
+            with suppress(OSError), os.scandir(self._root / folder) as entries:  # may not be there
+                for entry in entries:
+                    if entry.name.endswith(".md") and (facts := _facts(entry)):
+                        path = f"{folder}/{entry.name}"
+                        found.append((path, facts.st_mtime_ns, facts.st_size))
         return tuple(sorted(found)[:MAX_FILES])
 
     def _look(self, stamp: Stamp) -> StoredNote | None:
@@ -163,6 +160,14 @@ class FileMemory:
         except (ToolError, MalformedFile) as error:
             log.warning("memory note %s cannot be read: %s", path, error)
             return None
+
+
+def _facts(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """None: it is gone again, and says nothing of the files beside it."""
+    try:
+        return entry.stat()
+    except OSError:
+        return None
 
 
 def read_note(root: Path, path: str) -> StoredNote:

@@ -283,3 +283,13 @@ def test_search_finds_by_rare_words_and_marks_what_came_from_outside(
     ]
     assert found.search("demo", "letters") == []
     assert [hit.level for hit in found.search("demo", "", levels=[Level.NOTES])] == [Level.NOTES]
+
+
+def test_a_file_that_vanishes_while_it_is_looked_at_hides_no_other(workspace: Workspace) -> None:
+    """A name whose file is gone looks like one that went between listing and looking."""
+    folder = workspace.root / "memories" / "facts"
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(30):
+        (folder / f"{number}-gone.md").symlink_to(workspace.root / "nowhere")
+        (folder / f"{number}.md").write_text(f"---\nproject: demo\n---\nnote {number}\n")
+    assert len(FileMemory(workspace).notes("demo")) == 30
