@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic import ValidationError
+
 from llmos_workers.contracts.agents import AGENT_NAME, AgentDefinition
 from llmos_workers.contracts.approvals import ApprovalState
 from llmos_workers.contracts.errors import InvalidOption, ToolDenied
@@ -196,10 +198,10 @@ def _known(run: Run) -> Planned | None:
     agents = {agent.name for agent in run.runtime.agents.load_agents()}
     if plan_blockers(trace, agents):
         return None
-    plan = plan_of_trace(trace)
     try:
+        plan = plan_of_trace(trace, run.decision.slots)
         check_plan(plan, limits(run), agents, goal=run.record.text)
-    except BadPlan as error:
+    except (BadPlan, ValidationError) as error:
         run.runtime.notice(run.record.goal_id, f"the known plan is not used: {error}")
         return None
     return Planned(plan, trace.trace_id)

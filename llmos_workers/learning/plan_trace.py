@@ -1,18 +1,20 @@
 """A plan as a trace: each step is a call of ``delegate``, which is no tool. Pure.
 
-A goal whose plan is known is carried out without asking the planner. No value of a plan may vary:
-what a planner made of one goal says nothing of another, so only its wordings are followed.
+A goal whose plan is known is carried out without asking the planner, also with other values where
+the plan merely carries them (learning.plan_slots).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.plan import Plan, PlanStep
 from llmos_workers.contracts.tools import ToolCall
 from llmos_workers.contracts.trace import ExecutionTrace, TraceStep
 from llmos_workers.learning.followable import DEMOTED_AFTER
+from llmos_workers.learning.matching.slots import fill
+from llmos_workers.learning.plan_slots import WORDED, plan_slots
 from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.trace_seal import objection, taint_objection
 
@@ -34,12 +36,14 @@ def trace_of_plan(
     answer: str,
 ) -> ExecutionTrace:
     """The trace of a plan that did its goal."""
+    steps = tuple(_call(step) for step in plan.steps)
     return ExecutionTrace(
         trace_id=goal_signature(goal),
         project=project,
         goal_signature=goal_signature(goal),
         goal_text=goal,
-        steps=tuple(_call(step) for step in plan.steps),
+        slots=plan_slots(goal, steps),
+        steps=steps,
         answer=answer,
         agent=agent,
         mode=Mode.ORCHESTRATOR,
@@ -55,9 +59,16 @@ def trace_of_plan(
     )
 
 
-def plan_of_trace(trace: ExecutionTrace) -> Plan:
-    """The plan that a trace holds. Raises pydantic's ValidationError for what is none."""
-    return Plan(steps=tuple(PlanStep.model_validate(each.call.arguments) for each in trace.steps))
+def plan_of_trace(trace: ExecutionTrace, values: Mapping[str, str] | None = None) -> Plan:
+    """The plan that a trace holds, with these values in its slots. Raises pydantic's
+    ValidationError for what is none.
+    """
+    filled = fill(trace.steps, trace.slots, values or {})
+    steps = []
+    for was, now in zip(trace.steps, filled, strict=True):
+        worded = {name: now.call.arguments[name] for name in WORDED & now.call.arguments.keys()}
+        steps.append(PlanStep.model_validate(was.call.arguments | worded))
+    return Plan(steps=tuple(steps))
 
 
 def plan_blockers(trace: ExecutionTrace, agents: Collection[str]) -> tuple[str, ...]:

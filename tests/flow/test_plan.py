@@ -116,3 +116,39 @@ def test_plans_within_plans_end(plans) -> None:
     outcome = plans.go_on(plans.runtime.goals.get(record.goal_id))
     assert outcome.status == "REJECTED"
     assert "max_depth" in (outcome.error.fix or "") + outcome.error.message
+
+
+def planned(plans) -> int:
+    """How often the planner was asked."""
+    return [entry.family for entry in plans.flow.server.log.entries()].count("planner")
+
+
+def test_a_known_plan_is_carried_out_with_other_names_in_all_its_parts(plans) -> None:
+    first = plans.run(HAIKUS)
+    asked = planned(plans)
+    other = HAIKUS.replace("rain.md", "storm.md").replace("final.md", "last.md")
+    outcome = plans.run(other)
+    assert (outcome.status, outcome.plan.source) == ("SUCCEEDED", first.learned_trace_id), outcome
+    assert planned(plans) == asked
+    assert [row["goal"] for row in outcome.plan.steps] == [
+        "Write a haiku about rain into storm.md",
+        "Write a haiku about snow into snow.md",
+        "Copy storm.md to wet.md",
+        "Copy wet.md to last.md",
+    ]
+    assert [row["outputs"] for row in outcome.plan.steps][-1] == ["last.md"]
+    files = plans.files()
+    assert files["storm.md"] == files["wet.md"] == files["last.md"] == files["rain.md"]
+
+
+def test_a_listed_wording_of_a_known_plan_is_carried_out_by_it_and_another_order_is_not(
+    plans,
+) -> None:
+    first = plans.run(HAIKUS)
+    listed = "\n".join(f"{n}. {job.capitalize()}" for n, job in enumerate(HAIKUS.split("; "), 1))
+    decided = plans.flow.dispatcher.decide(plans.submit(listed))
+    assert (decided.mode, decided.trace_id) == (Mode.ORCHESTRATOR, first.learned_trace_id)
+    one, *others = HAIKUS.split("; ")
+    moved = "; ".join([*others, one])
+    decided = plans.flow.dispatcher.decide(plans.submit(moved))
+    assert (decided.mode, decided.trace_id) == (Mode.ORCHESTRATOR, None)

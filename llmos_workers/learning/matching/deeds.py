@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from llmos_workers.learning.matching.parse import Goal
     from llmos_workers.learning.matching.sides import Sides
 
-_ORDERS = frozenset(
+ORDERS = frozenset(
     {"then", "finally", "after", "afterwards", "afterward", "before", "next", "once", "first",
      "lastly", "later", "when", "until"}
 )  # fmt: skip
 _REFERS_BACK = frozenset({"it", "its", "them", "they", "this", "that", "these", "those", "both"})
-_JOINTS = frozenset({"and", "then", "or", "finally", "also", "please", "afterwards", "next"})
+JOINTS = frozenset({"and", "then", "or", "finally", "also", "please", "afterwards", "next"})
 _BREAK = re.compile(r"[;.,:!?\n]")
 _NAMES = ANCHORS - {Kind.NUMBER, Kind.SIZE, Kind.TIME, Kind.DAY}
 
@@ -30,7 +30,7 @@ def deeds_moved(sides: Sides) -> bool:
     """Whether two deeds traded places that may have to do with each other. Deeds on things of
     their own, which nobody put in an order, may be done in any.
     """
-    mine, theirs = _clauses(sides.reference), _clauses(sides.query)
+    mine, theirs = clauses(sides.reference), clauses(sides.query)
     if min(len(mine), len(theirs)) < 2:
         return False
     partner = sides.alignment.partner()
@@ -46,9 +46,9 @@ def deeds_moved(sides: Sides) -> bool:
     return False
 
 
-def _clauses(goal: Goal) -> list[list[Token]]:
-    """The tokens from each verb that begins a clause to the next; what stands before the first
-    goes with it.
+def clauses(goal: Goal) -> list[list[Token]]:
+    """The tokens from each verb that begins a clause to the next, the verb first; what stands
+    before the first verb goes with it.
     """
     found: list[list[Token]] = []
     before: list[Token] = []
@@ -69,7 +69,7 @@ def _begins(text: str, last: Token | None, token: Token) -> bool:
     """Whether a clause begins with the token: a verb behind a break or a conjunction."""
     if token.kind is Kind.ACTION or token.action is None:
         return token.kind is Kind.ACTION
-    if last is None or last.word in _JOINTS:
+    if last is None or last.word in JOINTS:
         return True
     return _BREAK.search(text, last.end, token.start) is not None
 
@@ -88,7 +88,7 @@ def _place(
 
 
 def _ordered(tokens: Sequence[Token]) -> bool:
-    return any(token.word in _ORDERS or token.kind is Kind.ORDER for token in tokens)
+    return any(token.word in ORDERS or token.kind is Kind.ORDER for token in tokens)
 
 
 def _apart(one: Sequence[Token], two: Sequence[Token]) -> bool:

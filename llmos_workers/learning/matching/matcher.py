@@ -7,7 +7,7 @@ index, each verified by structure, then the same with the trace's slots bound to
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmos_workers.config import DispatcherConfig
 from llmos_workers.contracts.decision import MatchCandidate, MatchResult
@@ -15,6 +15,7 @@ from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.learning.index_contract import IndexHit, TraceIndex, TraceSource
 from llmos_workers.learning.matching.bind import Binding, bind
 from llmos_workers.learning.matching.compare import Comparison, compare
+from llmos_workers.learning.matching.compound import hold_parts
 from llmos_workers.learning.matching.embedder import Embedder
 from llmos_workers.learning.matching.model import Model
 from llmos_workers.learning.matching.parse import parse
@@ -106,6 +107,8 @@ class GoalMatcher:
         if asked.signature in trace.vetoes:
             return _vetoed(trace, related)
         references = [hit.text for hit in hits]
+        if trace.is_plan:
+            return self._of_plan(asked, trace, related, references)
         best = max(
             (self._judge(trace, hit.text, asked.goal, _cosine(hit.score)) for hit in hits),
             key=lambda held: held.confidence,
@@ -118,6 +121,36 @@ class GoalMatcher:
         if binding.confidence >= self._threshold:
             return self._bound(trace, related, best, binding)
         return self._tentative(trace, related, best, binding)
+
+    def _of_plan(
+        self, asked: _Question, trace: ExecutionTrace, related: float, references: list[str]
+    ) -> MatchCandidate:
+        """A plan is carried out for goals that ask for its parts, one by one and in their order;
+        what only looks alike as a whole is never sure enough.
+        """
+        known = list(dict.fromkeys([*references, trace.goal_text]))
+        held = (
+            hold_parts(
+                trace, text, asked.goal, self._compare, self._embedder.embed,
+                threshold=self._threshold,
+            )
+            for text in known
+        )  # fmt: skip
+        sound = [compound for compound in held if compound is not None]
+        if not sound:
+            whole = self._compare(trace.goal_text, asked.goal)
+            low = replace(whole, confidence=min(whole.confidence, self._threshold - 0.01))
+            return self._describe(trace, related, low, _recorded(trace))
+        best = max(sound, key=lambda compound: compound.confidence)
+        return MatchCandidate(
+            trace_id=trace.trace_id,
+            goal_text=trace.goal_text,
+            stage="template" if best.bound else "structure",
+            confidence=best.confidence,
+            relatedness=related,
+            slots=best.slots,
+            agreed=best.agreed,
+        )
 
     def _judge(
         self, trace: ExecutionTrace, reference: str, goal: str, cosine: float | None = None

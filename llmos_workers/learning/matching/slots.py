@@ -48,15 +48,15 @@ def discover_slots(goal_text: str, steps: Sequence[TraceStep]) -> tuple[Slot, ..
             continue
         if where and not _ambiguous(token, where, goal_text):
             kind = SLOT_TYPES.get(token.kind, SlotType.TEXT)
-            name = _free_name(str(token.kind), found)
+            name = free_name(str(token.kind), found)
             found[token.text.lower()] = Slot(name=name, type=kind, value=token.text)
     if not written:
         _add_phrases(found, goal_text, steps, lex)
     slots = tuple(found.values())
-    return tuple(slot for slot in slots if not _only_inside(slot, slots, steps))
+    return tuple(slot for slot in slots if not only_inside(slot, slots, steps))
 
 
-def _only_inside(slot: Slot, slots: Sequence[Slot], steps: Sequence[TraceStep]) -> bool:
+def only_inside(slot: Slot, slots: Sequence[Slot], steps: Sequence[TraceStep]) -> bool:
     """Whether a value stands only inside longer ones: it would be lost when they change."""
     longer = [
         other
@@ -120,7 +120,7 @@ def _add_phrases(
             if leaf.lower() in found or is_content(path, leaf) or names_program(leaf, steps):
                 continue
             if _is_name_in(leaf, goal_text, lex):
-                name = _free_name(str(path[-1]) if path else "value", found)
+                name = free_name(str(path[-1]) if path else "value", found)
                 found[leaf.lower()] = Slot(name=name, type=SlotType.NAME, value=leaf)
 
 
@@ -138,7 +138,7 @@ def _is_name_in(value: str, goal_text: str, lex: Lexicon) -> bool:
     return goal_text[match.start()].isupper() or led
 
 
-def _free_name(wish: str, found: Mapping[str, Slot]) -> str:
+def free_name(wish: str, found: Mapping[str, Slot]) -> str:
     base = _NAME_CHARS.sub("_", wish.lower()).strip("_") or "value"
     taken = {slot.name for slot in found.values()}
     at = 1
