@@ -10,8 +10,14 @@ twice.
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
-from llmos_workers.contracts.errors import DeadlineExceeded, GoalStateError, LLMOSError
+from llmos_workers.contracts.errors import (
+    DeadlineExceeded,
+    GoalStateError,
+    LLMOSError,
+    PublishConflict,
+)
 from llmos_workers.contracts.goal import GoalState
 from llmos_workers.contracts.modes import Mode, RequestedMode
 from llmos_workers.contracts.outcome import Outcome
@@ -19,14 +25,17 @@ from llmos_workers.contracts.plan import Plan
 from llmos_workers.contracts.state import TriggerType
 from llmos_workers.flow.agents import DEFAULT_AGENT
 from llmos_workers.flow.outcomes import make_outcome
-from llmos_workers.flow.plan import REVIEW_TURN, Desk, Planned, allowed, find_plan
+from llmos_workers.flow.plan import allowed, find_plan
+from llmos_workers.flow.plan_desk import REVIEW_TURN, Course, Desk, Planned
 from llmos_workers.flow.plan_end import KNOWN_PARTS, Review, Visit, finish, review, view_of
 from llmos_workers.flow.plan_members import (
     FanOut,
     Standing,
     StillLive,
+    begun,
     ends_at,
     fan_out,
+    may_differ,
     standings,
     to_start,
 )
@@ -40,6 +49,8 @@ from llmos_workers.sentience.manager import Felt
 
 log = logging.getLogger(__name__)
 
+MOST_AGAIN = 2
+"""How often a known plan starts again."""
 PLAN_ENDED = 100
 """More rounds than any limit allows."""
 
@@ -58,6 +69,16 @@ def orchestrate(run: Run) -> Outcome | Handover | FanOut | StillLive:
             "the plan took longer than its goal has.",
             fix="Raise orchestration.max_secs or the goal's deadline, or split the goal.",
         )
+    if desk.course.planned is None:
+        planned = _settled(run, desk)
+        if not isinstance(planned, Planned):
+            return planned
+        desk.go_by(planned)
+    return _go_on(run, desk, desk.course)
+
+
+def _settled(run: Run, desk: Desk) -> Planned | Outcome | Handover:
+    """The plan to go by, once it is sound and allowed; or what comes in its place."""
     try:
         planned = find_plan(run, desk)
     except BadPlan as error:
@@ -69,23 +90,31 @@ def orchestrate(run: Run) -> Outcome | Handover | FanOut | StillLive:
     if single(planned.plan):
         return _to_learner(run, "its plan has one step")
     allowed(run, planned.plan)
-    return _go_on(run, desk, planned)
+    return planned
 
 
-def _go_on(run: Run, desk: Desk, planned: Planned) -> Outcome | FanOut | StillLive:
+def _go_on(run: Run, desk: Desk, course: Course) -> Outcome | Handover | FanOut | StillLive:
     """Rounds: the plan, then what reviewers added to it, as far as the journal has them."""
     runtime, settings = run.runtime, run.runtime.config.orchestration
+    planned, era = course.planned, course.era
+    if planned is None:
+        raise RuntimeError("a plan is settled before it is carried out")
+    if era and not begun(run, era):
+        if runtime.children.live(run.record.goal_id):
+            return StillLive()
+        runtime.boards.drop(run.record.place, run.record.goal_id)
+        runtime.children.forget_reads(run.record.goal_id)
     board = runtime.boards.open(run.record.place, run.guards.keeper.lease)
     plan, repaired = planned.plan, 0
     for round_ in range(PLAN_ENDED):
-        standing = standings(run, plan)
+        standing = standings(run, plan, era)
         if any(each.live for each in standing):
             return StillLive()
         reviewed = desk.answered(REVIEW_TURN + round_)
         start = [] if reviewed else to_start(standing, settings.step_tries)
         if start:
             open_steps = sum(not each.ok for each in standing)
-            return fan_out(run, start, board, open_steps=open_steps)
+            return fan_out(run, start, board, open_steps=open_steps, era=era)
         visit = Visit(run, desk, Planned(plan, planned.source), standing, board)
         found = review(visit, round_)
         if not found.repairs or round_ >= settings.repair_rounds:
@@ -95,10 +124,15 @@ def _go_on(run: Run, desk: Desk, planned: Planned) -> Outcome | FanOut | StillLi
     raise RuntimeError("a plan has fewer rounds")
 
 
-def _end(visit: Visit, found: Review, repaired: int) -> Outcome:
+def _end(visit: Visit, found: Review, repaired: int) -> Outcome | Handover | FanOut | StillLive:
     run, planned = visit.run, visit.planned
     outcome = finish(visit, found, repaired=repaired)
     run.guards.keeper.check()
+    if planned.known and visit.desk.course.era < MOST_AGAIN and (why := _why_again(visit, outcome)):
+        if why.anew:
+            _count(run, planned, outcome)
+        visit.desk.start_again(why.words, anew=why.anew)
+        return orchestrate(run)
     _feel(run, outcome, planned)
     if planned.known:
         _count(run, planned, outcome)
@@ -106,6 +140,27 @@ def _end(visit: Visit, found: Review, repaired: int) -> Outcome:
     if not outcome.ok or repaired:
         return outcome
     return outcome.model_copy(update={"learned_trace_id": _learn(visit, outcome)})
+
+
+@dataclass(frozen=True)
+class _Again:
+    words: str
+    anew: bool
+
+
+def _why_again(visit: Visit, outcome: Outcome) -> _Again | None:
+    """Why a known plan is carried out from its beginning once more; None: it is not. Its files
+    were changed by another goal, as a replay starts again for; or nothing of it came off in the
+    project as it is now: then another plan is made.
+    """
+    if outcome.error is None or outcome.status != GoalState.FAILED.value:
+        return None
+    if outcome.error.kind == PublishConflict.__name__:
+        return _Again(outcome.error.message, anew=False)
+    tried = [each.outcome for each in visit.standing if each.outcome is not None]
+    if all(may_differ(each) for each in tried):
+        return _Again("the known plan did not do here, another one is made", anew=True)
+    return None
 
 
 def _learn(visit: Visit, outcome: Outcome) -> str | None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -17,20 +14,18 @@ from llmos_workers.contracts.outcome import Usage
 from llmos_workers.contracts.plan import Plan, PlanStep
 from llmos_workers.contracts.tools import ToolCall
 from llmos_workers.evolution.agent_rules import Author
-from llmos_workers.execution.llm_contracts import (
-    PLAN_KIND,
-    CallContext,
-    ModelRequest,
-    ModelResponse,
-    read_journal_entry,
-)
+from llmos_workers.execution.llm_contracts import ModelResponse
 from llmos_workers.flow.agents import agent_of
 from llmos_workers.flow.approval import ask_person
-from llmos_workers.flow.permit import permit
+from llmos_workers.flow.plan_desk import (
+    PLAN_REPAIR_TURN,
+    PLAN_TURN,
+    PLANNER_SOURCE,
+    Desk,
+    Planned,
+)
 from llmos_workers.flow.plan_members import grants_of
-from llmos_workers.flow.progress import Progress
 from llmos_workers.flow.run import Run
-from llmos_workers.flow.think import call_context
 from llmos_workers.kernel.approvals import call_digest
 from llmos_workers.learning.plan_prompts import (
     PLAN_SCHEMA,
@@ -42,19 +37,11 @@ from llmos_workers.learning.plan_trace import plan_blockers, plan_of_trace
 from llmos_workers.learning.planning import BadPlan, PlanLimits, check_plan, read_plan
 from llmos_workers.learning.trace_prose import one_line
 
-log = logging.getLogger(__name__)
-
-PLAN_TURN, PLAN_REPAIR_TURN = 0, 1
-SUMMARY_TURN, REVIEW_TURN = 100, 200
-"""Places in the journal; a round of repair adds one."""
-
 STEP_USAGE = Usage(input_tokens=6_000, output_tokens=600)
 """Least that a model needs for a small goal: what a step must be able to pay."""
 
 RUN_PLAN = "run plan"
 """What a person is asked to allow, in place of a tool's name."""
-
-PLANNER_SOURCE = "planner"
 
 SPECIALIST = """\
 You are {name}, a specialist in a team. Your goal says all that you need to know; files that it
@@ -64,79 +51,12 @@ and check that it is there and right before you end. Say in two sentences what y
 """Prompt of an agent that is made for a plan."""
 
 
-@dataclass(frozen=True)
-class Planned:
-    """A goal's plan, and where it comes from."""
-
-    plan: Plan
-    source: str
-    """PLANNER_SOURCE, or the id of the trace that holds it."""
-
-    @property
-    def known(self) -> bool:
-        """Whether nobody had to make it."""
-        return self.source != PLANNER_SOURCE
-
-
-class Desk:
-    """Asks models for the parent: each answer is bought once and journaled."""
-
-    def __init__(self, run: Run) -> None:
-        self._run, self._runtime = run, run.runtime
-        self._progress = Progress(
-            self._runtime.goals, run.record.goal_id, fence=run.guards.keeper.lease.fence
-        )
-        self._context: CallContext = call_context(run, self._progress)
-        self._answers = _answers(run)
-        sdk, own = self._runtime.config.sdk, self._runtime.config.orchestration
-        self.model = self._runtime.prices.resolve(own.planner_model or sdk.model)
-
-    def ask(
-        self,
-        turn: int,
-        system: str,
-        messages: list[dict[str, Any]],
-        *,
-        purpose: str,
-        schema: dict[str, Any] | None = None,
-    ) -> ModelResponse:
-        """The answer for ``turn``. Raises what a model call raises, and what ends a run."""
-        kept = self._answers.get(turn)
-        if kept is not None:
-            return kept
-        self._run.guards.before_step()
-        permit(self._run)
-        request = ModelRequest(
-            model=self.model,
-            system=[{"type": "text", "text": system}],
-            messages=messages,
-            max_tokens=self._runtime.config.orchestration.max_tokens,
-            purpose=purpose,
-            output_schema=schema,
-            turn=turn,
-            journal_kind=PLAN_KIND,
-        )
-        self._context.on_event("model_call", {"turn": turn, "model": self.model})
-        response = self._runtime.gateway.complete(request, self._context)
-        self._progress.flush()
-        self._answers[turn] = response
-        return response
-
-    def answered(self, turn: int) -> bool:
-        """Whether the answer for ``turn`` is there."""
-        return turn in self._answers
-
-    @property
-    def answers(self) -> Mapping[int, ModelResponse]:
-        """All answers so far."""
-        return self._answers
-
-
 def find_plan(run: Run, desk: Desk) -> Planned:
     """The plan to go by. Raises BadPlan when the planner's, repaired once, is not sound, and what
     a model call raises.
     """
-    if (known := _known(run)) is not None and not desk.answered(PLAN_TURN):
+    known = None if desk.course.anew or desk.answered(PLAN_TURN) else _known(run)
+    if known is not None:
         return known
     agents = run.runtime.agents.load_agents()
     question = plan_question(run.record.text, agents, limits(run))
@@ -246,9 +166,3 @@ def make_specialist(run: Run, step: PlanStep) -> None:
     except (ToolDenied, InvalidOption) as error:
         raise BadPlan([f"agent {step.agent} cannot be made: {error.message}"]) from error
     runtime.notice(run.record.goal_id, f"agent {step.agent} was made for step {step.id}")
-
-
-def _answers(run: Run) -> dict[int, ModelResponse]:
-    entries = run.runtime.goals.journal(run.record.goal_id)
-    found = (read_journal_entry(entry, PLAN_KIND) for entry in entries)
-    return dict(pair for pair in found if pair is not None)

@@ -27,7 +27,8 @@ from llmos_workers.contracts.goal import GoalState
 from llmos_workers.contracts.outcome import ErrorInfo, FileDigest, Outcome, Usage
 from llmos_workers.contracts.plan import Plan, PlanStep, PlanView
 from llmos_workers.flow.outcomes import error_info, make_outcome
-from llmos_workers.flow.plan import REVIEW_TURN, SUMMARY_TURN, Desk, Planned, limits
+from llmos_workers.flow.plan import limits
+from llmos_workers.flow.plan_desk import REVIEW_TURN, SUMMARY_TURN, Desk, Planned
 from llmos_workers.flow.plan_members import Standing
 from llmos_workers.flow.run import Run
 from llmos_workers.kernel import tree
@@ -167,16 +168,17 @@ def _usable(visit: Visit, repairs: tuple[PlanStep, ...]) -> tuple[PlanStep, ...]
 
 
 def finish(visit: Visit, found: Review, *, repaired: int) -> Outcome:
-    """Publish what is there, in one commit, and say what came of the goal."""
+    """Publish what is there, in one commit, and say what came of the goal. The board of a plan
+    that published nothing stays until the outcome is stored: a run that comes after one which died
+    here sees what this one saw.
+    """
     run, standing, answers = visit.run, visit.standing, visit.desk.answers
     runtime, goal_id = run.runtime, run.record.goal_id
     state = _state(standing, found, repaired)
     text = _summary(visit, found)
     error = None if state is GoalState.SUCCEEDED else _incomplete(found)
     taint = runtime.children.taint(goal_id)
-    if state is GoalState.FAILED:
-        runtime.boards.discard(visit.board)
-    elif conflict := _publish(visit, taint):
+    if state is not GoalState.FAILED and (conflict := _publish(visit, taint)):
         state, error = GoalState.FAILED, conflict
     parts = [each.outcome for each in standing if each.outcome is not None]
     outcome = make_outcome(
@@ -206,7 +208,6 @@ def _publish(visit: Visit, taint: str) -> ErrorInfo | None:
     try:
         runtime.boards.publish(visit.board, run.guards.keeper.lease, facts, reads)
     except (PublishConflict, WorkspaceUnwritable) as error:
-        runtime.boards.discard(visit.board)
         return error_info(error)
     return None
 

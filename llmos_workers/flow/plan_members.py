@@ -18,6 +18,8 @@ from llmos_workers.kernel.children import Place
 from llmos_workers.kernel.goals import new_record
 
 _NAMESPACE = uuid.UUID("0f6c4f0e-5d5b-5b7e-8b1c-3a7d1f2f9d11")
+ERA_TRIES = 1_000
+"""More than a step is ever tried in one era; a member's attempt tells both."""
 AFTERWARDS = 2
 """Shares of the money that are kept for summary and review; each step has one."""
 
@@ -57,13 +59,23 @@ def member_id(parent_id: str, step: str, attempt: int) -> str:
     return str(uuid.uuid5(_NAMESPACE, f"{parent_id}\n{step}\n{attempt}"))
 
 
-def standings(run: Run, plan: Plan) -> list[Standing]:
+def begun(run: Run, era: int) -> dict[str, int]:
+    """How often each step was begun since the plan started again for the ``era``th time."""
+    tries: dict[str, int] = {}
+    for place in run.runtime.children.members(run.record.goal_id).values():
+        its, number = divmod(place.attempt, ERA_TRIES)
+        if its == era:
+            tries[place.step] = max(number, tries.get(place.step, 0))
+    return tries
+
+
+def standings(run: Run, plan: Plan, era: int = 0) -> list[Standing]:
     """How far each step is, in the plan's order."""
     runtime, parent = run.runtime, run.record.goal_id
-    tries: dict[str, int] = {}
-    for place in runtime.children.members(parent).values():
-        tries[place.step] = max(place.attempt, tries.get(place.step, 0))
-    newest = {step: member_id(parent, step, attempt) for step, attempt in tries.items()}
+    tries = begun(run, era)
+    newest = {
+        step: member_id(parent, step, era * ERA_TRIES + number) for step, number in tries.items()
+    }
     records = dict(zip(newest, runtime.goals.get_many(list(newest.values())), strict=True))
     live = runtime.children.live(parent)
     found = []
@@ -102,13 +114,21 @@ def to_start(standing: Sequence[Standing], tries: int) -> list[Standing]:
 
 def _worth_another(each: Standing, outcome: Outcome, tries: int) -> bool:
     """Whether to try a step again: what a rule, a person or a clock ended ends the same again."""
+    return may_differ(outcome) and each.tries < tries
+
+
+def may_differ(outcome: Outcome) -> bool:
+    """Whether what failed might come off another time."""
     failed = outcome.status in (GoalState.FAILED.value, GoalState.PARTIAL.value)
     why = outcome.error.kind if outcome.error else ""
-    final = why in ("DeadlineExceeded", "BudgetExceeded", "ToolDenied", "RehearsalFailure")
-    return failed and not final and each.tries < tries
+    return failed and why not in (
+        "DeadlineExceeded", "BudgetExceeded", "ToolDenied", "RehearsalFailure"
+    )  # fmt: skip
 
 
-def fan_out(run: Run, start: Sequence[Standing], board: Board, *, open_steps: int) -> FanOut:
+def fan_out(
+    run: Run, start: Sequence[Standing], board: Board, *, open_steps: int, era: int = 0
+) -> FanOut:
     """The goals of these steps. ``open_steps``: how many of the plan's steps are not done, for
     the shares of the money. Raises BudgetExceeded when nothing is left for them.
     """
@@ -116,7 +136,7 @@ def fan_out(run: Run, start: Sequence[Standing], board: Board, *, open_steps: in
     taint = run.runtime.children.taint(run.record.goal_id)
     records, places = [], {}
     for each in start:
-        attempt = each.tries + 1
+        attempt = era * ERA_TRIES + each.tries + 1
         options = _options(run, each.step, attempt, board, share=share, taint=taint)
         goal_id = member_id(run.record.goal_id, each.step.id, attempt)
         now = run.runtime.clock.now()

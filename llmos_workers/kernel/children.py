@@ -104,6 +104,10 @@ class Children:
         found = cast(list[bytes], self.redis.hvals(keys.goal_reads(goal_id)))
         return tuple(FileDigest.model_validate_json(each) for each in found)
 
+    def forget_reads(self, goal_id: str) -> None:
+        """What members of the goal depended on does not count any more."""
+        self.redis.delete(keys.goal_reads(goal_id))
+
     def join(self, goal_id: str) -> bool:
         """Send the message of a parent whose members have all ended, unless somebody has taken
         it up; whether it was sent. Twice is a duplicate, which its own state answers.
