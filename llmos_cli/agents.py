@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def agents() -> None:
-    """Who thinks: list, show, create, edit, history, diff, rollback, lint, choose.
+    """See and change who thinks: agents and their versions.
 
     An agent is a Markdown file of the workspace; a change is a new version, and counts at the next
     goal on every worker. Needs the workspace on this machine.
@@ -123,7 +123,7 @@ def create(session: Session, /, name: str, why: str, as_json: bool, **given: Any
 def edit(
     session: Session, /, name: str, status: str | None, why: str, as_json: bool, **given: Any
 ) -> int:
-    """Change the agent NAME: what the options say; without any, in your $EDITOR."""
+    """Change the agent NAME; without options, in your $EDITOR."""
     from llmos_workers.evolution.agent_rules import Author
 
     factory = _factory(session)
@@ -181,7 +181,10 @@ def diff(session: Session, name: str, before: int, after: int, as_json: bool) ->
 @json_option
 @click.pass_obj
 def rollback(session: Session, name: str, version: int, why: str, as_json: bool) -> int:
-    """Bring VERSION of the agent NAME, also a draft, into force, as a new version."""
+    """Bring VERSION of the agent NAME into force again.
+
+    It may be a draft, and becomes a new version.
+    """
     from llmos_workers.evolution.agent_rules import Author
 
     made = _factory(session).rollback(name, version, Author(), why=why)
@@ -193,7 +196,7 @@ def rollback(session: Session, name: str, version: int, why: str, as_json: bool)
 @json_option
 @click.pass_obj
 def lint(session: Session, names: tuple[str, ...], as_json: bool) -> int:
-    """Check the agents NAMES, or all: files with line, tools that do not exist, models."""
+    """Check agents: their files, tools and models."""
     from llmos_workers.evolution.agent_lint import lint_agents
 
     faults = lint_agents(_factory(session).loader, session.registry, names)

@@ -47,7 +47,10 @@ def approvals(session: Session, project: str | None, goal_id: str | None, as_jso
 @json_option
 @click.pass_obj
 def approve(session: Session, approval_id: str, by: str | None, why: str, as_json: bool) -> int:
-    """Allow the call of request ID, once, or raise the limit it asks for; its goal goes on."""
+    """Allow the call of request ID, once; its goal goes on.
+
+    Where it asks for money, raise the limit that it shows.
+    """
     return _told(session.client.approve(approval_id, by=by, why=why), as_json=as_json)
 
 
@@ -58,7 +61,7 @@ def approve(session: Session, approval_id: str, by: str | None, why: str, as_jso
 @json_option
 @click.pass_obj
 def deny(session: Session, approval_id: str, why: str, by: str | None, as_json: bool) -> int:
-    """Forbid the call of request ID for the rest of its goal, which goes on without it."""
+    """Forbid the call of request ID; its goal goes on without it."""
     return _told(session.client.deny(approval_id, why=why, by=by), as_json=as_json)
 
 

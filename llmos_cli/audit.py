@@ -21,7 +21,7 @@ from llmos_workers.learning.posterior import upper_bound
 @json_option
 @click.pass_obj
 def audit(session: Session, project: str | None, limit: int, as_json: bool) -> int:
-    """Tell how often a replay was wrong, by the sample that a model ran again.
+    """Tell how often a replay was wrong.
 
     The sample is dispatcher.audit_share of all replayed goals, within
     dispatcher.audit_usd_per_day. Differences that may be a matter of wording are unclear: they

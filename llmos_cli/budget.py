@@ -37,7 +37,7 @@ SETTING_OF = {"": "budget_usd", "day": "daily_budget_usd", "month": "monthly_bud
 
 @click.group()
 def budget() -> None:
-    """Money: show, set, ledger, doubt, check.
+    """See what was spent, and set what may be.
 
     Scopes are global, project:NAME and goal:ID. Each may have a limit for its lifetime; global
     and projects also one for each day and each month (UTC).
@@ -49,7 +49,7 @@ def budget() -> None:
 @json_option
 @click.pass_obj
 def show(session: Session, project: str | None, as_json: bool) -> int:
-    """Show what is spent, promised, in doubt and left, as a bar for each limit."""
+    """Show what is spent, promised, in doubt and left."""
     economy = session.client.token_economy
     with talking(session.client.place, "reading the budget"):
         names = economy.known_scopes()
@@ -121,7 +121,7 @@ def ledger(
     as_csv: bool,
     as_json: bool,
 ) -> int:
-    """Print the ledger, oldest line first: every charge, doubt and saving there ever was."""
+    """Print every charge, doubt and saving, the oldest first."""
     if as_csv and as_json:
         raise click.UsageError("--csv and --json exclude each other.")
     entries = session.client.token_economy.entries(since=None if since is None else _time(since))
@@ -153,7 +153,7 @@ def doubt(
     why: str,
     as_json: bool,
 ) -> int:
-    """List calls that were sent and whose answer was lost; put one right when evidence comes.
+    """List calls whose answer was lost; put one right.
 
     Such a call stays charged at the most it can have cost. What it did cost stands in the
     provider's own bill. ID may be cut short where that is clear.
@@ -178,7 +178,10 @@ def doubt(
 @json_option
 @click.pass_obj
 def check(session: Session, as_json: bool) -> int:
-    """Verify that ledger, sums, reservations and limits agree; exits with 1 when they do not."""
+    """Verify that ledger, sums, reservations and limits agree.
+
+    Exits with 1 when they do not.
+    """
     with talking(session.client.place, "checking the money"):
         found = audit(session.client.redis)
     if as_json:

@@ -23,7 +23,10 @@ def config() -> None:
 @json_option
 @click.pass_obj
 def show(session: Session, as_json: bool) -> int:
-    """Print every setting with where it comes from; secrets are masked."""
+    """Print every setting with where it comes from.
+
+    Secrets are masked.
+    """
     rows = describe_config(session.config, session.sources)
     if as_json:
         emit_each({"name": key, "value": value, "source": source} for key, value, source in rows)

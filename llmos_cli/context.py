@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llmos_workers.config import LLMOSConfig
-from llmos_workers.config_sources import load_with_sources
+from llmos_cli.lean import lean_redis
 
 if TYPE_CHECKING:
     from llmos_workers.client import LLMOS
+    from llmos_workers.config import LLMOSConfig
     from llmos_workers.execution.tools.registry import ToolRegistry
 
 
@@ -27,6 +27,8 @@ class Session:
 
     @cached_property
     def _loaded(self) -> tuple[LLMOSConfig, dict[str, str]]:
+        from llmos_workers.config_sources import load_with_sources
+
         flags: dict[str, Any] = {"workspace": self.workspace, "redis.url": self.redis_url}
         return load_with_sources(self.config_path, None, flags, self.preset)
 
@@ -43,7 +45,8 @@ class Session:
     @cached_property
     def client(self) -> LLMOS:
         """The thin client; connects with its first call."""
-        from llmos_workers.client import LLMOS
+        with lean_redis():
+            from llmos_workers.client import LLMOS
 
         return LLMOS(self.config)
 

@@ -22,7 +22,10 @@ all_option = click.option("--all", "everything", is_flag=True, help="All that th
 
 @click.group()
 def dead() -> None:
-    """See to goals that were given up (DEAD) after too many starts that never ended."""
+    """See to goals that were given up (DEAD).
+
+    Too many of their runs died without an end.
+    """
 
 
 @dead.command(name="list")
@@ -67,7 +70,10 @@ def show(session: Session, goal_id: str, as_json: bool) -> int:
 @json_option
 @click.pass_obj
 def retry(session: Session, goal_ids: tuple[str, ...], everything: bool, as_json: bool) -> int:
-    """Submit the goals again, as new goals that name the old ones (retry_of in the metadata)."""
+    """Submit goals again, as new ones.
+
+    They name the old ones as retry_of in their metadata.
+    """
     letters = _letters(session)
     for goal_id in _chosen(session, goal_ids, everything=everything):
         with talking(session.client.place, f"retrying goal {goal_id}"):
@@ -85,7 +91,10 @@ def retry(session: Session, goal_ids: tuple[str, ...], everything: bool, as_json
 @json_option
 @click.pass_obj
 def drop(session: Session, goal_ids: tuple[str, ...], everything: bool, as_json: bool) -> int:
-    """Take goals off the list for good; their records stay until their retention is over."""
+    """Take goals off the list for good.
+
+    Their records stay until their retention is over.
+    """
     letters = _letters(session)
     for goal_id in _chosen(session, goal_ids, everything=everything):
         with talking(session.client.place, f"dropping goal {goal_id}"):

@@ -60,7 +60,9 @@ class Played:
 @click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), help="Draw the costs here.")
 @json_option
 def demo(folder: Path, svg: Path | None, as_json: bool) -> None:
-    """Run goals through a private stack: learned once, replayed from then on.
+    """Show on a private stack how goals get cheaper.
+
+    Learned once, replayed from then on.
 
     Starts a server, the workers and (without a key) the scripted rehearsal model; checks every
     mode and every file; stops all of it at the end, on Ctrl-C and on failure. Exit code 1 when

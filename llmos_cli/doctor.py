@@ -21,7 +21,9 @@ COLOURS = {Verdict.OK: "green", Verdict.WARN: "yellow", Verdict.FAIL: "red"}
 @json_option
 @click.pass_obj
 def doctor(session: Session, online: bool, as_json: bool) -> int:
-    """Check every part: settings, Redis, workers, model, index, workspace, sandbox, files.
+    """Check every part, and say what mends it.
+
+    Settings, Redis, workers, model, index, workspace, sandbox, files.
 
     Each finding that is not ok names its fix. Exits with 6 when one fails.
     """

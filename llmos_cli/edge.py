@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def edge() -> None:
-    """Follow on devices what was learned here: export, runner.
+    """Follow on devices what was learned here.
 
     Needs the workspace on this machine. A device needs Python 3.9 and nothing else.
     """
@@ -89,7 +89,7 @@ def export(
 @click.option("--agentic", is_flag=True, help="With the follower that asks a local model.")
 @json_option
 def runner(folder: Path, /, *, agentic: bool, as_json: bool) -> int:
-    """Copy run_follower.py, the one file that a device needs, into FOLDER."""
+    """Copy run_follower.py, which a device needs, into FOLDER."""
     source = Path(__file__).resolve().parents[1] / "edge_runtime"
     names = ["run_follower.py", *(["run_agentic_follower.py"] if agentic else [])]
     for name in names:

@@ -8,11 +8,12 @@ import sys
 import traceback
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from llmos_cli.render import printable
 from llmos_workers.contracts import errors
-from llmos_workers.contracts.outcome import Outcome
+
+if TYPE_CHECKING:
+    from llmos_workers.contracts.outcome import Outcome
 
 
 class Exit(IntEnum):
@@ -101,6 +102,8 @@ def interrupted(message: str, *, as_json: bool) -> int:
 
 def report(error: errors.LLMOSError, *, as_json: bool) -> int:
     """Tell the user; returns the exit code."""
+    from llmos_cli.render import printable
+
     if as_json:
         print(json.dumps(as_data(error), ensure_ascii=False), file=sys.stderr)
     else:

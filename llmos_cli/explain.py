@@ -23,8 +23,10 @@ from llmos_cli.waiting import tell
 def explain(
     session: Session, goal: str, project: str | None, timeout: float | None, as_json: bool
 ) -> int:
-    """Tell how GOAL would run and why: each candidate, what agreed and differed, its confidence
-    and threshold, what stands against it, and what a judge said. Runs nothing, asks no model.
+    """Tell how GOAL would run, and why.
+
+    Each candidate, what agreed and differed, its confidence and threshold, what stands against it,
+    and what a judge said. Runs nothing, asks no model.
     """
     wait_s = 30.0 if timeout is None else timeout
     outcome = session.client.explain(goal, project=project, timeout=wait_s)

@@ -30,7 +30,7 @@ MOST_FILES = 50
 @json_option
 @click.pass_obj
 def undo(session: Session, goal_id: str, project: str | None, by: str | None, as_json: bool) -> int:
-    """Take back the files that goal GOAL published, in a commit of its own.
+    """Take back the files that goal GOAL published.
 
     Only when they all are as the goal left them; otherwise it says which are not, and does
     nothing.

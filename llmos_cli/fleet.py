@@ -30,7 +30,9 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @click.option("--concurrency", multiple=True, metavar="ROLE=N", help="Slots of a role; repeat.")
 @click.pass_obj
 def up(session: Session, concurrency: tuple[str, ...]) -> int:
-    """Run everything on this machine, in the foreground: a private Redis and all workers.
+    """Run everything on this machine: Redis and all workers.
+
+    In the foreground; the Redis is private.
 
     With ANTHROPIC_API_KEY or a base_url goals are answered by that model; with neither by the
     rehearsal model, which is scripted and knows a few job families only. Ctrl-C stops all.
@@ -46,7 +48,7 @@ def up(session: Session, concurrency: tuple[str, ...]) -> int:
 @click.option("--log-level", default="INFO", show_default=True, help="Least level that is logged.")
 @click.pass_obj
 def worker(session: Session, role: str, concurrency: int | None, log_level: str) -> int:
-    """Run one worker of ROLE (dispatch, llm, replay or upkeep) in the foreground.
+    """Run one worker of ROLE: dispatch, llm, replay or upkeep.
 
     TERM ends it without losing what it works on.
     """
@@ -65,7 +67,9 @@ def worker(session: Session, role: str, concurrency: int | None, log_level: str)
               help="Only look (default), or also change workers and start tasks.")  # fmt: skip
 @click.pass_obj
 def flower(session: Session, port: int | None, address: str | None, read_only: bool | None) -> int:
-    """Run Flower, the web view of workers and tasks, read-only and behind a password.
+    """Run Flower, the web view of workers and tasks.
+
+    Read-only and behind a password.
 
     User and password come from FLOWER_BASIC_AUTH (user:password), or from the file that
     FLOWER_BASIC_AUTH_FILE names; without them a password is made and shown once. All other

@@ -23,7 +23,7 @@ from llmos_workers.kernel.workspace import Workspace
 
 @click.group()
 def gate() -> None:
-    """Read the audit log of the gate: every decision about a tool call, before it ran."""
+    """Read and verify the log of the gate's decisions."""
 
 
 @gate.command(name="log")
@@ -74,7 +74,7 @@ def show_log(
 @json_option
 @click.pass_obj
 def verify(session: Session, since: int, head: str, as_json: bool) -> int:
-    """Check the whole audit log: nothing changed, nothing missing, its end at the head.
+    """Check that nothing in the log was changed or is missing.
 
     Needs the workspace. Exits with 1 when something is wrong. Who can write Redis and the files
     can write a new chain: note the head's hash down elsewhere, and give it with --head.

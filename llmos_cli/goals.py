@@ -35,7 +35,7 @@ def status(session: Session, goal_id: str, as_json: bool) -> int:
 @json_option
 @click.pass_obj
 def watch(session: Session, goal_id: str, after: str, timeout: float | None, as_json: bool) -> int:
-    """Join goal ID where it is, from its first event on, and follow it to its end.
+    """Join goal ID from its first event on and follow it to its end.
 
     Exits as submit does. Ctrl-C ends the watching, not the goal.
     """
@@ -99,7 +99,7 @@ def list_goals(
 @json_option
 @click.pass_obj
 def cancel(session: Session, goal_id: str, as_json: bool) -> int:
-    """Stop goal ID: at once when no worker runs it, else before its next step."""
+    """Stop goal ID. At once when no worker runs it, else before its next step."""
     state = session.client.cancel(goal_id)
     words = {
         GoalState.CANCELLED: "is cancelled.",

@@ -23,7 +23,7 @@ PROBE = {"path": "llmos-hook-test.txt"}
 
 @click.group()
 def hooks() -> None:
-    """Hooks of yours that see every tool call: list, test.
+    """List and test your hooks, which see every tool call.
 
     They come from security.hooks and from projects/NAME/project.toml of the workspace.
     """
@@ -34,7 +34,10 @@ def hooks() -> None:
 @json_option
 @click.pass_obj
 def list_hooks(session: Session, project: str, as_json: bool) -> int:
-    """List the hooks that are asked in a project, in order, and installed ones nobody named."""
+    """List the hooks of a project, in order.
+
+    Then installed ones that nobody named.
+    """
     from llmos_workers.execution.hooks.external import known_hooks
 
     found = [_facts(hook) for hook in _hooks(session, project)]
@@ -77,7 +80,9 @@ def test_hooks(
     prompt: str,
     as_json: bool,
 ) -> int:
-    r"""Ask the hooks of a project, or the one of that NAME, about a call that does not run.
+    r"""Ask hooks, or the one of that NAME, about a made-up call.
+
+    It does not run.
 
     Exits with 1 when a hook fails: it would deny every call.
 

@@ -15,7 +15,7 @@ _project = click.option("--project", default="default", show_default=True, help=
 
 @click.group()
 def improve() -> None:
-    """List, apply and dismiss suggestions of how llmos could do better."""
+    """See what llmos could do better, and have it done."""
 
 
 @improve.command(name="list")
@@ -49,7 +49,10 @@ def list_improvements(session: Session, project: str, everything: bool, as_json:
 @json_option
 @click.pass_obj
 def apply(session: Session, key: str, project: str, as_json: bool) -> int:
-    """Have upkeep apply the suggestion KEY: compile a trace, remove unused ones, draft an agent."""
+    """Have upkeep apply the suggestion KEY.
+
+    Compile a trace, remove unused ones, draft an agent.
+    """
     from llmos_workers.contracts.errors import InvalidOption
     from llmos_workers.flow.improve import as_data, decide, improvements
 

@@ -12,14 +12,17 @@ from llmos_workers.contracts.base import format_usd
 
 @click.group()
 def judge() -> None:
-    """Small models that say whether a new wording means a known goal."""
+    """See how the models did that judge new wordings of known goals."""
 
 
 @judge.command()
 @json_option
 @click.pass_obj
 def stats(session: Session, as_json: bool) -> int:
-    """Show each judge's verdicts, how they came out, and whether its yes is followed at once."""
+    """Show each judge's verdicts and how they came out.
+
+    And whether its yes is followed at once.
+    """
     from llmos_workers.client_connect import talking
     from llmos_workers.learning.verdicts import Verdicts
 

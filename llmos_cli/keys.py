@@ -15,7 +15,7 @@ from llmos_workers.kernel.signing import KeyRing, PublicKey
 
 @click.group()
 def keys() -> None:
-    """Whose signatures count: show, create, rotate, trust, untrust.
+    """See and change whose signatures count.
 
     What llmos learns is signed with the key of the workspace. Traces that are not signed by a
     trusted key are neither followed nor shown to a model; see llmos traces approve. Needs the
@@ -27,7 +27,7 @@ def keys() -> None:
 @json_option
 @click.pass_obj
 def show(session: Session, as_json: bool) -> int:
-    """Show the public key of this workspace, and the keys that are trusted."""
+    """Show the public key of this workspace, and trusted ones."""
     ring = session.client.keys
     own = ring.own() if ring.there else None
     others = [key for key in ring.trusted() if own is None or key.key_id != own.key_id]
@@ -52,7 +52,10 @@ def show(session: Session, as_json: bool) -> int:
 @json_option
 @click.pass_obj
 def create(session: Session, as_json: bool) -> int:
-    """Make the signing key, if there is none. llmos does so by itself when it first signs."""
+    """Make the signing key, if there is none.
+
+    llmos does so by itself when it first signs.
+    """
     key, made = session.client.keys.create()
     return _told("made" if made else "already there", key, as_json=as_json)
 
@@ -77,7 +80,9 @@ def rotate(session: Session, as_json: bool) -> int:
 @json_option
 @click.pass_obj
 def trust(session: Session, public_key: str, name: str, as_json: bool) -> int:
-    """Let signatures of the public key KEY count; it looks like ed25519:… (llmos keys show).
+    """Let signatures of the public key KEY count.
+
+    It looks like ed25519:… (llmos keys show).
 
     Check with its owner, by another way than the one it came, that it is theirs.
     """
@@ -90,7 +95,10 @@ def trust(session: Session, public_key: str, name: str, as_json: bool) -> int:
 @json_option
 @click.pass_obj
 def untrust(session: Session, key_id: str, as_json: bool) -> int:
-    """Let signatures of the key ID count no longer; its traces wait for approval."""
+    """Let signatures of the key ID count no longer.
+
+    Its traces wait for approval.
+    """
     gone = session.client.keys.untrust(key_id)
     if as_json:
         emit({"key_id": key_id, "was_trusted": gone})

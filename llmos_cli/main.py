@@ -6,78 +6,13 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
 import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit, interrupted, report
+from llmos_cli.groups import LazyGroup
 from llmos_workers.contracts.errors import InfrastructureError, LLMOSError, UsageError
-
-COMMANDS = {
-    "submit": "llmos_cli.submit:submit",
-    "status": "llmos_cli.goals:status",
-    "watch": "llmos_cli.goals:watch",
-    "result": "llmos_cli.goals:result",
-    "list": "llmos_cli.goals:list_goals",
-    "cancel": "llmos_cli.goals:cancel",
-    "explain": "llmos_cli.explain:explain",
-    "plan": "llmos_cli.plan:plan",
-    "feedback": "llmos_cli.feedback:feedback",
-    "judge": "llmos_cli.judge:judge",
-    "approvals": "llmos_cli.approvals:approvals",
-    "approve": "llmos_cli.approvals:approve",
-    "deny": "llmos_cli.approvals:deny",
-    "schedule": "llmos_cli.schedule:schedule",
-    "dead": "llmos_cli.dead:dead",
-    "webhooks": "llmos_cli.webhooks:webhooks",
-    "projects": "llmos_cli.projects:projects",
-    "budget": "llmos_cli.budget:budget",
-    "audit": "llmos_cli.audit:audit",
-    "gate": "llmos_cli.gate:gate",
-    "undo": "llmos_cli.files:undo",
-    "why": "llmos_cli.files:why",
-    "traces": "llmos_cli.traces:traces",
-    "reindex": "llmos_cli.traces_change:reindex",
-    "test": "llmos_cli.test:test",
-    "memory": "llmos_cli.memory:memory",
-    "sentience": "llmos_cli.sentience:sentience",
-    "improve": "llmos_cli.improve:improve",
-    "agents": "llmos_cli.agents:agents",
-    "tools": "llmos_cli.tools:tools",
-    "hooks": "llmos_cli.hooks:hooks",
-    "keys": "llmos_cli.keys:keys",
-    "edge": "llmos_cli.edge:edge",
-    "interactive": "llmos_cli.interactive:interactive",
-    "demo": "llmos_cli.demo:demo",
-    "up": "llmos_cli.fleet:up",
-    "worker": "llmos_cli.fleet:worker",
-    "flower": "llmos_cli.fleet:flower",
-    "top": "llmos_cli.top:top",
-    "report": "llmos_cli.report:report",
-    "metrics": "llmos_cli.metrics:metrics",
-    "doctor": "llmos_cli.doctor:doctor",
-    "config": "llmos_cli.config:config",
-    "version": "llmos_cli.config:version",
-}
-"""Name of a command -> module:attribute. Order is the order of ``llmos --help``."""
-
-
-class LazyGroup(click.Group):
-    """Commands by name, imported one at a time."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
-        """All names, in the table's order."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
-        """The command, or None for click to refuse."""
-        if cmd_name not in COMMANDS:
-            return None
-        module, _, attribute = COMMANDS[cmd_name].partition(":")
-        command = getattr(import_module(module), attribute)
-        assert isinstance(command, click.Command)  # noqa: S101 - a fault in the table above
-        return command
 
 
 @click.group(

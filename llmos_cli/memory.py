@@ -26,7 +26,10 @@ _project = click.option("--project", default="default", show_default=True, help=
 
 @click.group()
 def memory() -> None:
-    """Search, show and forget what is remembered: sessions, traces, facts and insights."""
+    """Search, show and forget what is remembered.
+
+    Sessions, traces, facts and insights.
+    """
 
 
 @memory.command()
@@ -39,7 +42,7 @@ def memory() -> None:
 def search(
     session: Session, /, *, query: str, project: str, level: str | None, limit: int, as_json: bool
 ) -> int:
-    """Find what has words in common with QUERY; without one, the newest."""
+    """Find what has words in common with QUERY, else the newest."""
     from llmos_workers.learning.memory_search import MemorySearch
 
     levels = [Level(level)] if level else list(Level)
@@ -64,7 +67,10 @@ def search(
 @json_option
 @click.pass_obj
 def show(session: Session, name: str, project: str, as_json: bool) -> int:
-    """Show the note (facts/NAME.md, insights/NAME.md) or the session of the goal NAME."""
+    """Show a note, or the session of a goal.
+
+    A note is facts/NAME.md or insights/NAME.md.
+    """
     from llmos_workers.learning.session_file import render_session
 
     held = _memory(session)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="Print the metrics once and end.")
 @click.pass_obj
 def metrics(session: Session, port: int, address: str, once: bool) -> int:
-    """Serve the system's figures to Prometheus on /metrics, until told to stop.
+    """Serve the system's figures to Prometheus, on /metrics.
 
     It reads from Redis at each scrape; workers know nothing of it. Needs the extra
     llmos-workers[metrics]. Nobody is asked for a password: keep it on this machine or in a private

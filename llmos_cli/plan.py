@@ -32,8 +32,10 @@ def plan(
     timeout: float | None,
     as_json: bool,
 ) -> int:
-    """Show into which parts GOAL would be split, and which waits for which. Carries out nothing;
-    a plan that is not known yet costs its planner's calls.
+    """Show into which parts GOAL would be split.
+
+    And which waits for which. Carries out nothing; a plan that is not known yet costs its planner's
+    calls.
     """
     wait_s = 300.0 if timeout is None else timeout
     outcome = session.client.plan(goal, project=project, budget_usd=budget, timeout=wait_s)

@@ -21,7 +21,7 @@ DEFAULT = "default"
 
 @click.group()
 def projects() -> None:
-    """See how many goals of a project are under way, and set how many may be.
+    """See how many goals are under way, and set how many may be.
 
     What holds for a project holds for every concurrency key of llmos submit.
     """
@@ -31,7 +31,7 @@ def projects() -> None:
 @json_option
 @click.pass_obj
 def list_projects(session: Session, as_json: bool) -> int:
-    """List projects and busy concurrency keys: window, goals under way, goals that wait."""
+    """List projects and busy concurrency keys, with their windows."""
     client = session.client
     folders = ProjectManager(Workspace(session.config.workspace)).list_projects()
     with talking(client.place, "listing projects"):
@@ -52,7 +52,9 @@ def list_projects(session: Session, as_json: bool) -> int:
 @json_option
 @click.pass_obj
 def window(session: Session, name: str, most: str | None, as_json: bool) -> int:
-    r"""Let at most N goals of project NAME be under way at once; without N tell how many may.
+    r"""Let at most N goals of project NAME be under way at once.
+
+    Without N it tells how many may.
 
     1 makes them run one after the other; "default" goes back to kernel.project_window.
 

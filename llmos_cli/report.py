@@ -22,8 +22,10 @@ from llmos_workers.contracts.errors import InfrastructureError
 @json_option
 @click.pass_obj
 def report(session: Session, target: Path, project: str | None, limit: int, as_json: bool) -> int:
-    """Write one page that needs nothing but itself: cost per goal over time, modes, savings,
-    budget, internal state, slowest tools, the fleet. It shows no goal's text.
+    """Write one HTML page of how the goals went.
+
+    It needs nothing but itself: cost per goal over time, modes, savings, budget, internal state,
+    slowest tools, the fleet. It shows no goal's text.
     """
     from llmos_workers.monitor.figures import look
     from llmos_workers.monitor.history import read_ended

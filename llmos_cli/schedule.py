@@ -21,7 +21,7 @@ from llmos_workers.kernel.schedules import Schedule
 
 @click.group()
 def schedule() -> None:
-    """Submit goals by the clock: add, list, next, pause, resume, remove.
+    """Submit goals by the clock.
 
     Schedules live in Redis; any worker that is up fires them. A firing that comes more than a
     minute late, because no worker was up, is a misfire. What happens then is the schedule's
@@ -45,7 +45,9 @@ def schedule() -> None:
 @json_option
 @click.pass_obj
 def add(session: Session, /, *, cron: str, goal: str, as_json: bool, **given: Any) -> int:
-    """Submit GOAL whenever CRON fires: minute, hour, day, month, weekday, or @daily and the like.
+    """Submit GOAL whenever CRON fires.
+
+    CRON is minute, hour, day, month and weekday, or @daily and the like.
 
     \b
     llmos schedule add "0 9 * * MON-FRI" "Summarize the inbox" --tz Europe/Vienna
@@ -117,7 +119,10 @@ def pause(session: Session, schedule_id: str, as_json: bool) -> int:
 @json_option
 @click.pass_obj
 def resume(session: Session, schedule_id: str, as_json: bool) -> int:
-    """Let schedule ID fire again, from now on; what fell into the pause is left out."""
+    """Let schedule ID fire again, from now on.
+
+    What fell into the pause is left out.
+    """
     return _told("resumed", session.client.schedules.resume(schedule_id), as_json=as_json)
 
 

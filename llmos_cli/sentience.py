@@ -63,7 +63,7 @@ def show(session: Session, project: str, whole: bool, as_json: bool) -> int:
 @json_option
 @click.pass_obj
 def history(session: Session, project: str, plot: Path | None, limit: int, as_json: bool) -> int:
-    """List the last states, oldest first: time, the four values, mode, what moved them."""
+    """List the last states, oldest first, with what moved them."""
     from llmos_cli.sentience_render import history_line, history_svg
 
     with talking(session.client.place, "reading the internal state"):

@@ -39,7 +39,9 @@ def test(
     session: Session, /, *, folder: str, source: str | None, project: str | None,
     junit: str | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Replay the fixtures in FOLDER (trace-tests) in scratch, without a model and without servers.
+    """Replay the fixtures in FOLDER (trace-tests), without a model.
+
+    In scratch, and without servers.
 
     Exits with 1 when a goal is not replayed as its fixture says, or is and must not be; with 2
     when a fixture cannot be read. docs/trace-tests.md tells their form.

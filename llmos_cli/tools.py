@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def tools() -> None:
-    """What agents may be granted: list, show, search, sign; and what traces were compiled into:
-    generated, disable, rollback, generalize.
+    """See what agents may be granted, and what traces became.
 
     Needs the workspace on this machine. An agent uses a tool when its front matter names it.
     """
@@ -38,7 +37,10 @@ def tools() -> None:
 @json_option
 @click.pass_obj
 def list_tools(session: Session, as_json: bool) -> int:
-    """List all tools: built in, from installed packages, from workspace/tools."""
+    """List all tools.
+
+    Built in, from installed packages, from workspace/tools.
+    """
     return _print(session.registry.specs(), as_json=as_json)
 
 
@@ -47,7 +49,10 @@ def list_tools(session: Session, as_json: bool) -> int:
 @json_option
 @click.pass_obj
 def show(session: Session, name: str, as_json: bool) -> int:
-    """Show what the model and the gate know of the tool NAME, or the source of a generated one."""
+    """Show what model and gate know of the tool NAME.
+
+    Of a generated one its source.
+    """
     tool = session.registry.find(name)
     if tool is None and (shown := show_generated(session, name, as_json=as_json)) is not None:
         return shown
@@ -72,7 +77,10 @@ def show(session: Session, name: str, as_json: bool) -> int:
 def search(
     session: Session, query: tuple[str, ...], limit: int | None, words: bool, as_json: bool
 ) -> int:
-    """Find the tools that fit a need, as an agent with many tools does."""
+    """Find the tools that fit a need.
+
+    As an agent with many tools does.
+    """
     from llmos_workers.execution.tools.search_engine import ToolSearchEngine
     from llmos_workers.learning.matching.embedder import load_embedder
     from llmos_workers.runtime_tools import embed_with
@@ -90,7 +98,10 @@ def search(
 @json_option
 @click.pass_obj
 def sign(session: Session, file: Path, as_json: bool) -> int:
-    """Vouch for a Python file of workspace/tools as it stands: its code runs in the workers."""
+    """Vouch for a Python file of workspace/tools as it stands.
+
+    Its code runs in the workers.
+    """
     from llmos_workers.execution.tools.plugins import sign_file
 
     folder = session.config.workspace / "tools"

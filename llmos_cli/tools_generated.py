@@ -23,7 +23,7 @@ by_option = click.option("--by", metavar="NAME", help="Who does it (default: use
 @json_option
 @click.pass_obj
 def generated(session: Session, as_json: bool) -> int:
-    """List the tools that traces were compiled into, and which are in use."""
+    """List the tools that traces were compiled into."""
     from llmos_workers.flow.crystal_shelf import shelf
 
     with talking(session.client.place, "listing generated tools"):
@@ -74,7 +74,10 @@ def show_generated(session: Session, name: str, *, as_json: bool) -> int | None:
 @json_option
 @click.pass_obj
 def disable(session: Session, name: str, by: str | None, as_json: bool) -> int:
-    """Take the generated tool NAME out of use: its trace is replayed instead."""
+    """Take the generated tool NAME out of use.
+
+    Its trace is replayed instead.
+    """
     from llmos_workers.flow import crystal_shelf
     from llmos_workers.kernel.approvals import who
 
@@ -94,7 +97,10 @@ def disable(session: Session, name: str, by: str | None, as_json: bool) -> int:
 def rollback(
     session: Session, name: str, version: int | None, by: str | None, as_json: bool
 ) -> int:
-    """Go back to an earlier version of the generated tool NAME, or to the replay of its trace."""
+    """Go back to an earlier version of the generated tool NAME.
+
+    Or to the replay of its trace.
+    """
     from llmos_workers.flow import crystal_shelf
     from llmos_workers.kernel.approvals import who
 
@@ -113,7 +119,9 @@ def rollback(
 @json_option
 @click.pass_obj
 def generalize(session: Session, trace_ids: tuple[str, ...], project: str, as_json: bool) -> int:
-    """Have a model make one tool of at least three traces of one kind; costs money.
+    """Have a model make one tool of several traces; costs money.
+
+    At least three, of one kind.
 
     What it proposes is proved before it is used; see docs/crystallization.md.
     """

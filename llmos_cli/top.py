@@ -32,7 +32,10 @@ MOST_PROJECTS = 10
 @json_option
 @click.pass_obj
 def top(session: Session, once: bool, every: float, as_json: bool) -> int:
-    """Watch goals, backlog, workers, money and internal state; Ctrl-C ends it."""
+    """Watch goals, backlog, workers, money and internal state.
+
+    Ctrl-C ends it.
+    """
     from rich.console import Console
     from rich.live import Live
 

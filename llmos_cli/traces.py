@@ -19,7 +19,7 @@ from llmos_workers.contracts.trace import ExecutionTrace
 
 @click.group()
 def traces() -> None:
-    """What has been learned: list, show, pin, approve, export and more.
+    """Look at what has been learned, and change it.
 
     A trace is named by its id or the beginning of it. Needs the workspace on this machine.
     """
@@ -30,7 +30,7 @@ def traces() -> None:
 @json_option
 @click.pass_obj
 def list_traces(session: Session, project: str | None, as_json: bool) -> int:
-    """List traces: uses, success, savings, and what keeps them from being followed."""
+    """List traces, with use, success, savings and what bars them."""
     manager = session.client.trace_manager
     with talking(session.client.place, "reading the traces"):
         manager.scan()
@@ -100,7 +100,7 @@ def diff(
     session: Session, /, *, trace_id: str, other_id: str | None, project: str | None,
     before: int | None, after: int | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Show what changed from the version before to trace ID, or from ID to trace OTHER."""
+    """Show what changed since the version before, or to OTHER."""
     with talking(session.client.place, "reading traces"):
         trace = find(session, trace_id, project)
         if other_id is not None:

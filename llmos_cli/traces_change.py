@@ -109,10 +109,10 @@ def approve(
     session: Session, /, *, trace_ids: tuple[str, ...], project: str | None, everything: bool,
     yes: bool, by: str | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Vouch for traces that were edited by hand, imported, or learned by a run that read content
-    from outside, as they stand: sign them.
+    """Vouch for traces as they stand: sign them.
 
-    Before that they are not followed, and edited and imported ones not shown to a model.
+    For those that were edited by hand, imported, or learned by a run that read content from
+    outside. Before that they are not followed, and edited and imported ones not shown to a model.
     """
     from llmos_workers.kernel.approvals import who
 
@@ -142,7 +142,9 @@ def approve(
 @json_option
 @click.pass_obj
 def sync(session: Session, rebuild: bool, as_json: bool) -> int:
-    """Bring files, Redis and index in line now; workers do the same every minute.
+    """Bring files, Redis and index in line now.
+
+    Workers do the same every minute.
 
     Edited, new and deleted files are read; counters go into the files. The index follows with
     the next goal that is dispatched.

@@ -32,7 +32,7 @@ from llmos_workers.contracts.goal import check_project_name
 def export(
     session: Session, file: str, trace_ids: tuple[str, ...], project: str | None, as_json: bool
 ) -> int:
-    """Write traces, all or those named, to the pack FILE (- is stdout), signed by this workspace.
+    """Write traces to the signed pack FILE (- is stdout).
 
     A trace holds what its goal's files held and its commands said: look at it before you share.
     """
@@ -82,7 +82,9 @@ def import_(
     session: Session, /, *, file: str, project: str | None, trust: bool, unapproved: bool,
     replace: bool, as_json: bool,
 ) -> int:  # fmt: skip
-    """Store the traces of the pack FILE (- is stdin), if its key is trusted.
+    """Store the traces of the pack FILE (- is stdin).
+
+    Only if its key is trusted.
 
     They are not proved here: each first helps a model, and is followed once a run that was
     watched has shown that it does the same in this workspace.

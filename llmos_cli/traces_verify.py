@@ -18,7 +18,7 @@ from llmos_workers.client_connect import talking
 @json_option
 @click.pass_obj
 def verify(session: Session, trace_ids: tuple[str, ...], project: str | None, as_json: bool) -> int:
-    """Check traces: signature, form, tools, inputs that are still equal, outputs they promise.
+    """Check signature, form, tools, inputs and outputs of traces.
 
     Exits with 1 when any has a fault.
     """

@@ -18,7 +18,7 @@ from llmos_workers.kernel.webhooks import MAX_DEAD, Webhooks
 
 @click.group()
 def webhooks() -> None:
-    """See to deliveries of webhooks that were given up after too many attempts."""
+    """See to deliveries of webhooks that were given up."""
 
 
 @webhooks.command(name="list")
@@ -48,7 +48,7 @@ def list_dead(session: Session, limit: int, as_json: bool) -> int:
 @json_option
 @click.pass_obj
 def retry(session: Session, delivery_ids: Sequence[str], everything: bool, as_json: bool) -> int:
-    """Send dead deliveries again, from their first attempt on and under the same id."""
+    """Send dead deliveries again, under the same id."""
     if everything == bool(delivery_ids):
         raise UsageError("name the deliveries, or say --all.", fix="See llmos webhooks list.")
     store = _store(session)
