@@ -81,10 +81,11 @@ def _fields(command: Any) -> Any:
             ),
             click.option(
                 "--file",
+                metavar="FILE",
                 type=click.Path(exists=True, dir_okay=False, path_type=Path),
                 help="The whole agent, as a Markdown file.",
             ),
-            click.option("--why", default="", help="Reason, for the history."),
+            click.option("--why", default="", metavar="TEXT", help="Reason, for the history."),
             json_option,
         ]
     ):
@@ -177,7 +178,7 @@ def diff(session: Session, name: str, before: int, after: int, as_json: bool) ->
 @agents.command()
 @click.argument("name")
 @click.argument("version", type=click.IntRange(1))
-@click.option("--why", default="", help="Reason, for the history.")
+@click.option("--why", default="", metavar="TEXT", help="Reason, for the history.")
 @json_option
 @click.pass_obj
 def rollback(session: Session, name: str, version: int, why: str, as_json: bool) -> int:

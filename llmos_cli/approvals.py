@@ -6,16 +6,15 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import by_option, project_option
 from llmos_cli.output import emit, json_option
 from llmos_cli.render import printable
 from llmos_workers.contracts.approvals import Approval, ApprovalState
 from llmos_workers.kernel.clock import iso
 
-by_option = click.option("--by", metavar="NAME", help="Who answers (default: user@host).")
-
 
 @click.command()
-@click.option("--project", help="Only requests of this project.")
+@project_option("Only requests of this project.")
 @click.option("--goal", "goal_id", metavar="ID",
               help="All requests of this goal, answered ones too.")  # fmt: skip
 @json_option
@@ -42,7 +41,7 @@ def approvals(session: Session, project: str | None, goal_id: str | None, as_jso
 
 @click.command()
 @click.argument("approval_id", metavar="ID")
-@by_option
+@by_option("Who answers")
 @click.option("--why", default="", metavar="TEXT", help="Why, for the record.")
 @json_option
 @click.pass_obj
@@ -57,7 +56,7 @@ def approve(session: Session, approval_id: str, by: str | None, why: str, as_jso
 @click.command()
 @click.argument("approval_id", metavar="ID")
 @click.option("--why", required=True, metavar="TEXT", help="Why; the goal's agent is told.")
-@by_option
+@by_option("Who answers")
 @json_option
 @click.pass_obj
 def deny(session: Session, approval_id: str, why: str, by: str | None, as_json: bool) -> int:

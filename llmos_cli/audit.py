@@ -6,6 +6,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import project_option
 from llmos_cli.output import data_of, emit, json_option
 from llmos_cli.render import printable, short
 from llmos_workers.client_connect import talking
@@ -15,8 +16,8 @@ from llmos_workers.learning.posterior import upper_bound
 
 
 @click.command()
-@click.option("--project", help="Only audits of this project.")
-@click.option("--limit", default=10, show_default=True, type=click.IntRange(0, 1000),
+@project_option("Only audits of this project.")
+@click.option("--limit", metavar="N", default=10, show_default=True, type=click.IntRange(0, 1000),
               help="Most verdicts to show.")  # fmt: skip
 @json_option
 @click.pass_obj

@@ -8,6 +8,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import project_option
 from llmos_cli.output import data_of, emit, json_option
 from llmos_cli.render import event_line, goals_table, printable, record_data, record_lines
 from llmos_workers.client_connect import talking
@@ -29,8 +30,8 @@ def dead() -> None:
 
 
 @dead.command(name="list")
-@click.option("--project", help="Only goals of this project.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 10_000),
+@project_option("Only goals of this project.")
+@click.option("--limit", metavar="N", default=20, show_default=True, type=click.IntRange(1, 10_000),
               help="Most goals to show.")  # fmt: skip
 @json_option
 @click.pass_obj

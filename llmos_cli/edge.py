@@ -10,6 +10,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import project_option
 from llmos_cli.output import emit, json_option, moment, say
 from llmos_cli.render import printable, short
 from llmos_workers.client_connect import talking
@@ -28,7 +29,7 @@ def edge() -> None:
 
 
 @edge.command()
-@click.option("--project", default="default", metavar="NAME", help="Whose traces.")
+@project_option("Whose traces.", default="default")
 @click.option(
     "--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The bundle."
 )
@@ -88,7 +89,7 @@ def export(
 @click.argument("folder", type=click.Path(file_okay=False, exists=True, path_type=Path))
 @click.option("--agentic", is_flag=True, help="With the follower that asks a local model.")
 @json_option
-def runner(folder: Path, /, *, agentic: bool, as_json: bool) -> int:
+def runner(folder: Path, *, agentic: bool, as_json: bool) -> int:
     """Copy run_follower.py, which a device needs, into FOLDER."""
     source = Path(__file__).resolve().parents[1] / "edge_runtime"
     names = ["run_follower.py", *(["run_agentic_follower.py"] if agentic else [])]

@@ -37,7 +37,7 @@ MEANING = {
     Exit.USAGE: "the request cannot be understood: goal, option, id or setting",
     Exit.REJECTED: "rejected by a budget or a policy; nothing ran",
     Exit.WAITING_APPROVAL: "the goal waits for a person's approval",
-    Exit.CANCELLED: "the goal was cancelled",
+    Exit.CANCELLED: "the goal was cancelled; you said no",
     Exit.INFRASTRUCTURE: "a part of the machine is missing: Redis, index, workspace, sandbox",
     Exit.PARTIAL: "the goal succeeded in part",
     Exit.NOT_FINISHED: "the goal is not finished yet (--timeout, result without --wait)",
@@ -90,14 +90,14 @@ def as_data(error: errors.LLMOSError) -> dict[str, Any]:
     }
 
 
-def interrupted(message: str, *, as_json: bool) -> int:
-    """Tell that Ctrl-C ended the command; returns the exit code."""
+def stopped(code: Exit, message: str, *, as_json: bool) -> int:
+    """Tell that a person ended the command; returns the exit code."""
     if as_json:
-        error = {"kind": "Interrupted", "message": message, "fix": ""}
-        print(json.dumps({"error": error, "exit_code": Exit.INTERRUPTED}), file=sys.stderr)
+        error = {"kind": code.name.title(), "message": message, "fix": ""}
+        print(json.dumps({"error": error, "exit_code": code}), file=sys.stderr)
     else:
-        print("interrupted.", file=sys.stderr)
-    return Exit.INTERRUPTED
+        print(message, file=sys.stderr)
+    return code
 
 
 def report(error: errors.LLMOSError, *, as_json: bool) -> int:

@@ -8,7 +8,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit, exit_of
-from llmos_cli.options import timeout_option
+from llmos_cli.options import project_option, timeout_option
 from llmos_cli.output import emit, json_option
 from llmos_cli.render import dry_run_lines, printable, short
 from llmos_cli.waiting import tell
@@ -16,7 +16,7 @@ from llmos_cli.waiting import tell
 
 @click.command()
 @click.argument("goal")
-@click.option("--project", help="Project whose traces count (default: default).")
+@project_option("Project whose traces count (default: default).")
 @timeout_option("Leave after so long (default: 30).")
 @json_option
 @click.pass_obj

@@ -6,6 +6,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import by_option
 from llmos_cli.output import emit, json_option
 from llmos_cli.render import printable
 
@@ -14,7 +15,7 @@ from llmos_cli.render import printable
 @click.argument("goal_id", metavar="ID")
 @click.argument("verdict", type=click.Choice(["good", "bad"]))
 @click.option("--why", default="", metavar="TEXT", help="Why, for the record.")
-@click.option("--by", metavar="NAME", help="Who says so (default: user@host).")
+@by_option("Who says so")
 @json_option
 @click.pass_obj
 def feedback(

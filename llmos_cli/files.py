@@ -9,6 +9,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import by_option, project_option
 from llmos_cli.output import data_of, emit, json_option
 from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
@@ -25,8 +26,8 @@ MOST_FILES = 50
 
 @click.command()
 @click.argument("goal_id", metavar="GOAL")
-@click.option("--project", metavar="NAME", help="Its project, when its record is gone.")
-@click.option("--by", metavar="NAME", help="Who takes it back (default: user@host).")
+@project_option("Its project, when its record is gone.")
+@by_option("Who takes it back")
 @json_option
 @click.pass_obj
 def undo(session: Session, goal_id: str, project: str | None, by: str | None, as_json: bool) -> int:
@@ -62,8 +63,7 @@ def undo(session: Session, goal_id: str, project: str | None, by: str | None, as
 
 @click.command()
 @click.argument("file", metavar="FILE")
-@click.option("--project", metavar="NAME",
-              help="Project of FILE (default: the one it lies in, else default).")  # fmt: skip
+@project_option("Project of FILE (default: the one it lies in, else default).")
 @click.option(
     "--trust",
     is_flag=True,

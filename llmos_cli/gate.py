@@ -9,6 +9,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import project_option
 from llmos_cli.output import data_of, emit, json_option
 from llmos_cli.render import printable, short
 from llmos_workers.client_connect import talking
@@ -27,11 +28,11 @@ def gate() -> None:
 
 
 @gate.command(name="log")
-@click.option("--goal", help="Only calls of this goal.")
-@click.option("--project", help="Only calls in this project.")
+@click.option("--goal", metavar="ID", help="Only calls of this goal.")
+@project_option("Only calls in this project.")
 @click.option("--decision", type=click.Choice([each.value for each in GateDecision]),
               help="Only calls that were decided so.")  # fmt: skip
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1),
+@click.option("--limit", metavar="N", default=20, show_default=True, type=click.IntRange(1),
               help="Most decisions to show.")  # fmt: skip
 @json_option
 @click.pass_obj

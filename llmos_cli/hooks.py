@@ -9,6 +9,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import project_option
 from llmos_cli.output import emit_each, json_option
 from llmos_cli.render import printable, short
 from llmos_workers.contracts.errors import InvalidOption, NotThere
@@ -30,7 +31,7 @@ def hooks() -> None:
 
 
 @hooks.command("list")
-@click.option("--project", default="default", show_default=True, help="Hooks of this project.")
+@project_option("Hooks of this project.", default="default")
 @json_option
 @click.pass_obj
 def list_hooks(session: Session, project: str, as_json: bool) -> int:
@@ -61,7 +62,7 @@ def list_hooks(session: Session, project: str, as_json: bool) -> int:
 
 @hooks.command("test")
 @click.argument("name", required=False)
-@click.option("--project", default="default", show_default=True, help="Hooks of this project.")
+@project_option("Hooks of this project.", default="default")
 @click.option("--event", type=click.Choice([kind.value for kind in HookKind]),
               help="Only this event (default: all that a hook handles).")  # fmt: skip
 @click.option("--tool", default="Read", show_default=True, help="Tool of the call they see.")

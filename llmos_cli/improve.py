@@ -6,11 +6,12 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import project_option
 from llmos_cli.output import emit_each, json_option, say
 from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
 
-_project = click.option("--project", default="default", show_default=True, help="Whose work.")
+_project = project_option("Whose work.", default="default")
 
 
 @click.group()

@@ -10,6 +10,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit, report, worst
+from llmos_cli.options import project_option
 from llmos_cli.render import goals_table
 from llmos_cli.waiting import wait
 from llmos_workers.contracts.errors import LLMOSError, UsageError
@@ -24,8 +25,8 @@ Ctrl-C ends the waiting for a goal, not the goal."""
 
 
 @click.command()
-@click.option("--project", help="Project of all goals (default: default).")
-@click.option("--mode", help="Mode of all goals (default: auto).")
+@project_option("Project of all goals (default: default).")
+@click.option("--mode", metavar="MODE", help="Mode of all goals (default: auto).")
 @click.pass_obj
 def interactive(session: Session, project: str | None, mode: str | None) -> int:
     """Ask for goals one by one and show what comes of each.

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import click
 
 from llmos_cli.context import Session
-from llmos_cli.exits import Exit, interrupted, report
+from llmos_cli.exits import Exit, report, stopped
 from llmos_cli.groups import LazyGroup
+from llmos_cli.options import Declined
 from llmos_workers.contracts.errors import InfrastructureError, LLMOSError, UsageError
 
 
@@ -66,8 +67,10 @@ def _told(error: BaseException, *, as_json: bool) -> int:
     """Put any error into words for the user; the exit code."""
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
+    if isinstance(error, Declined):
+        return stopped(Exit.CANCELLED, "nothing was done.", as_json=as_json)
     if isinstance(error, click.Abort | KeyboardInterrupt):
-        return interrupted("interrupted.", as_json=as_json)
+        return stopped(Exit.INTERRUPTED, "interrupted.", as_json=as_json)
     if isinstance(error, click.ClickException):
         return _click_error(error, as_json)
     if isinstance(error, LLMOSError):

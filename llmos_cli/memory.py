@@ -9,6 +9,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import project_option
 from llmos_cli.output import emit, emit_each, json_option
 from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from llmos_workers.learning.noted import NotedNotes
     from llmos_workers.learning.sessions import Sessions
 
-_project = click.option("--project", default="default", show_default=True, help="Whose memory.")
+_project = project_option("Whose memory.", default="default")
 
 
 @click.group()
@@ -36,7 +37,14 @@ def memory() -> None:
 @click.argument("query", default="")
 @_project
 @click.option("--level", type=click.Choice([level.value for level in Level]), help="Only this one.")
-@click.option("--limit", type=click.IntRange(1, 200), default=20, show_default=True)
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1, 200),
+    default=20,
+    show_default=True,
+    help="Most to show.",
+)
 @json_option
 @click.pass_obj
 def search(

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from llmos_workers.contracts.errors import InvalidOption
+from llmos_workers.contracts.errors import InvalidOption, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,6 +18,41 @@ UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 FROM_NOW = re.compile(r"\+?(\d+(?:\.\d+)?)([smhd])")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
+
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
+
+
+def by_option(who: str) -> Callable[[F], F]:
+    """``--by NAME``: whose word it is. ``who`` begins its help: Who answers, Who does it."""
+    return click.option("--by", metavar="NAME", help=f"{who} (default: user@host).")
+
+
+def _project(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
+    from llmos_workers.contracts.goal import check_project_name
+
+    return check_project_name(value)
+
+
+def project_option(help_text: str, *, default: str | None = None) -> Callable[[F], F]:
+    """``--project NAME``; a name that cannot be one is refused before anything is done."""
+    shown = default is not None
+    return click.option("--project", metavar="NAME", default=default, show_default=shown,
+                        callback=_project, help=help_text)  # fmt: skip
+
+
+def confirm(question: str) -> None:
+    """Ask a person on the terminal. Raises Declined for a no, UsageError where nobody can say."""
+    try:
+        if not click.confirm(question, err=True):
+            raise Declined
+    except click.Abort:
+        raise UsageError("nobody is there to say yes.", fix="Say --yes.") from None
+
+
+class Declined(Exception):
+    """The person said no."""
 
 
 def _seconds(_ctx: click.Context, _param: click.Parameter, value: float | None) -> float | None:

@@ -6,7 +6,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit, exit_of
-from llmos_cli.options import timeout_option
+from llmos_cli.options import project_option, timeout_option
 from llmos_cli.output import emit, json_option
 from llmos_cli.plan_render import drawing, mermaid, plan_lines
 from llmos_cli.render import figures, printable
@@ -15,7 +15,7 @@ from llmos_cli.waiting import tell
 
 @click.command()
 @click.argument("goal")
-@click.option("--project", help="Project whose known plans count (default: default).")
+@project_option("Project whose known plans count (default: default).")
 @click.option("--budget", metavar="USD", help="Plan for a goal that may cost so much, in dollars.")
 @click.option("--mermaid", "as_mermaid", is_flag=True, help="Draw it as a Mermaid flowchart.")
 @timeout_option("Leave after so long (default: 300).")

@@ -8,6 +8,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import project_option
 from llmos_cli.output import json_option, say
 from llmos_workers.client_connect import talking
 from llmos_workers.contracts.errors import InfrastructureError
@@ -16,9 +17,9 @@ from llmos_workers.contracts.errors import InfrastructureError
 @click.command()
 @click.option("--html", "target", required=True, metavar="FILE", type=click.Path(path_type=Path),
               help="Where to write the page.")  # fmt: skip
-@click.option("--project", help="Only goals of this project.")
-@click.option("--limit", default=10_000, show_default=True, type=click.IntRange(1, 1_000_000),
-              help="Most goals to look at, the newest.")  # fmt: skip
+@project_option("Only goals of this project.")
+@click.option("--limit", metavar="N", default=10_000, show_default=True,
+              type=click.IntRange(1, 1_000_000), help="Most goals, the newest.")  # fmt: skip
 @json_option
 @click.pass_obj
 def report(session: Session, target: Path, project: str | None, limit: int, as_json: bool) -> int:

@@ -11,6 +11,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import project_option
 from llmos_cli.output import emit, json_option, moment
 from llmos_cli.render import printable, short
 from llmos_workers.client_check import check_agent
@@ -33,11 +34,17 @@ def schedule() -> None:
 @schedule.command()
 @click.argument("cron")
 @click.argument("goal")
-@click.option("--project", help="Project of the goals.")
-@click.option("--mode", default="auto", help="Mode of the goals; see llmos submit.")
+@project_option("Project of the goals.")
+@click.option("--mode", metavar="MODE", default="auto", help="Mode of the goals; see llmos submit.")
 @click.option("--agent", metavar="NAME", help="Agent that thinks.")
 @click.option("--budget", metavar="USD", help="Most that each goal may cost, in dollars.")
-@click.option("--priority", type=click.IntRange(1, 3), default=2, help="1 goes first, 3 last.")
+@click.option(
+    "--priority",
+    type=click.IntRange(1, 3),
+    metavar="1|2|3",
+    default=2,
+    help="1 goes first, 3 last (default: 2).",
+)
 @click.option("--tz", "zone", default="UTC", show_default=True, metavar="ZONE",
               help="Time zone of the expression, as Europe/Vienna.")  # fmt: skip
 @click.option("--misfire", type=click.Choice([m.value for m in Misfire]), default="once",

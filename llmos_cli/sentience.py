@@ -9,13 +9,14 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import confirm, project_option, yes_option
 from llmos_cli.output import data_of, emit, emit_each, json_option, say
 from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
 from llmos_workers.contracts.base import MICRO_PER_USD
 from llmos_workers.contracts.state import TriggerType
 
-_project = click.option("--project", default="default", show_default=True, help="Whose state.")
+_project = project_option("Whose state.", default="default")
 
 
 @click.group()
@@ -59,7 +60,14 @@ def show(session: Session, project: str, whole: bool, as_json: bool) -> int:
 @sentience.command()
 @_project
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw it: an SVG.")
-@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True)
+@click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(1, 100),
+    default=20,
+    show_default=True,
+    help="Most to show.",
+)
 @json_option
 @click.pass_obj
 def history(session: Session, project: str, plot: Path | None, limit: int, as_json: bool) -> int:
@@ -83,7 +91,9 @@ def history(session: Session, project: str, plot: Path | None, limit: int, as_js
 @sentience.command()
 @click.argument("kind", type=click.Choice([each.value for each in TriggerType]))
 @_project
-@click.option("--why", default="by hand", show_default=True, help="Reason, for the history.")
+@click.option(
+    "--why", default="by hand", show_default=True, metavar="TEXT", help="Reason, for the history."
+)
 @click.option("--cost", type=float, help="Dollars, for high_cost.")
 @click.option("--repeats", type=click.IntRange(1), default=1, help="For task_repetition.")
 @json_option
@@ -105,7 +115,7 @@ def trigger(
 
 @sentience.command()
 @_project
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @json_option
 @click.pass_obj
 def reset(session: Session, project: str, yes: bool, as_json: bool) -> int:
@@ -113,7 +123,7 @@ def reset(session: Session, project: str, yes: bool, as_json: bool) -> int:
     from llmos_workers.kernel.workspace import Workspace
 
     if not yes:
-        click.confirm(f"Forget the internal state of {project}?", abort=True, err=True)
+        confirm(f"Forget the internal state of {project}?")
     # The file first: upkeep takes it for the truth where Redis has no state.
     snapshot = Workspace(session.config.workspace).peek(project).state / "sentience.json"
     snapshot.unlink(missing_ok=True)

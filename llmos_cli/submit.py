@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import click
 
 from llmos_cli.context import Session
-from llmos_cli.options import read_deadline, read_metadata, timeout_option
+from llmos_cli.options import project_option, read_deadline, read_metadata, timeout_option
 from llmos_cli.output import json_option, say
 from llmos_cli.waiting import wait
 from llmos_workers.contracts.errors import InvalidGoal
@@ -25,11 +25,15 @@ from llmos_workers.contracts.errors import InvalidGoal
     "(project, mode, agent, budget_usd, idempotency_key, concurrency_key, metadata, "
     "priority, deadline, dry_run, approve_plan, plan_only, traceparent). '-' reads stdin.",
 )
-@click.option("--project", help="Project whose folder and traces the goal uses (default: default).")
+@project_option("Project whose folder and traces the goal uses (default: default).")
 @click.option(
-    "--mode", help="auto (default), follower, mixed, learner, crystallized, orchestrator."
+    "--mode",
+    metavar="MODE",
+    help="auto (default), follower, mixed, learner, crystallized, orchestrator.",
 )
-@click.option("--agent", help="Name of the agent that thinks; auto: the one that fits best.")
+@click.option(
+    "--agent", metavar="NAME", help="Name of the agent that thinks; auto: the one that fits best."
+)
 @click.option("--budget", metavar="USD", help="Most this goal may cost, in dollars.")
 @click.option(
     "--idempotency-key",
@@ -42,7 +46,12 @@ from llmos_workers.contracts.errors import InvalidGoal
     help="Goals with the same key take turns (default: the project's name).",
 )
 @click.option("--metadata", multiple=True, metavar="KEY=VALUE", help="Kept with the goal; repeat.")
-@click.option("--priority", type=int, metavar="1|2|3", help="1 goes first, 3 last (default: 2).")
+@click.option(
+    "--priority",
+    type=click.IntRange(1, 3),
+    metavar="1|2|3",
+    help="1 goes first, 3 last (default: 2).",
+)
 @click.option(
     "--deadline",
     metavar="TIME",

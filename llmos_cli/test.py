@@ -11,6 +11,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import project_option
 from llmos_cli.output import emit, json_option
 from llmos_cli.render import printable, short
 from llmos_workers.client_connect import talking
@@ -31,7 +32,7 @@ FOLDER = "trace-tests"
     metavar="ID",
     help="Write a fixture into FOLDER from trace ID, or from what goal ID learned.",
 )
-@click.option("--project", metavar="NAME", help="With --init: project of the trace.")
+@project_option("With --init: project of the trace.")
 @click.option("--junit", metavar="FILE", help="Also write the results as JUnit XML.")
 @json_option
 @click.pass_obj

@@ -70,7 +70,9 @@ def show(session: Session, name: str, as_json: bool) -> int:
 
 @tools.command()
 @click.argument("query", nargs=-1, required=True)
-@click.option("--limit", type=click.IntRange(1, 20), help="How many (default: execution.top_k).")
+@click.option(
+    "--limit", metavar="N", type=click.IntRange(1, 20), help="How many (default: execution.top_k)."
+)
 @click.option("--words", is_flag=True, help="Compare words only, not meanings.")
 @json_option
 @click.pass_obj

@@ -8,6 +8,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import by_option, project_option
 from llmos_cli.output import data_of, emit, emit_each, json_option, say
 from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
@@ -15,8 +16,6 @@ from llmos_workers.client_connect import talking
 if TYPE_CHECKING:
     from llmos_workers.flow.crystal_shelf import Shelved
     from llmos_workers.runtime import Runtime
-
-by_option = click.option("--by", metavar="NAME", help="Who does it (default: user@host).")
 
 
 @click.command()
@@ -70,7 +69,7 @@ def show_generated(session: Session, name: str, *, as_json: bool) -> int | None:
 
 @click.command()
 @click.argument("name")
-@by_option
+@by_option("Who does it")
 @json_option
 @click.pass_obj
 def disable(session: Session, name: str, by: str | None, as_json: bool) -> int:
@@ -91,7 +90,7 @@ def disable(session: Session, name: str, by: str | None, as_json: bool) -> int:
 @click.option(
     "--version", type=int, metavar="N", help="The version to use (default: the last before)."
 )
-@by_option
+@by_option("Who does it")
 @json_option
 @click.pass_obj
 def rollback(
@@ -114,8 +113,7 @@ def rollback(
 
 @click.command()
 @click.argument("trace_ids", nargs=-1, required=True, metavar="ID...")
-@click.option("--project", metavar="NAME", default="default", show_default=True,
-              help="Project of the traces.")  # fmt: skip
+@project_option("Project of the traces.", default="default")
 @json_option
 @click.pass_obj
 def generalize(session: Session, trace_ids: tuple[str, ...], project: str, as_json: bool) -> int:

@@ -7,6 +7,7 @@ import click
 from llmos_cli import traces_render as render
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import project_option
 from llmos_cli.output import emit, json_option, say
 from llmos_cli.traces_change import approve, pin, remove, restore, sync, unpin
 from llmos_cli.traces_find import find, projects_of
@@ -26,7 +27,7 @@ def traces() -> None:
 
 
 @traces.command(name="list")
-@click.option("--project", metavar="NAME", help="Only traces of this project.")
+@project_option("Only traces of this project.")
 @json_option
 @click.pass_obj
 def list_traces(session: Session, project: str | None, as_json: bool) -> int:
@@ -46,7 +47,7 @@ def list_traces(session: Session, project: str | None, as_json: bool) -> int:
 
 @traces.command()
 @click.argument("trace_id", metavar="ID")
-@click.option("--project", metavar="NAME", help="Project of the trace.")
+@project_option("Project of the trace.")
 @click.option("--version", type=int, metavar="N", help="An old version of it.")
 @json_option
 @click.pass_obj
@@ -64,7 +65,7 @@ def show(
 
 @traces.command()
 @click.argument("trace_id", metavar="ID")
-@click.option("--project", metavar="NAME", help="Project of the trace.")
+@project_option("Project of the trace.")
 @json_option
 @click.pass_obj
 def history(session: Session, trace_id: str, project: str | None, as_json: bool) -> int:
@@ -91,7 +92,7 @@ def history(session: Session, trace_id: str, project: str | None, as_json: bool)
 @traces.command()
 @click.argument("trace_id", metavar="ID")
 @click.argument("other_id", metavar="[OTHER]", required=False)
-@click.option("--project", metavar="NAME", help="Project of the traces.")
+@project_option("Project of the traces.")
 @click.option("--from", "before", type=int, metavar="N", help="Version on the left side.")
 @click.option("--to", "after", type=int, metavar="N", help="Version on the right side.")
 @json_option

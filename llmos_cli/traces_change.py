@@ -9,6 +9,7 @@ import click
 from llmos_cli import traces_render as render
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import by_option, confirm, project_option, yes_option
 from llmos_cli.output import emit, json_option, say
 from llmos_cli.render import printable
 from llmos_cli.traces_find import find, projects_of
@@ -17,13 +18,10 @@ from llmos_workers.contracts.errors import NotThere, UsageError
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.learning.trace_seal import objection, taint_objection
 
-project_option = click.option("--project", metavar="NAME", help="Project of the trace.")
-by_option = click.option("--by", metavar="NAME", help="Who does it (default: user@host).")
-
 
 @click.command()
 @click.argument("trace_id", metavar="ID")
-@project_option
+@project_option("Project of the trace.")
 @json_option
 @click.pass_obj
 def pin(session: Session, trace_id: str, project: str | None, as_json: bool) -> int:
@@ -36,7 +34,7 @@ def pin(session: Session, trace_id: str, project: str | None, as_json: bool) -> 
 
 @click.command()
 @click.argument("trace_id", metavar="ID")
-@project_option
+@project_option("Project of the trace.")
 @json_option
 @click.pass_obj
 def unpin(session: Session, trace_id: str, project: str | None, as_json: bool) -> int:
@@ -46,9 +44,9 @@ def unpin(session: Session, trace_id: str, project: str | None, as_json: bool) -
 
 @click.command(name="rm")
 @click.argument("trace_id", metavar="ID")
-@project_option
+@project_option("Project of the trace.")
 @click.option("--purge", is_flag=True, help="Its old versions too: it cannot be restored.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @json_option
 @click.pass_obj
 def remove(
@@ -62,7 +60,7 @@ def remove(
     with talking(session.client.place, "removing a trace"):
         trace = find(session, trace_id, project)
         if not yes:
-            click.confirm(f"Forget {trace.trace_id} ({trace.goal_text!r})?", abort=True, err=True)
+            confirm(f"Forget {trace.trace_id} ({trace.goal_text!r})?")
         session.client.trace_manager.remove(trace.project, trace.trace_id, purge=purge)
     if as_json:
         return _said(trace, "removed", as_json=True, purged=purge)
@@ -76,8 +74,7 @@ def remove(
 @click.command()
 @click.argument("trace_id", metavar="ID")
 @click.option("--version", type=int, required=True, metavar="N", help="The version to bring back.")
-@click.option("--project", metavar="NAME", default="default", show_default=True,
-              help="Project of the trace.")  # fmt: skip
+@project_option("Project of the trace.", default="default")
 @json_option
 @click.pass_obj
 def restore(session: Session, trace_id: str, version: int, project: str, as_json: bool) -> int:
@@ -99,10 +96,10 @@ def _waits(trace: ExecutionTrace) -> bool:
 
 @click.command()
 @click.argument("trace_ids", metavar="[ID]...", nargs=-1)
-@project_option
+@project_option("Project of the trace.")
 @click.option("--all", "everything", is_flag=True, help="All that wait, of --project or of all.")
 @click.option("--yes", is_flag=True, help="Do not show and ask.")
-@by_option
+@by_option("Who does it")
 @json_option
 @click.pass_obj
 def approve(
@@ -129,7 +126,7 @@ def approve(
         for trace in found:
             if _waits(trace) and not yes:
                 click.echo("\n".join(render.shown(trace, ())), err=True)
-                click.confirm("Approve it as it stands?", abort=True, err=True)
+                confirm("Approve it as it stands?")
             done = manager.approve(trace.project, trace.trace_id, by=by)
             _said(trace, "approved" if done else "was signed already", as_json=as_json, by=by)
     if not found and not as_json:

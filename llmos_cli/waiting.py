@@ -6,7 +6,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from llmos_cli.exits import Exit, exit_of, interrupted
+from llmos_cli.exits import Exit, exit_of, stopped
 from llmos_cli.output import emit
 from llmos_cli.progress import progress
 from llmos_cli.render import short, summary
@@ -89,7 +89,7 @@ def told_interrupted(goal_id: str, *, as_json: bool) -> int:
     """Say what Ctrl-C did not do."""
     what = f"the wait is over, goal {goal_id} goes on."
     if as_json:
-        return interrupted(what, as_json=True)
+        return stopped(Exit.INTERRUPTED, what, as_json=True)
     print(
         f"\ninterrupted: {what}\n"
         f"  re-join it:  llmos watch {goal_id}\n"

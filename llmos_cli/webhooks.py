@@ -22,8 +22,8 @@ def webhooks() -> None:
 
 
 @webhooks.command(name="list")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, MAX_DEAD),
-              help="Most deliveries to show.")  # fmt: skip
+@click.option("--limit", metavar="N", default=20, show_default=True,
+              type=click.IntRange(1, MAX_DEAD), help="Most deliveries to show.")  # fmt: skip
 @json_option
 @click.pass_obj
 def list_dead(session: Session, limit: int, as_json: bool) -> int:

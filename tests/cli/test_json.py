@@ -11,6 +11,7 @@ import pytest
 
 from llmos_cli.output import data_of, emit, json_option
 from llmos_workers.contracts.goal import GoalOptions
+from tests.cli.calls import CALLS, called
 from tests.cli.conftest import Run
 from tests.cli.world import World
 from tests.kernel.goal_support import a_goal
@@ -30,107 +31,6 @@ RUN_ELSEWHERE = {
     "demo": "starts a system of its own: tests/spine/test_demo.py",
     "undo": "changes what others are asked about: tests/cli/test_files.py",
 }
-
-CALLS = """
-submit --no-wait hello
-submit hello
-status {ended}
-watch {ended}
-result {ended}
-list
-explain hello
-plan hello
-feedback {ended} good
-judge stats
-approvals
-approve {approval}
-deny {denied} --why no
-cancel {queued}
-schedule add @daily hello
-schedule list
-schedule next --count 2
-schedule pause {schedule}
-schedule resume {schedule}
-schedule remove {schedule}
-dead list
-dead show {dead}
-dead retry {dead}
-dead drop {poison}
-webhooks list
-webhooks retry {delivery}
-projects list
-projects window p 2
-budget show
-budget set global 20
-budget ledger
-budget doubt
-budget doubt --release {call}
-budget check
-audit
-gate log
-gate verify
-why a.txt --project p
-traces list
-traces show {trace}
-traces history {trace}
-traces diff {trace}
-traces pin {trace}
-traces unpin {trace}
-traces rm {trace} --yes
-traces restore {removed} --version 1
-traces approve --all --yes
-traces verify
-traces sync
-traces export {folder}/pack
-traces import {folder}/pack
-reindex
-test {folder}/fixtures --init {other_trace}
-test {folder}/fixtures
-memory search
-memory show {note}
-memory forget {note}
-sentience show --self
-sentience trigger task_success
-sentience history
-sentience history --plot {folder}/state.svg
-sentience reset --yes
-improve list
-improve apply k1
-improve dismiss k2
-agents list
-agents show coder
-agents create poet --description x --prompt y
-agents edit poet --description z
-agents history poet
-agents diff poet 1 2
-agents rollback poet 1
-agents lint
-agents choose review
-tools list
-tools show Read
-tools show note
-tools search read --words
-tools sign {folder}/workspace/tools/bell.py
-tools generated
-tools disable note
-tools rollback note
-tools generalize {other_trace}
-hooks list
-hooks test
-keys show
-keys create
-keys rotate
-keys trust {key}
-keys untrust 0123456789abcdef
-edge export --out {folder}/bundle
-edge runner {folder}
-top --once
-report --html {folder}/page.html
-doctor
-config show
-version
-"""
-"""A call of each command, in an order in which each finds what it needs."""
 
 GIVEN_NAMES = {
     "arguments", "bounds", "counters", "counts", "input_schema", "left_out", "metadata", "packages",
@@ -161,16 +61,12 @@ def test_every_command_has_json_or_a_reason() -> None:
     assert json_option is not None
 
 
-def called(line: str) -> str:
-    """Which command a line calls."""
-    words = line.split()
-    return next(n for n in (" ".join(words[:2]), words[0]) if n in LEAVES)
-
-
-def test_every_command_is_called_below() -> None:
+def test_every_command_is_called() -> None:
     missing = set(LEAVES) - set(WITHOUT) - set(RUN_ELSEWHERE)
-    missing -= {called(line) for line in CALLS.strip().splitlines()}
-    assert not missing, f"add a line with a call of {sorted(missing)} to CALLS in this file"
+    missing -= {called(line) for line in CALLS}
+    assert not missing, (
+        f"add a line with a call of {sorted(missing)} to CALLS in tests/cli/calls.py"
+    )
 
 
 def test_each_command_prints_objects_of_one_style_and_nothing_else(
@@ -182,7 +78,7 @@ def test_each_command_prints_objects_of_one_style_and_nothing_else(
     tools.mkdir(exist_ok=True)
     (tools / "bell.py").write_text("# nothing\n")
     faults: list[str] = []
-    for line in CALLS.strip().splitlines():
+    for line in CALLS:
         arguments = [word.format_map(vars(world)) for word in line.split()]
         ran = run(*arguments, "--json")
         faults += [f"{line}: {fault}" for fault in wrong_with(ran.code, ran.out, ran.err)]

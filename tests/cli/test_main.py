@@ -5,8 +5,9 @@ from pathlib import Path
 import click
 import pytest
 
+from llmos_cli.commands import COMMANDS
 from llmos_cli.exits import MEANING, Exit
-from llmos_cli.main import COMMANDS, cli, main
+from llmos_cli.main import cli, main
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
 
@@ -37,7 +38,7 @@ def test_every_exit_code_stands_in_the_document():
 def test_help_lists_all_commands(bare_run):
     ran = bare_run("--help")
     for name in COMMANDS:
-        assert f"\n  {name} " in ran.out
+        assert f"\n  {name} " in ran.out, name
 
 
 def test_version_and_settings(bare_run):

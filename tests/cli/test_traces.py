@@ -111,7 +111,7 @@ def test_removed_traces_come_back(run, manager, trace, state):
 
 
 def test_removal_asks_and_purging_is_for_good(run, manager, trace):
-    assert run("traces", "rm", trace.trace_id, stdin=b"n\n").code == 130
+    assert run("traces", "rm", trace.trace_id, stdin=b"n\n").code == 5
     assert manager.get("default", trace.trace_id)
     assert run("traces", "rm", trace.trace_id, "--purge", stdin=b"y\n").code == 0
     assert run("traces", "restore", trace.trace_id, "--version", "2").code == 2
@@ -140,7 +140,7 @@ def test_an_edit_is_shown_and_approved(run, manager, trace, workspace):
     assert "edited" in run("traces", "list").out
     assert run("traces", "pin", trace.trace_id).code == 2
     asked = run("traces", "approve", trace.trace_id, stdin=b"n\n")
-    assert (asked.code, "Mine." in asked.err) == (130, True)
+    assert (asked.code, "Mine." in asked.err) == (5, True)
     told = run("traces", "approve", "--all", "--yes", "--by", "ann", "--json").lines
     assert told[0]["what"] == "approved"
     assert manager.get("default", trace.trace_id).approved_by == "ann"

@@ -10,15 +10,16 @@ from llmos_cli.main import cli
 
 
 def commands(group: click.Group, before: str = "") -> Iterator[tuple[str, click.Command]]:
-    """All that can be called, without the groups."""
+    """All commands and groups beneath a group."""
     context = click.Context(group)
     for name in group.list_commands(context):
         command = group.get_command(context, name)
         assert command is not None
+        yield f"{before}{name}", command
         if isinstance(command, click.Group):
             yield from commands(command, f"{before}{name} ")
-        else:
-            yield f"{before}{name}", command
 
 
-LEAVES = dict(commands(cli))
+ALL = dict(commands(cli))
+GROUPS = {name: one for name, one in ALL.items() if isinstance(one, click.Group)}
+LEAVES = {name: one for name, one in ALL.items() if name not in GROUPS}
