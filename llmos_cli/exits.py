@@ -37,7 +37,7 @@ MEANING = {
     Exit.USAGE: "the request cannot be understood: goal, option, id or setting",
     Exit.REJECTED: "rejected by a budget or a policy; nothing ran",
     Exit.WAITING_APPROVAL: "the goal waits for a person's approval",
-    Exit.CANCELLED: "the goal was cancelled; you said no",
+    Exit.CANCELLED: "the goal was cancelled; or you said no when a command asked",
     Exit.INFRASTRUCTURE: "a part of the machine is missing: Redis, index, workspace, sandbox",
     Exit.PARTIAL: "the goal succeeded in part",
     Exit.NOT_FINISHED: "the goal is not finished yet (--timeout, result without --wait)",

