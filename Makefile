@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reor
 # The tests start many processes; without bytecode each would compile all anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test test-slow test-redis chaos lint types format clean
+.PHONY: setup demo test test-slow test-redis wheel-test chaos lint types format clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml
@@ -35,6 +35,10 @@ test-redis: setup
 	  tests/kernel tests/queue tests/tasks tests/spine \
 	  --ignore tests/spine/test_demo.py --ignore tests/spine/test_plain_app.py \
 	  --ignore tests/spine/test_bad_ends.py --ignore tests/spine/test_disk.py
+
+# The wheel, alone, in fresh environments of each Python 3.11-3.13 that is found.
+wheel-test: setup
+	@$(BIN)/python -m bench.wheel
 
 # Kills, stops and broker restarts under a real fleet; about two minutes.
 chaos: setup

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import urllib.error
 import urllib.request
 from collections.abc import Iterable, Iterator
@@ -85,6 +86,10 @@ def check_index(patient: Patient) -> Iterator[Finding]:
             yield fail("index", f"{folder} cannot be written: {reason}.", "See workspace.")
         else:
             yield ok("index", f"embedded, in {folder / 'index'}")
+        return
+    if importlib.util.find_spec("qdrant_client") is None:
+        helps = "pip install 'llmos-workers[qdrant]'"
+        yield fail("index", "index.qdrant_url is set, but qdrant-client is not installed.", helps)
         return
     key = index.qdrant_api_key.get_secret_value() if index.qdrant_api_key else ""
     url = index.qdrant_url.rstrip("/")

@@ -239,9 +239,11 @@ def _chart(played: list[Played]) -> str:
 
 def _say_what_next(console: Console, folder: Path) -> None:
     output, traces = folder / "projects" / PROJECT / "output", folder / "memories" / "traces"
+    activate = Path(sys.prefix) / "bin" / "activate"
+    hint = "" if shutil.which("llmos") else f" (source {activate} first)"
     console.print(
         f"\nFiles that the goals made: {output}\nWhat was learned, as Markdown: {traces}\n\n"
-        "Try next (source .venv/bin/activate first):\n"
+        f"Try next{hint}:\n"
         "  llmos up                                     start a stack of your own\n"
         '  llmos submit "Create a Python calculator"    in another terminal\n'
         "  llmos doctor                                 what is missing on this machine\n"

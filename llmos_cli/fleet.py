@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import secrets
 import sys
@@ -73,8 +74,10 @@ def flower(session: Session, port: int | None, address: str | None, read_only: b
 
     User and password come from FLOWER_BASIC_AUTH (user:password), or from the file that
     FLOWER_BASIC_AUTH_FILE names; without them a password is made and shown once. All other
-    FLOWER_* variables are Flower's own.
+    FLOWER_* variables are Flower's own. Needs the extra llmos-workers[flower].
     """
+    if importlib.util.find_spec("flower") is None:
+        raise ConfigError("Flower is not installed.", fix="pip install 'llmos-workers[flower]'")
     given = {
         "FLOWER_PORT": port, "FLOWER_ADDRESS": address, "FLOWER_READ_ONLY": read_only,
     }  # fmt: skip

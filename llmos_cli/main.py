@@ -91,6 +91,11 @@ def _click_error(error: click.ClickException, as_json: bool) -> int:
 
 def _unexpected(error: BaseException) -> LLMOSError:
     fix = "Set LLMOS_DEBUG=1 to see where; please report it."
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("llmos"):
+        return InfrastructureError(
+            f"this command needs the Python package {error.name}, which is not installed.",
+            fix="Install llmos with its dependencies: pip install llmos-workers.",
+        )
     kind = InfrastructureError if isinstance(error, OSError) else LLMOSError
     wrapped = kind(f"unexpected {type(error).__name__}: {error}", fix=fix)
     wrapped.__cause__ = error

@@ -14,6 +14,7 @@ import pytest
 import redis
 
 from llmos_cli import fleet
+from llmos_cli.main import main
 from llmos_workers.app import make_app
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.errors import ConfigError
@@ -231,3 +232,9 @@ def test_up_shows_what_runs_serves_the_client_and_stops_all(tmp_path):
     assert discovery.read(tmp_path / "workspace") is None
     for pid in (running.server_pid, *running.workers.values()):
         wait_until(lambda pid=pid: not discovery.process_started(pid), what="all are gone")
+
+
+def test_flower_without_its_extra_names_the_extra(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["flower"]) == 2
+    assert "llmos-workers[flower]" in capsys.readouterr().err

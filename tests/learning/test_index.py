@@ -352,3 +352,12 @@ def test_vectors_of_another_embedder_go_elsewhere() -> None:
 def test_point_ids_are_stable_and_apart() -> None:
     assert point_id("p", "t", "r") == point_id("p", "t", "r")
     assert len({point_id("p", "t", "r"), point_id("pt", "", "r"), point_id("p", "tr", "")}) == 3
+
+
+def test_a_server_without_its_extra_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "qdrant_client", None)
+    index = QdrantIndex("http://127.0.0.1:1", dim=DIM)
+    for use in (index.count, lambda: index.search(unit(1), "p", 1), lambda: index.upsert([])):
+        with pytest.raises(IndexUnavailable, match="not installed") as told:
+            use()
+        assert "llmos-workers[qdrant]" in str(told.value.fix)

@@ -47,8 +47,7 @@ class QdrantIndex:
 
     def upsert(self, entries: Sequence[IndexEntry]) -> None:
         """Store references; the same one twice is one point. Returns once they are searchable."""
-        from qdrant_client import models
-
+        models = _models()
         points = [
             models.PointStruct(
                 id=point_id(entry.project, entry.trace_id, entry.reference_id),
@@ -71,8 +70,7 @@ class QdrantIndex:
 
     def delete(self, project: str, trace_id: str) -> None:
         """Forget all references of a trace."""
-        from qdrant_client import models
-
+        models = _models()
         chosen = models.FilterSelector(filter=_where(project=project, trace_id=trace_id))
         self._use(lambda c: c.delete(self._collection, chosen, wait=True))
 
@@ -80,8 +78,7 @@ class QdrantIndex:
         """At most ``k`` references of the project, best first."""
         if k <= 0:
             return []
-        from qdrant_client import models
-
+        models = _models()
         query = [float(value) for value in vector]
         found = self._use(
             lambda c: c.query_points(
@@ -103,8 +100,7 @@ class QdrantIndex:
 
     def clear(self) -> None:
         """Forget everything."""
-        from qdrant_client import models
-
+        models = _models()
         everything = models.FilterSelector(filter=models.Filter())
         self._use(lambda c: c.delete(self._collection, everything, wait=True))
 
@@ -116,6 +112,7 @@ class QdrantIndex:
             client.close()
 
     def _use(self, action: Callable[[Any], T]) -> T:
+        _models()
         from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
         try:
@@ -165,7 +162,7 @@ class QdrantIndex:
         )
 
     def _create_collection(self, client: Any) -> None:
-        from qdrant_client import models
+        models = _models()
         from qdrant_client.http.exceptions import UnexpectedResponse
 
         if client.collection_exists(self._collection):
@@ -220,9 +217,20 @@ class QdrantIndex:
         return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}"
 
 
-def _where(**equal: str) -> Any:
-    from qdrant_client import models
+def _models() -> Any:
+    """The client's models. Raises IndexUnavailable when its extra is not installed."""
+    try:
+        from qdrant_client import models
+    except ImportError:
+        raise IndexUnavailable(
+            "index.qdrant_url is set, but qdrant-client is not installed.",
+            fix="pip install 'llmos-workers[qdrant]'; without a server the index is embedded.",
+        ) from None
+    return models
 
+
+def _where(**equal: str) -> Any:
+    models = _models()
     return models.Filter(
         must=[
             models.FieldCondition(key=key, match=models.MatchValue(value=value))
