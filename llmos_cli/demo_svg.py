@@ -15,9 +15,9 @@ COLOURS = {
 OTHER, INK, GREY, FREE = "#475569", "#0f172a", "#64748b", "#dcfce7"
 LEGEND = {
     "LEARNER": "a model, paid",
-    "MIXED": "a model with a trace, paid",
+    "MIXED": "model and trace, paid",
     "FOLLOWER": "a replay, free",
-    "CRYSTALLIZED": "a compiled tool, free",
+    "CRYSTALLIZED": "a tool, free",
 }
 WIDTH, ROW, BAR, LEFT, TOP, PLOT = 860, 44, 28, 290, 118, 400
 LABEL_CHARS, FREE_WIDTH = 38, 132
