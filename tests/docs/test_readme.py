@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -22,72 +17,27 @@ from llmos_workers.config_keys import (
     all_keys,
     variable_of,
 )
-from tests.support.wait import wait_until
+from tests.support.console import blocks_of, run, stack_in
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 NUMBERS = (
     "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen",
 )  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Block:
-    """A fenced block: its language ('' for none) and its lines, without comments."""
-
-    language: str
-    text: str
-
-    @property
-    def lines(self) -> list[str]:
-        return [line for line in self.text.splitlines() if line.strip()]
-
-
-BLOCKS = [Block(*found) for found in FENCE.findall(README)]
+BLOCKS = blocks_of(README)
 SHELL = [line for block in BLOCKS if block.language == "sh" for line in block.lines]
 PLAIN = [line for block in BLOCKS if not block.language for line in block.lines]
 PYTHON = [block.text for block in BLOCKS if block.language == "python"]
-
-
-def clean_environment() -> dict[str, str]:
-    """The venv on PATH, no key, no setting of whoever runs the tests."""
-    ours = ("LLMOS_", "ANTHROPIC_")
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
-    return kept | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """An empty folder in which ``llmos up``, the README's first command, runs."""
     folder = tmp_path_factory.mktemp("readme")
-    log = folder / "up.log"
-    with log.open("wb") as out:
-        up = subprocess.Popen(
-            shlex.split(SHELL[0]), cwd=folder, env=clean_environment(), stdout=out, stderr=out
-        )
-    try:
-        wait_until(
-            lambda: "llmos is up." in log.read_text() or up.poll() is not None, 60, "llmos is up"
-        )
-        assert up.poll() is None, log.read_text()
+    with stack_in(folder, SHELL[0]):
         yield folder
-        up.send_signal(signal.SIGINT)
-        assert up.wait(30) == 0
-        assert "stopped" in log.read_text()
-    finally:
-        up.kill()
-        up.wait()
-
-
-def run(command: str, folder: Path) -> str:
-    """The command's output; fails unless it succeeds."""
-    done = subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=clean_environment(), timeout=60,
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
 
 
 def test_the_readme_has_what_these_tests_run() -> None:
