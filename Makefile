@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reor
 # The tests start many processes; without bytecode each would compile all anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test test-slow test-redis wheel-test chaos lint types format clean
+.PHONY: setup demo test test-slow test-redis wheel-test chaos docs lint types format clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml
@@ -44,6 +44,11 @@ wheel-test: setup
 chaos: setup
 	@$(BIN)/python -m bench.chaos
 
+# The documentation as a site in site/; a broken link or anchor is an error.
+docs: setup
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@$(BIN)/properdocs build -f mkdocs.yml
+
 lint: setup
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
@@ -54,4 +59,4 @@ format: setup
 	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) demo-workspace
+	rm -rf $(VENV) demo-workspace site
