@@ -90,6 +90,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         ),
         "demo": Entry("demo:demo", "Show on a private stack how goals get cheaper."),
         "doctor": Entry("doctor:doctor", "Check every part, and say what mends it."),
+        "migrate": Entry("migrate:migrate", "Bring the data to this release's schema."),
         "config": Entry("config:config", "Look at the settings."),
         "version": Entry(
             "config:version", "Print the versions of llmos, Python and the parts that matter."

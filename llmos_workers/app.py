@@ -165,9 +165,11 @@ def _add_steps(app: Celery) -> None:
     from llmos_workers.worker_lease import VisibilityLease
     from llmos_workers.worker_pool import PoolGuard
     from llmos_workers.worker_recovery import RecoveryClock
+    from llmos_workers.worker_schema import SchemaGate
     from llmos_workers.worker_upkeep import UpkeepClock
 
     app.steps["worker"].add(PoolGuard)
+    app.steps["worker"].add(SchemaGate)
     app.steps["consumer"].add(VisibilityLease)
     app.steps["consumer"].add(Heartbeat)
     app.steps["consumer"].add(UpkeepClock)

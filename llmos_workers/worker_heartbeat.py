@@ -20,6 +20,7 @@ from celery import bootsteps
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.kernel import keys
 from llmos_workers.kernel.redis import Client, connect
+from llmos_workers.kernel.schema import SCHEMA
 
 logger = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class Heartbeat(bootsteps.StartStopStep):  # type: ignore[misc]
     def _facts(self, consumer: Any) -> dict[str, Any]:
         return {
             "worker": consumer.hostname,
+            "schema": SCHEMA,
             "role": os.environ.get(ROLE, "all"),
             "pid": os.getpid(),
             "host": socket.gethostname(),

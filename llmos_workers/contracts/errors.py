@@ -16,6 +16,7 @@
     ├── InfrastructureError        a part of the machine is missing                 exit 6
     │   ├── BrokerUnavailable
     │   ├── IndexUnavailable
+    │   ├── IncompatibleSchema     the data in Redis is of another release
     │   ├── WorkspaceUnwritable
     │   └── SandboxUnavailable
     ├── ModelError                 the model's side failed                          exit 1
@@ -44,6 +45,7 @@
     └── DataError                  a stored thing cannot be read                    exit 1
         ├── MalformedFile          trace, agent, skill, price file: path and line
         └── CodecError
+            └── NewerFormat        only a newer release can read it
 
 Every message says what is wrong and, where there is one, what to do about it (``fix``).
 """
@@ -161,6 +163,10 @@ class BrokerUnavailable(InfrastructureError):
 
 class IndexUnavailable(InfrastructureError):
     """The vector index does not answer."""
+
+
+class IncompatibleSchema(InfrastructureError):
+    """The data in Redis cannot be worked on by this release, or not brought to it now."""
 
 
 class WorkspaceUnwritable(InfrastructureError):

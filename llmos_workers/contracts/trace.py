@@ -11,7 +11,8 @@ from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import FileDigest, Usage
 from llmos_workers.contracts.tools import ToolCall
 
-TRACE_FORMAT = 1
+TRACE_FORMAT = 2
+"""Of the file. 1: with counters in the front matter; 2: without, so that use does not change it."""
 
 
 class SlotType(StrEnum):
@@ -153,11 +154,11 @@ class ExecutionTrace(Record):
     """Id of the key that signed the pack it came in."""
 
     signature: str = ""
-    """Of everything above but revision and goal_signature; see learning/trace_seal."""
+    """Of everything above but format, revision and goal_signature; see learning/trace_seal."""
     standing: Standing = Field(default=Standing.UNCHECKED, exclude=True)
     """Found when it is read, never stored."""
 
-    # Counters: kept apart in Redis, flushed into the front matter now and then, never signed.
+    # Counters: kept apart in Redis, flushed into a file of their own now and then, never signed.
     usage_count: int = Field(default=0, ge=0)
     success_count: int = Field(default=0, ge=0)
     failure_streak: int = Field(default=0, ge=0)

@@ -8,6 +8,12 @@ from __future__ import annotations
 
 ROOT = "llmos"
 
+SCHEMA = f"{ROOT}:schema"
+"""hash: ``version`` of the data here, and the lowest release schema that ``reads`` it."""
+
+SCHEMA_LOCK = f"{ROOT}:schema:lock"
+"""string with expiry: who brings the data to a newer schema now."""
+
 GOALS_ALL = f"{ROOT}:goals"
 """zset goal_id -> created_at: all goals, for listing and retention."""
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from llmos_workers.contracts.base import micro_to_usd
-from llmos_workers.contracts.trace import ExecutionTrace
+from llmos_workers.contracts.trace import TRACE_FORMAT, ExecutionTrace
 from llmos_workers.kernel.front_matter import FrontMatterError
 
 FIELD_NAMES = {
@@ -25,7 +25,8 @@ COUNTERS = (
     "usage_count", "success_count", "failure_streak", "total_cost_micro", "total_saved_micro",
     "avg_latency_ms", "last_used", "evidence",
 )  # fmt: skip
-"""Fields that Redis counts; the file holds what was last flushed."""
+"""Fields that Redis counts. Files of traces hold none since format 2, so that use changes no file;
+those of format 1, and of replaced versions, do."""
 
 _FIRST = (
     "format", "trace_id", "goal_signature", "goal_text", "project", "version", "revision", "mode",
@@ -46,25 +47,33 @@ def without_counters(trace: ExecutionTrace) -> ExecutionTrace:
     )
 
 
-def to_fields(trace: ExecutionTrace) -> dict[str, Any]:
+def to_fields(trace: ExecutionTrace, *, counters: bool = False) -> dict[str, Any]:
     """The front matter of a trace, in its stable order."""
     data = trace.model_dump(mode="json", exclude={"steps"})
     # What came after format 1, and what a newer release added: only where it says something.
     known = {"steps", *_FIRST, *COUNTERS}
     rest = list(trace.model_dump(mode="json", exclude=known, exclude_defaults=True))
     fields: dict[str, Any] = {}
-    for name in (*_FIRST, *rest, *COUNTERS):
+    for name in (*_FIRST, *rest, *(COUNTERS if counters else ())):
         shown = FIELD_NAMES.get(name, name)
         value = data[name]
         fields[shown] = _dollars(value) if shown in _MONEY else value
         if name == "outputs":
             fields["tools_used"] = list(trace.tools_used)
-    fields["success_rating"] = round(trace.success_rating, 4)
-    return fields
+    if counters:
+        fields["success_rating"] = round(trace.success_rating, 4)
+    return fields | {"format": TRACE_FORMAT}
 
 
 def from_fields(fields: dict[str, Any]) -> dict[str, Any]:
     """Back to the trace's own names and units. Raises FrontMatterError naming the field."""
+    version = fields.get("format", TRACE_FORMAT)
+    if isinstance(version, int) and version > TRACE_FORMAT:
+        raise FrontMatterError(
+            f"a newer release of llmos wrote it, in format {version}; this one reads up to "
+            f"{TRACE_FORMAT}.",
+            field="format",
+        )
     own = {shown: name for name, shown in FIELD_NAMES.items()}
     data: dict[str, Any] = {}
     for shown, value in fields.items():

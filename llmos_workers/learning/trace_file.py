@@ -1,7 +1,7 @@
 """A trace as a Markdown file: YAML front matter, prose for people, and a JSON block of calls.
 
     ---
-    format: 1                 metadata: read back from here, stable order
+    format: 2                 metadata: read back from here, stable order
     goal_text: ...
     ---
     # <goal>
@@ -39,13 +39,13 @@ _FENCE = "```"
 _STEP_FIELDS = {"name", "arguments", "call_id"} | (set(TraceStep.model_fields) - {"call"})
 
 
-def to_markdown(trace: ExecutionTrace) -> str:
-    """The file of a trace, counters included.
+def to_markdown(trace: ExecutionTrace, *, counters: bool = False) -> str:
+    """The file of a trace; ``counters``: with how often it was used, for one that is put aside.
 
     Raises MalformedFile when the trace does not fit the size bound or holds text that UTF-8
     cannot express.
     """
-    text = f"{_front(trace)}\n{render_prose(trace)}\n{_calls_section(trace)}"
+    text = f"{_front(trace, counters=counters)}\n{render_prose(trace)}\n{_calls_section(trace)}"
     return _checked(text, trace)
 
 
@@ -89,8 +89,8 @@ def from_markdown(text: str | bytes, path: str = "trace") -> ExecutionTrace:
     return trace
 
 
-def _front(trace: ExecutionTrace) -> str:
-    return f"---\n{dump_front_matter(to_fields(trace))}---\n"
+def _front(trace: ExecutionTrace, *, counters: bool = False) -> str:
+    return f"---\n{dump_front_matter(to_fields(trace, counters=counters))}---\n"
 
 
 def _checked(text: str, trace: ExecutionTrace) -> str:

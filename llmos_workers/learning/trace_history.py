@@ -47,7 +47,7 @@ class TraceHistory:
         """Put a content aside that is about to be replaced. Raises WorkspaceUnwritable."""
         folder = self._folder(trace.project, trace.trace_id)
         name = f"{trace.version:04d}-{trace.revision:06d}.md"
-        self._workspace.write_atomic(folder / name, to_markdown(trace).encode())
+        self._workspace.write_atomic(folder / name, to_markdown(trace, counters=True).encode())
         for old in self.versions(trace.project, trace.trace_id)[:-KEPT]:
             with suppress(FileNotFoundError):
                 (self._workspace.root / old.path).unlink()

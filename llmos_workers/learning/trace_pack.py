@@ -17,7 +17,7 @@ from typing import Any
 
 from llmos_workers.contracts.errors import InvalidOption, MalformedFile
 from llmos_workers.contracts.goal import PROJECT_NAME
-from llmos_workers.contracts.trace import TRACE_FORMAT, ExecutionTrace
+from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.kernel.signing import KeyRing, PublicKey, Verdict
 from llmos_workers.learning.trace_fields import without_counters
 from llmos_workers.learning.trace_file import MAX_BYTES as MAX_TRACE_BYTES
@@ -174,8 +174,6 @@ def _trace(entry: Any, line: bytes, path: str, number: int) -> ExecutionTrace:
         raise MalformedFile(path, "the trace is not the one that the manifest lists.", line=number)
     if not TRACE_ID.fullmatch(trace.trace_id) or not PROJECT_NAME.fullmatch(trace.project):
         raise MalformedFile(path, "the id or project of the trace is not allowed.", line=number)
-    if trace.format > TRACE_FORMAT:
-        raise MalformedFile(path, "the trace is of a newer llmos.", line=number)
     return without_counters(trace)
 
 

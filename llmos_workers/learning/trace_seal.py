@@ -17,7 +17,7 @@ from llmos_workers.kernel.signing import KeyRing, Verdict
 from llmos_workers.learning.trace_fields import COUNTERS
 
 KIND = "trace"
-UNSIGNED = frozenset({*COUNTERS, "revision", "goal_signature", "signature", "standing"})
+UNSIGNED = frozenset({*COUNTERS, "format", "revision", "goal_signature", "signature", "standing"})
 
 _STANDING = {
     Verdict.GOOD: Standing.SIGNED,

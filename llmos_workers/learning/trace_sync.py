@@ -27,10 +27,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from llmos_workers.contracts.errors import DataError, LeaseLost, MalformedFile, WorkspaceUnwritable
-from llmos_workers.contracts.trace import ExecutionTrace, Standing
+from llmos_workers.contracts.trace import TRACE_FORMAT, ExecutionTrace, Standing
 from llmos_workers.kernel.lease import Lease
 from llmos_workers.kernel.signing import KeyRing
 from llmos_workers.learning.signature import goal_signature
+from llmos_workers.learning.trace_counters import CounterFiles
 from llmos_workers.learning.trace_fields import COUNTERS, without_counters
 from llmos_workers.learning.trace_file import to_markdown, with_front_matter
 from llmos_workers.learning.trace_folder import TraceFolder, is_older
@@ -61,9 +62,15 @@ class TraceSync:
     """Reads through Redis, checks against the folder, writes both. Thread-safe."""
 
     def __init__(
-        self, store: TraceStore, folder: TraceFolder, history: TraceHistory, keys: KeyRing
+        self,
+        store: TraceStore,
+        folder: TraceFolder,
+        history: TraceHistory,
+        keys: KeyRing,
+        counters: CounterFiles,
     ) -> None:
         self._store, self._folder, self._history, self._keys = store, folder, history, keys
+        self._counters = counters
         self._problems: dict[str, tuple[str, MalformedFile]] = {}
 
     def problems(self) -> Sequence[MalformedFile]:
@@ -201,6 +208,22 @@ class TraceSync:
             return False  # somebody else is at it; the next look settles it
         return True
 
+    def renew(self, record: TraceRecord) -> bool:
+        """Write the file of a record anew when it is of an older format; whether it was. What is
+        signed of it is the same in both, so its signature is neither checked nor made here: it is
+        worth what it was worth. Raises WorkspaceUnwritable.
+        """
+        if self.fresh(record) is None:
+            return False
+        now = self._store.get(record.trace.project, record.trace.trace_id)
+        if now is None or self._folder.parse(now.path).format == TRACE_FORMAT:
+            return False
+        try:
+            self.write(now.trace, now, index=False, fresh_file=False, seal=False)
+        except Conflict:
+            return False  # somebody else writes it, in the new format
+        return True
+
     def _adopt(
         self, trace: ExecutionTrace, path: str, stamp: str, before: TraceRecord | None
     ) -> TraceRecord:
@@ -215,13 +238,23 @@ class TraceSync:
         same = before is not None and without_counters(trace) == without_counters(before.trace)
         if before is not None and not same:
             self._keep(before.trace)
+        if before is None and trace.format == TRACE_FORMAT:
+            trace = self._counters.of(trace)
         record = TraceRecord(trace, revision, path, stamp, "", trace.usage_count)
         self._store.commit(record, before=before, index=not same, counters=before is None)
         counters = before.trace if before else trace
-        return replace(
-            record,
-            trace=trace.model_copy(update={name: getattr(counters, name) for name in COUNTERS}),
-        )
+        counted = trace.model_copy(update={name: getattr(counters, name) for name in COUNTERS})
+        record = replace(record, trace=counted)
+        return record if trace.format == TRACE_FORMAT else self._in_new_format(record)
+
+    def _in_new_format(self, record: TraceRecord) -> TraceRecord:
+        """A file of an older format that was just read: written anew. Raises Conflict."""
+        try:
+            self.write(record.trace, record, index=False, fresh_file=False, seal=False)
+        except WorkspaceUnwritable as error:
+            log.warning("%s stays in its old format: %s", record.path, error)
+            return record
+        return self._store.get(record.trace.project, record.trace.trace_id) or record
 
     def _keep(self, trace: ExecutionTrace) -> None:
         """Put aside what a hand edit replaced, where that can be written."""
@@ -283,7 +316,7 @@ class TraceSync:
         Raises Conflict, LeaseLost, WorkspaceUnwritable.
         """
         revision = before.revision + 1 if before else trace.revision + 1
-        trace = trace.model_copy(update={"revision": revision})
+        trace = trace.model_copy(update={"revision": revision, "format": TRACE_FORMAT})
         if seal:
             trace = sealed(trace, self._keys)
         path = before.path if before else self._folder.path_of(trace)

@@ -6,6 +6,7 @@ How saving survives a crash, and how an edit is noticed, is told in trace_sync.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Protocol
 
 import redis
@@ -20,6 +21,7 @@ from llmos_workers.kernel.signing import KeyRing
 from llmos_workers.kernel.workspace import Workspace
 from llmos_workers.learning.posterior import evidence_field
 from llmos_workers.learning.signature import goal_signature
+from llmos_workers.learning.trace_counters import CounterFiles
 from llmos_workers.learning.trace_folder import TRACE_ID, TraceFolder
 from llmos_workers.learning.trace_history import TraceHistory
 from llmos_workers.learning.trace_seal import judged, objection, taint_objection
@@ -57,7 +59,9 @@ class TraceManager:
         self._store = TraceStore(client, self.keys, cache_size=cache_size)
         self.history = TraceHistory(workspace)
         """Versions that were replaced."""
-        self._sync = TraceSync(self._store, TraceFolder(workspace), self.history, self.keys)
+        self._counters = CounterFiles(workspace)
+        folder = TraceFolder(workspace)
+        self._sync = TraceSync(self._store, folder, self.history, self.keys, self._counters)
         self._clock = clock or SystemClock()
         self.matcher = matcher
         """What find_trace_with_llm asks; usually set after both exist."""
@@ -325,18 +329,28 @@ class TraceManager:
         return self._store.label(project, trace_id, field, once=once, lease=lease)
 
     def flush_counters(self) -> int:
-        """Write counters that changed into the files' front matter; returns how many files.
+        """Write counters that changed into their files; of how many traces they did.
 
         Raises WorkspaceUnwritable.
         """
         written = 0
         for project in self._store.projects():
-            for record in self._store.many(project, self._store.ids(project)):
-                if record.trace.usage_count != record.flushed:
-                    written += self._sync.change(
-                        project, record.trace.trace_id, lambda trace: trace, index=False
-                    )
+            records = self._store.many(project, self._store.ids(project))
+            traces = {record.trace.trace_id: record.trace for record in records}
+            written += self._counters.write(project, traces)
         return written
+
+    def renew_files(self) -> int:
+        """Write files of an older format anew, after the counters that they held; how many. Those
+        that cannot be read stay as they are. Raises WorkspaceUnwritable.
+        """
+        self.flush_counters()
+        renewed = 0
+        for project in self._store.projects():
+            for record in self._store.many(project, self._store.ids(project)):
+                with suppress(MalformedFile):
+                    renewed += self._sync.renew(record)
+        return renewed
 
 
 def _stays(trace: ExecutionTrace) -> bool:

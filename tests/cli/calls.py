@@ -99,6 +99,7 @@ edge export --out {folder}/bundle
 edge runner {folder}
 top --once
 report --html {folder}/page.html
+migrate --check
 doctor
 config show
 version

@@ -32,6 +32,8 @@ from llmos_workers.learning.trace_file import to_markdown
 from llmos_workers.learning.verdicts import StoredVerdict
 
 FOLDER = Path(__file__).parents[1] / "data" / "formats"
+OWN = FOLDER / f"{version('llmos-workers')}.json"
+"""What this release writes."""
 
 DIGEST = "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4"
 USAGE = Usage(input_tokens=900, output_tokens=120, cache_read_tokens=4_000)
@@ -147,7 +149,7 @@ def written() -> dict[str, Any]:
         "goal": record_fields(a_goal()),
         "journal": [_text(entry) for entry in _journal()],
         "trace": {"content": _text(pack(content)), "usage_count": "5", "success_count": "4"},
-        "trace_file": to_markdown(trace),
+        "trace_file": to_markdown(trace, counters=True),
         "commit": commit.model_dump(mode="json"),
         "approval": approval.model_dump(mode="json"),
         "schedule": schedule.model_dump(mode="json"),
@@ -169,9 +171,7 @@ def _text(data: bytes) -> str:
 
 def main() -> None:
     """Write the file of this release."""
-    path = FOLDER / f"{version('llmos-workers')}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(written(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    OWN.write_text(json.dumps(written(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

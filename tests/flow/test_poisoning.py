@@ -156,7 +156,8 @@ def test_a_planted_trace_is_not_followed(poisoned):
     trace = flow.trace(GOAL)
     (file,) = flow.runtime.workspace.traces.rglob(f"*{trace.trace_id}.md")
     text_of = file.read_text()
-    file.write_text(text_of.replace("12 m", "stolen").replace("usage_count: 0", "usage_count: 99"))
+    planted = text_of.replace("format: 2\n", "format: 2\nusage_count: 99\n", 1)
+    file.write_text(planted.replace("12 m", "stolen"))
     later = file.stat().st_mtime_ns + 1_000_000
     os.utime(file, ns=(later, later))
     (flow.area / "tides.md").unlink()

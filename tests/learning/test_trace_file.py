@@ -12,6 +12,7 @@ from llmos_workers.contracts.outcome import FileDigest
 from llmos_workers.contracts.tools import ToolCall
 from llmos_workers.contracts.trace import ExecutionTrace, Slot, TraceStep
 from llmos_workers.learning import trace_file
+from llmos_workers.learning.trace_fields import without_counters
 from llmos_workers.learning.trace_file import from_markdown, to_markdown, with_front_matter
 from tests.learning.trace_strategies import NASTY, traces
 
@@ -43,19 +44,41 @@ SAMPLE = ExecutionTrace(
 )
 
 
+def unused(trace: ExecutionTrace) -> ExecutionTrace:
+    """What the file of a trace in use holds."""
+    return without_counters(trace).model_copy(update={"revision": trace.revision})
+
+
+UNUSED = unused(SAMPLE)
+
+
 @settings(deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
 @given(traces)
 @example(SAMPLE)
 @example(SAMPLE.model_copy(update={"aliases": tuple(NASTY), "vetoes": tuple(NASTY)}))
 def test_round_trip_loses_nothing(trace: ExecutionTrace) -> None:
+    put_aside = to_markdown(trace, counters=True)
+    assert from_markdown(put_aside) == trace
+    assert from_markdown(put_aside.encode()) == trace
     text = to_markdown(trace)
-    assert from_markdown(text) == trace
-    assert from_markdown(text.encode()) == trace
+    assert from_markdown(text) == unused(trace)
     assert with_front_matter(text, trace) == text
 
 
+def test_how_often_it_was_used_changes_no_file() -> None:
+    used = SAMPLE.model_copy(update={"usage_count": 99, "last_used": "2026-11-22T08:00:00Z"})
+    assert to_markdown(used) == to_markdown(SAMPLE)
+    assert "usage_count" not in to_markdown(SAMPLE)
+
+
+def test_a_file_of_a_later_format_is_refused_with_what_to_do() -> None:
+    text = to_markdown(SAMPLE).replace("format: 2\n", "format: 99\n", 1)
+    with pytest.raises(MalformedFile, match="newer release of llmos wrote it, in format 99"):
+        from_markdown(text)
+
+
 def test_the_file_reads_well_and_has_the_upstream_parts() -> None:
-    text = to_markdown(SAMPLE)
+    text = to_markdown(SAMPLE, counters=True)
     for part in ("## Summary", "## Execution Steps", "### Step 1: Write c.py", "Tool: Write"):
         assert part in text
     assert "estimated_cost_usd: 0.450001\n" in text
@@ -66,7 +89,9 @@ def test_the_file_reads_well_and_has_the_upstream_parts() -> None:
 
 
 def test_fields_keep_their_order() -> None:
-    names = re.findall(r"^(\w+):", to_markdown(SAMPLE).split("\n---\n")[0], re.MULTILINE)
+    names = re.findall(
+        r"^(\w+):", to_markdown(SAMPLE, counters=True).split("\n---\n")[0], re.MULTILINE
+    )
     assert names[:4] == ["format", "trace_id", "goal_signature", "goal_text"]
     assert names[-1] == "success_rating"
 
@@ -75,19 +100,19 @@ def test_editing_the_prose_changes_nothing() -> None:
     text = to_markdown(SAMPLE)
     edited = text.replace("## Summary\n", "## Summary\n\nMy own notes.\n---\n```\n")
     assert edited != text
-    assert from_markdown(edited) == SAMPLE
+    assert from_markdown(edited) == UNUSED
 
 
 def test_new_front_matter_keeps_edited_prose() -> None:
     edited = to_markdown(SAMPLE).replace("## Summary\n", "## Summary\n\nMy own notes.\n")
-    newer = SAMPLE.model_copy(update={"usage_count": 9})
+    newer = UNUSED.model_copy(update={"answer": "Done again."})
     text = with_front_matter(edited, newer)
     assert "My own notes." in text
     assert from_markdown(text) == newer
 
 
 def test_new_front_matter_never_keeps_other_calls() -> None:
-    newer = SAMPLE.model_copy(update={"steps": SAMPLE.steps[:1]})
+    newer = UNUSED.model_copy(update={"steps": SAMPLE.steps[:1]})
     assert from_markdown(with_front_matter(to_markdown(SAMPLE), newer)) == newer
 
 
@@ -100,7 +125,7 @@ def test_edits_of_front_matter_and_calls_are_read() -> None:
 
 def test_an_editor_that_writes_crlf_and_a_byte_order_mark_is_understood() -> None:
     text = to_markdown(SAMPLE).replace("\n", "\r\n")
-    assert from_markdown(b"\xef\xbb\xbf" + text.encode()) == SAMPLE
+    assert from_markdown(b"\xef\xbb\xbf" + text.encode()) == UNUSED
 
 
 def line_with(text: str, part: str) -> int:
@@ -133,7 +158,7 @@ def line_with(text: str, part: str) -> int:
     ],
 )
 def test_a_fault_is_named_with_its_line(old: str, new: str, reason: str) -> None:
-    text = to_markdown(SAMPLE)
+    text = to_markdown(SAMPLE, counters=True)
     assert old in text
     broken = text.replace(old, new, 1)
     with pytest.raises(MalformedFile, match=re.escape(reason)) as caught:

@@ -93,7 +93,7 @@ def test_one_edited_byte_is_noticed(manager, trace, edit, old, new) -> None:
 
 def test_prose_and_counters_may_be_edited(manager, trace, edit) -> None:
     edit("## Summary", "## Summary\n\nMy own words.")
-    edit("usage_count: 0", "usage_count: 99")
+    edit("format: 2\n", "format: 2\nusage_count: 99\n")
     assert manager.get(P, trace.trace_id).standing is Standing.SIGNED
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import threading
@@ -308,7 +309,7 @@ def test_an_edit_of_the_prose_changes_nothing_and_stays(
     manager.update_trace_stats("default", SIG, success=True)
     assert manager.flush_counters() == 1
     assert "Mind the gap." in path.read_text()
-    assert "usage_count: 1\n" in path.read_text()
+    assert "usage_count" not in path.read_text()
 
 
 def test_an_edited_goal_and_alias_change_what_is_found(
@@ -386,7 +387,7 @@ def test_scan_takes_up_new_edited_moved_and_deleted_files(
     new_file = workspace.traces / "default" / "mine.md"
     from llmos_workers.learning.trace_file import to_markdown
 
-    new_file.write_text(to_markdown(incoming))
+    new_file.write_text(to_markdown(incoming, counters=True).replace("format: 2", "format: 1"))
     edit(file_of(workspace, edited), "answer: Done.", "answer: Edited.")
     file_of(workspace, gone).unlink()
     manager.update_trace_stats("default", kept.trace_id, success=True)
@@ -530,17 +531,22 @@ def test_a_success_ends_the_streak_of_failures(manager: TraceManager) -> None:
     assert streaks == [1, 2, 0, 1]
 
 
-def test_flushed_counters_stand_in_the_file_and_are_written_once(
+def test_flushed_counters_stand_beside_the_file_and_are_written_once(
     manager: TraceManager, workspace: Workspace, state: redis.Redis
 ) -> None:
     stored = manager.save_trace(make_trace())
+    text = file_of(workspace, stored).read_text()
     manager.update_trace_stats("default", SIG, success=True, cost_micro=2_500)
     assert manager.flush_counters() == 1
     assert manager.flush_counters() == 0
-    text = file_of(workspace, stored).read_text()
-    assert "usage_count: 1\n" in text
-    assert "total_cost_usd: 0.0025\n" in text
+    assert file_of(workspace, stored).read_text() == text
+    counters = json.loads((workspace.state / "counters" / "default.json").read_text())
+    assert counters[SIG]["usage_count"] == 1
+    assert counters[SIG]["total_cost_micro"] == 2_500
     assert ops(state) == [b"put"]
+    state.flushdb()
+    assert manager.scan().added == 1
+    assert manager.get("default", SIG).total_cost_micro == 2_500
 
 
 # -- faults ------------------------------------------------------------------------------------
