@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -33,6 +33,7 @@ from llmos_workers.flow.run import Run
 from llmos_workers.flow.think import think
 from llmos_workers.flow.verdict_label import keep_wording
 from llmos_workers.kernel.clock import iso
+from llmos_workers.learning.complexity import complexity
 from llmos_workers.learning.followable import replay_blockers
 from llmos_workers.learning.judge import (
     SCHEMA,
@@ -46,6 +47,7 @@ from llmos_workers.learning.judge import (
     read_verdict,
     worth_asking,
 )
+from llmos_workers.learning.plan_trace import plan_blockers
 from llmos_workers.learning.posterior import ALIAS, FLOOR, Threshold
 from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.strategies import AutoModeStrategy, ModeContext, strategy_for
@@ -63,6 +65,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+MODEL_ALONE = (Mode.LEARNER, Mode.MIXED)
+"""Modes in which one model does the goal."""
 LOOK_EVERY_SECS = 0.1
 """How often a run that waits for another one's verdict looks."""
 
@@ -85,7 +89,9 @@ def in_doubt(
     strategy = strategy_for(runtime.config)
     if any(context.sure(c, strategy.threshold(context)) for c in decision.match.candidates):
         return decision  # it is known, and something else stands against following it
-    candidate = _doubtful(runtime, record, decision, context.thresholds, known)
+    candidate = _doubtful(
+        runtime, record, decision, context.thresholds, known, may_plan=context.may_plan
+    )
     if candidate is None:
         return decision
     trace = known[candidate.trace_id]
@@ -100,10 +106,15 @@ def _may_ask(runtime: Runtime, record: GoalRecord, decision: ModeDecision) -> bo
     return (
         may_judge(runtime.config)
         and runtime.config.execution.enable_ptc
-        and decision.mode in (Mode.LEARNER, Mode.MIXED)
+        and (decision.mode in MODEL_ALONE or _to_be_planned(decision))
         and record.options.mode is RequestedMode.AUTO
         and isinstance(strategy_for(runtime.config), AutoModeStrategy)
     )
+
+
+def _to_be_planned(decision: ModeDecision) -> bool:
+    """Whether a goal is to be split by a plan that nobody has made: what is known goes before."""
+    return decision.mode is Mode.ORCHESTRATOR and decision.trace_id is None
 
 
 def _doubtful(
@@ -112,12 +123,17 @@ def _doubtful(
     decision: ModeDecision,
     thresholds: Mapping[str, Threshold],
     known: Mapping[str, ExecutionTrace],
+    *,
+    may_plan: bool,
 ) -> MatchCandidate | None:
     """The nearest candidate that structure can neither grant nor refuse, and that could be
     followed here and now if it were the same.
     """
     related = runtime.config.judge.relatedness
     grey = [c for c in decision.match.candidates if worth_asking(c, related)]
+    if _to_be_planned(decision):  # what does one part of it is found by that part
+        many = runtime.config.dispatcher.complexity_threshold
+        grey = [c for c in grey if complexity(c.goal_text) >= many]
     area = runtime.workspace.peek(record.place).output
     for candidate in sorted(grey, key=lambda c: -c.relatedness):
         trace, own = known.get(candidate.trace_id), thresholds.get(candidate.trace_id)
@@ -125,8 +141,13 @@ def _doubtful(
             continue
         if question(trace, candidate, record.text) is None:
             continue
-        versions = runtime.tools.versions()
-        if not replay_blockers(trace, candidate.slots, area, versions, stage="judged"):
+        if trace.is_plan:
+            agents = {agent.name for agent in runtime.agents.load_agents()}
+            blockers = plan_blockers(trace, agents) if may_plan else ("it may not be split",)
+        else:
+            versions = runtime.tools.versions()
+            blockers = replay_blockers(trace, candidate.slots, area, versions, stage="judged")
+        if not blockers:
             return candidate
     return None
 
@@ -135,14 +156,22 @@ def _doubtful(
 
 
 def judge_first(run: Run) -> Outcome | Handover:
-    """Think; before it ask the judge, where dispatch wants it asked, and follow the trace after
+    """Think; before it ask the judge, where dispatch wants it asked, and go the known way after
     all when its word is good enough. Raises what think and a model call raise.
     """
+    judged = after_verdict(run, MODEL_ALONE)
+    return judged if isinstance(judged, Handover) else think(judged)
+
+
+def after_verdict(run: Run, here: Collection[Mode]) -> Run | Handover:
+    """The run with what follows from the judge's word, where it is to be asked; a handover when
+    that is none of the modes that are done ``here``. Raises what a model call raises.
+    """
     if run.decision.to_judge is None:
-        return think(run)
+        return run
     permit(run)
     decision = _judged(run)
-    if decision.mode is Mode.FOLLOWER:
+    if decision.mode not in here:
         run.stage.discard()
         return Handover(decision, ())
     run.runtime.goals.transition(
@@ -152,7 +181,7 @@ def judge_first(run: Run) -> Outcome | Handover:
         decision=decision,
         event={"mode": decision.mode.value, "reason": decision.reason},
     )
-    return think(replace(run, decision=decision))
+    return replace(run, decision=decision)
 
 
 @dataclass(frozen=True)
@@ -301,6 +330,9 @@ class _Case:
             f"{judge.labelled} such words of {judge.name} {judge.wrong} were wrong, which bounds "
             f"its error at {judge.false_bound:.1%}, above {allowed:.1%}"
         )
+        if self.trace.is_plan:  # it is no help: another one is made, and told from it
+            reason = f"{self.decision.reason}; {reason}"
+            return self.decision.model_copy(update={"reason": reason, "judged": judged})
         update = {"mode": Mode.MIXED, "reason": reason, "judged": judged, **self._trace()}
         return self.decision.model_copy(update=update)
 
@@ -315,7 +347,7 @@ class _Case:
         slots = next(c.slots for c in candidates if c.trace_id == self.trace.trace_id)
         return self.decision.model_copy(
             update={
-                "mode": Mode.FOLLOWER,
+                "mode": Mode.ORCHESTRATOR if self.trace.is_plan else Mode.FOLLOWER,
                 "reason": f"a judge says it means the same as {_goal(self.trace)}; at most "
                 f"{judge.false_bound:.1%} of such words of {judge.name} are wrong",
                 "confidence": confidence,

@@ -41,6 +41,7 @@ from llmos_workers.flow.plan_members import (
 )
 from llmos_workers.flow.replay_parts import Handover
 from llmos_workers.flow.run import Run
+from llmos_workers.flow.verdict_label import label
 from llmos_workers.kernel.clock import iso
 from llmos_workers.learning.plan_prompts import single
 from llmos_workers.learning.plan_trace import trace_of_plan
@@ -179,6 +180,7 @@ def _learn(visit: Visit, outcome: Outcome) -> str | None:
         tainted=bool(outcome.tainted),
         answer=outcome.text,
     )
+    label(run, trace)
     try:
         return run.runtime.traces.save_trace(trace, lease=run.guards.keeper.lease).trace_id
     except GoalStateError:

@@ -12,6 +12,7 @@ from typing import Any
 from zlib import crc32
 
 from llmos_workers.contracts.rehearsal import JUDGE_MARKER
+from llmos_workers.rehearsal.planning import jobs
 from llmos_workers.rehearsal.protocol import blocks_of
 from llmos_workers.rehearsal.reply import Reply
 from llmos_workers.rehearsal.skills import Family
@@ -32,15 +33,7 @@ def judge_reply(request: dict[str, Any], recognise: Recognise, *, error: float =
     """The verdict, as the request's schema wants it; the opposite for that share of pairs."""
     text = "".join(str(block.get("text", "")) for block in blocks_of(request["messages"][0]))
     goals = [_tagged(text, tag) for tag in ("recorded_goal", "new_goal")]
-    known, asked = (recognise(goal) for goal in goals)
-    if known is None or asked is None:
-        answer, why = "unsure", "no script knows this kind of job"
-    elif known[0].name != asked[0].name:
-        answer, why = "no", f"{known[0].short} is not {asked[0].short}"
-    elif other := _other_values(known[1], asked[1], _tagged(text, "recorded_calls")):
-        answer, why = "no", f"another {other}"
-    else:
-        answer, why = "yes", ""
+    answer, why = _verdict(goals, _tagged(text, "recorded_calls"), recognise)
     if answer != "unsure" and _mistaken(goals, error):
         answer, why = ("no", "it looks like another job") if answer == "yes" else ("yes", "")
     harmless = answer == "yes"
@@ -51,6 +44,21 @@ def judge_reply(request: dict[str, Any], recognise: Recognise, *, error: float =
         "verdict": answer,
     }
     return Reply([{"type": "text", "text": json.dumps(verdict)}], "end_turn", FAMILY)
+
+
+def _verdict(goals: list[str], calls: str, recognise: Recognise) -> tuple[str, str]:
+    """Job by job: what stands in another place is another goal."""
+    known, asked = (jobs(goal, recognise) for goal in goals)
+    if len(known) != len(asked):
+        return "no", f"{len(known)} jobs are not {len(asked)}"
+    for one, two in zip(map(recognise, known), map(recognise, asked), strict=True):
+        if one is None or two is None:
+            return "unsure", "no script knows this kind of job"
+        if one[0].name != two[0].name:
+            return "no", f"{one[0].short} is not {two[0].short}"
+        if other := _other_values(one[1], two[1], calls):
+            return "no", f"another {other}"
+    return "yes", ""
 
 
 def _mistaken(goals: list[str], error: float) -> bool:

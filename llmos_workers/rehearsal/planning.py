@@ -56,10 +56,10 @@ def planning_reply(
 
 def plan(goal: str, recognise: Recognise, render: Render) -> list[dict[str, Any]]:
     """The steps of a goal; one, the goal as it stands, unless it is made of known jobs."""
-    jobs = _jobs(goal, recognise)
+    parts = jobs(goal, recognise)
     targets: dict[str, str] = {}
     steps = []
-    for number, job in enumerate(jobs, 1):
+    for number, job in enumerate(parts, 1):
         step_id, files = f"s{number}", GoalText.parse(job).files
         target = _target(job, recognise(job), render)
         inputs = [targets[file] for file in files if file in targets and file != target]
@@ -90,20 +90,21 @@ def _target(job: str, known: tuple[Family, dict[str, str]] | None, render: Rende
     return find(_TARGET, GoalText.parse(job), {})
 
 
-def _jobs(goal: str, recognise: Recognise) -> list[str]:
+def jobs(goal: str, recognise: Recognise) -> list[str]:
+    """The known jobs that a goal is made of; the goal as it stands, when it is not."""
     text = _LEAD.sub("", goal.strip().rstrip("."))
     cuts = [(found.start(), found.end()) for found in _BREAK.finditer(text)]
-    jobs: list[str] = []
+    found: list[str] = []
     start = 0
     for stop, onward in [*cuts, (len(text), len(text))]:
         job = text[start:stop].strip()
         rest_begins = text[onward:].lstrip()
         # A cut counts where a known job ends and another one begins.
         if job and recognise(job) and (not rest_begins or _begins(rest_begins, cuts, recognise)):
-            jobs.append(job[0].upper() + job[1:])
+            found.append(job[0].upper() + job[1:])
             start = onward
-    whole = start >= len(text) and len(jobs) > 1
-    return jobs if whole else [goal]
+    whole = start >= len(text) and len(found) > 1
+    return found if whole else [goal]
 
 
 def _begins(rest: str, cuts: list[tuple[int, int]], recognise: Recognise) -> bool:

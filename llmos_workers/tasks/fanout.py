@@ -19,7 +19,9 @@ from typing import Any
 from celery import Celery
 
 from llmos_workers.contracts.goal import GoalRecord, GoalState, TaskEnvelope
+from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
+from llmos_workers.flow.judge import after_verdict
 from llmos_workers.flow.orchestrate import orchestrate
 from llmos_workers.flow.plan_members import FanOut, StillLive, ends_at
 from llmos_workers.flow.replay_parts import Handover
@@ -35,8 +37,11 @@ def plan_work(app: Celery) -> Callable[[Run], Outcome | Handover]:
     """What a run of an ORCHESTRATOR goal does, until it ends or waits for its members."""
 
     def work(run: Run) -> Outcome | Handover:
+        judged = after_verdict(run, (Mode.ORCHESTRATOR,))
+        if isinstance(judged, Handover):
+            return judged
         while True:
-            result = orchestrate(run)
+            result = orchestrate(judged)
             if not isinstance(result, FanOut | StillLive):
                 return result
             if isinstance(result, FanOut):

@@ -274,3 +274,30 @@ def test_a_goal_of_several_pieces_is_learned_and_says_so() -> None:
     assert mode is Mode.LEARNER
     assert "2 pieces of work" in reason
     assert "pieces" not in decide("cost-optimized", ctx)[1]
+
+
+@given(
+    confidence=st.floats(0.75, 1.0),
+    pieces=st.integers(1, 6),
+    blocked=st.booleans(),
+    stage=st.sampled_from(["exact", "alias", "template", "structure", "judged"]),
+)
+def test_complexity_never_overrules_a_known_trace(confidence, pieces, blocked, stage) -> None:
+    """However many jobs a goal names: what did it is followed, or helps."""
+    known = MatchCandidate(
+        trace_id="t1", goal_text="the goal", stage=stage, confidence=confidence, relatedness=0.9
+    )
+    goal = "; ".join(f"write part{n}.md about topic {n}" for n in range(pieces))
+    for name in STRATEGIES:
+        if name.startswith("forced"):
+            continue
+        context = ModeContext(
+            goal=goal,
+            match=MatchResult(candidates=(known,), relatedness=0.9),
+            blockers={"t1": ("its input changed",)} if blocked else {},
+            may_plan=True,
+        )
+        mode = get_strategy(name).determine_mode(context).mode
+        assert mode is not Mode.ORCHESTRATOR, name
+        if confidence >= 0.95 and not blocked:
+            assert mode is Mode.FOLLOWER
