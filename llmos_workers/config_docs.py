@@ -24,6 +24,7 @@ from llmos_workers.config_keys import (
 )
 from llmos_workers.contracts.base import Contract
 
+NO_QUOTES = str.maketrans("", "", "'[]")
 MARKERS = "<!-- {}: begin -->", "<!-- {}: end -->"
 
 
@@ -90,7 +91,7 @@ def _type(annotation: Any) -> str:
         ("pathlib.", ""),
     ):
         text = text.replace(long, short)
-    return text
+    return text.replace("one of [", "one of ").translate(NO_QUOTES) if "one of" in text else text
 
 
 def _attribute_docs() -> dict[tuple[str, str], str]:

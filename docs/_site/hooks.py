@@ -18,6 +18,8 @@ ROOT_PAGES = {
 }
 """File at the repository's root -> its page."""
 
+CELL = re.compile(r"<td.*?</td>", re.S)
+CODE = re.compile(r"(?<=<code>)[^<]+")
 LINK = re.compile(r"(\]\()(?!\w+:|#)([^)#\s]+)")
 
 
@@ -58,7 +60,14 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Wide tables scroll by themselves."""
-    return html.replace("<table>", '<div class="wide"><table>').replace(
-        "</table>", "</table></div>"
-    )
+    """Wide tables scroll by themselves, long names in them may break behind a dot; only ``$`` is
+    a prompt (the lexer takes any words in parentheses at the start of a line for one).
+    """
+    html = html.replace('<span class="gp gp-VirtualEnv">', '<span class="go">')
+    html = CELL.sub(lambda cell: CODE.sub(_breakable, cell[0]), html)
+    html = html.replace("<table>", '<div class="wide"><table>')
+    return html.replace("</table>", "</table></div>")
+
+
+def _breakable(code: re.Match[str]) -> str:
+    return re.sub(r"([._/])(?=\w)", r"\1<wbr>", code[0])
