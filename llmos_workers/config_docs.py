@@ -16,9 +16,9 @@ from llmos_workers import config as models
 from llmos_workers import config_execution, config_learning
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.config_keys import (
-    NOT_YET,
     OTHER_VARIABLES,
     SHORT_VARIABLES,
+    WITHOUT_EFFECT,
     all_keys,
     variable_of,
 )
@@ -41,8 +41,8 @@ def settings_table() -> str:
         if group and key in shorts:
             variable += f" or `{shorts[key]}`"
         meaning = meanings.get((owner.__name__, field), "")
-        if key in NOT_YET:
-            meaning = f"{meaning} *Not used yet: {NOT_YET[key]}.*".strip()
+        if key in WITHOUT_EFFECT:
+            meaning = f"{meaning} *Without effect: {WITHOUT_EFFECT[key]}.*".strip()
         row = f"| `{field}` | {_default(default)} | {_type(annotation)} | {variable} | {meaning} |"
         groups.setdefault(group, []).append(row)
     return "\n".join(_section(group, rows) for group, rows in groups.items())

@@ -42,11 +42,10 @@ OTHER_VARIABLES: dict[str, str] = {
 }
 """Variables that are no settings. Names that start with LLMOS_TEST_ belong to the tests."""
 
-NOT_YET: dict[str, str] = {
-    "memory.enable_cross_project_learning": "learning across projects",
-    "sdk.permission_mode": "approvals",
+WITHOUT_EFFECT: dict[str, str] = {
+    "sdk.permission_mode": "rules and hooks say what a person is asked",
 }
-"""Settings that are accepted and kept, and change nothing before that part of llmos is there."""
+"""Settings of the upstream that are accepted and kept, and change nothing here, with the reason."""
 
 
 @cache

@@ -27,7 +27,7 @@ from llmos_workers.config import (
 )
 from llmos_workers.config_builder import ConfigBuilder
 from llmos_workers.config_env import read_environment, read_fallbacks
-from llmos_workers.config_keys import NOT_YET, all_keys, near_miss
+from llmos_workers.config_keys import WITHOUT_EFFECT, all_keys, near_miss
 from llmos_workers.contracts.base import Contract
 from llmos_workers.contracts.errors import ConfigError
 
@@ -116,7 +116,7 @@ def describe_config(
 ) -> list[tuple[str, str, str]]:
     """(key, value, source) of every setting, secrets masked, in the models' order.
 
-    A setting that changes nothing yet says so. Without ``sources`` (see load_with_sources) a
+    A setting that changes nothing says so. Without ``sources`` (see load_with_sources) a
     key is just ``default`` or ``set``.
     """
     rows = []
@@ -124,8 +124,8 @@ def describe_config(
     for key, value in _settings(config):
         changed = "set" if value != defaults[key] else "default"
         origin = changed if sources is None else sources.get(key, changed)
-        if key in NOT_YET and origin != "default":
-            origin = f"{origin}; not used yet: {NOT_YET[key]}"
+        if key in WITHOUT_EFFECT and origin != "default":
+            origin = f"{origin}; without effect: {WITHOUT_EFFECT[key]}"
         rows.append((key, _shown(value), origin))
     return rows
 
