@@ -25,6 +25,9 @@ REVIEW_MARKER = "llmos-plan-review/1"
 INSIGHTS_MARKER = "llmos-insights/1"
 """Stands in the system prompt of a request for insights from sessions."""
 
+TOOLSMITH_MARKER = "llmos-toolsmith/1"
+"""Stands in the system prompt of a request for one tool of several traces."""
+
 SIGNATURE = "(Scripted rehearsal model, not an LLM.)"
 """Last line of every final text of the rehearsal model."""
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from llmos_workers.contracts.errors import PolicyDenied
 from llmos_workers.contracts.generated import ToolParameter
+from llmos_workers.contracts.rehearsal import TOOLSMITH_MARKER
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.execution.crystal.policy import BUILTINS, METHODS, Checked, check_source
 from llmos_workers.learning.families import check_template
@@ -37,8 +38,8 @@ SCHEMA: dict[str, Any] = {
 }
 
 INSTRUCTIONS = f"""\
-The cases below are goals of one kind with the tool calls that reached them. Write one Python
-function that makes exactly these calls, in this order, for each goal, and for others of the kind.
+({TOOLSMITH_MARKER}) The cases below are goals of one kind with the tool calls that reached them.
+Write one Python function that makes exactly these calls, in this order, for each goal, and for others of the kind.
 - template: the goals' common words with {{name}} for each value that differs.
 - parameters: the names in the template with their types, str or int.
 - source: a module that holds a docstring and one function with keyword-only parameters of these

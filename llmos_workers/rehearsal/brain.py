@@ -16,6 +16,7 @@ from llmos_workers.rehearsal.protocol import blocks_of, canonical
 from llmos_workers.rehearsal.reply import Reply
 from llmos_workers.rehearsal.skills import Call, Family
 from llmos_workers.rehearsal.templates import Renderer, TemplateFailure
+from llmos_workers.rehearsal.toolsmithing import asks_for_tool, tool_reply
 from llmos_workers.rehearsal.values import find
 
 __all__ = ["Brain", "Reply", "goal_of"]
@@ -57,15 +58,18 @@ class Brain:
 
     def reply(self, request: dict[str, Any]) -> Reply:
         """The next message for a request; an answer that was cut off is gone on with."""
-        if asks_for_notes(request):
-            return self._notes(request)
+        for asked, answer in (
+            (asks_for_notes, self._notes),
+            (asks_for_insights, insights_reply),
+            (asks_for_tool, lambda asked: tool_reply(asked, self.recognise)),
+        ):
+            if asked(request):
+                return answer(request)
         planning = planning_reply(
             request, goal_of(request["messages"]), self.recognise, self._render
         )
         if planning is not None:
             return planning
-        if asks_for_insights(request):
-            return insights_reply(request)
         if is_question(request):
             return judge_reply(request, self.recognise, error=self._judge_error)
         reply = self._reply(request)

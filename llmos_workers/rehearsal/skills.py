@@ -86,6 +86,14 @@ class Turn(_Data):
     calls: tuple[Call, ...]
 
 
+class ToolProposal(_Data):
+    """What the family says when a toolsmith asks for one tool of several of its goals."""
+
+    template: str
+    parameters: dict[str, str]
+    source: str
+
+
 class Family(_Data):
     """A kind of job that the rehearsal model has a script for."""
 
@@ -108,6 +116,7 @@ class Family(_Data):
     answer: str
     paraphrases: tuple[str, ...] = ()
     """Other wordings of its goals, as templates: what it answers when asked for them."""
+    tool: ToolProposal | None = None
     destructive: bool = False
     """Whether its script removes what was there; said when asked."""
 
