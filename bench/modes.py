@@ -2,6 +2,9 @@
 
     python -m bench.modes [--rounds N] [--replays N]
 
+ORCHESTRATOR does all of the goals as one goal of several parts, in a project that knows nothing,
+and then once more with the plan and its parts known; its figures are of that one goal.
+
 A private stack with the scripted rehearsal model, which answers at once: real models add seconds to
 LEARNER and MIXED, and nothing to the others. Each goal is learned; then every mode does all goals,
 FOLLOWER and CRYSTALLIZED by turns, so that they see the same machine. Times run from acceptance to
@@ -33,10 +36,20 @@ GOALS = (
     "Summarize sales.csv into summary.md",
 )
 SALES = "region,amount\nnorth,120\nsouth,80\nnorth,30\n"
+JOINED = "; ".join(goal[0].lower() + goal[1:] if at else goal for at, goal in enumerate(GOALS))
 PROJECT = "bench"
 TIMEOUT_SECS = 120.0
 MODEL_MODES = (Mode.LEARNER, Mode.MIXED)
 FREE_MODES = (Mode.FOLLOWER, Mode.CRYSTALLIZED)
+SHOWN = (*MODEL_MODES, *FREE_MODES, Mode.ORCHESTRATOR)
+
+
+@dataclass
+class Plain:
+    """Milliseconds and dollars."""
+
+    ms: list[float]
+    usd: list[float]
 
 
 @dataclass
@@ -47,6 +60,8 @@ class Figures:
     usd: dict[Mode, list[float]] = field(default_factory=lambda: defaultdict(list))
     pairs: list[float] = field(default_factory=list)
     """CRYSTALLIZED over FOLLOWER, of goals done one right after the other."""
+    known: Plain = field(default_factory=lambda: Plain([], []))
+    """ORCHESTRATOR with the plan and all parts known."""
 
     def add(self, mode: Mode, outcome: Outcome) -> float:
         """Note one goal; its milliseconds."""
@@ -85,6 +100,8 @@ def measure(system: LocalSystem, llmos: LLMOS, folder: Path, rounds: int, replay
         for _ in range(rounds):
             for goal in GOALS:
                 figures.add(mode, done(goal, mode))
+    for number in range(rounds):
+        plan(llmos, folder, f"{PROJECT}-plan{number}", figures)
     compile_all(Runtime(system.config))
     for goal in GOALS:  # warm: the sandbox, the runner
         for mode in FREE_MODES:
@@ -94,6 +111,20 @@ def measure(system: LocalSystem, llmos: LLMOS, folder: Path, rounds: int, replay
             took = {m: figures.add(m, done(goal, m)) for m in FREE_MODES[:: 1 - number % 2 * 2]}
             figures.pairs.append(took[Mode.CRYSTALLIZED] / took[Mode.FOLLOWER])
     return figures
+
+
+def plan(llmos: LLMOS, folder: Path, project: str, figures: Figures) -> None:
+    """All goals as one, where nothing is known, and again."""
+    output = folder / "projects" / project / "output"
+    output.mkdir(parents=True)
+    (output / "sales.csv").write_text(SALES)
+    new = llmos.submit(JOINED, project=project).result(TIMEOUT_SECS)
+    figures.add(Mode.ORCHESTRATOR, new)
+    again = llmos.submit(JOINED, project=project).result(TIMEOUT_SECS)
+    if again.mode is not Mode.ORCHESTRATOR or not again.ok or again.llm_calls:
+        raise SystemExit(f"not done by the known plan: {again.mode} {again.status} {again.reason}")
+    figures.known.ms.append(again.duration_s * 1000)
+    figures.known.usd.append(again.cost_micro / 1_000_000)
 
 
 def compile_all(runtime: Runtime) -> None:
@@ -112,19 +143,12 @@ def show(figures: Figures) -> None:
     """A table for people, then JSON."""
     found: dict[str, float] = {}
     rows = []
-    for mode in (*MODEL_MODES, *FREE_MODES):
-        ms, usd = figures.ms[mode], figures.usd[mode]
-        mean = sum(usd) / len(usd)
-        rows.append(
-            (
-                mode,
-                len(ms),
-                f"{percentile(ms, 0.5):.1f}",
-                f"{percentile(ms, 0.9):.1f}",
-                f"${mean:.6f}",
-            )
-        )
-        found |= {f"{mode.lower()}_p50_ms": percentile(ms, 0.5), f"{mode.lower()}_cost_usd": mean}
+    measured = {mode.lower(): Plain(figures.ms[mode], figures.usd[mode]) for mode in SHOWN}
+    for name, each in (measured | {"orchestrator_known": figures.known}).items():
+        mean, middle = sum(each.usd) / len(each.usd), percentile(each.ms, 0.5)
+        slow = f"{percentile(each.ms, 0.9):.1f}"
+        rows.append((name, len(each.ms), f"{middle:.1f}", slow, f"${mean:.6f}"))
+        found |= {f"{name}_p50_ms": middle, f"{name}_cost_usd": mean}
     table("One goal", ["mode", "goals", "p50 ms", "p90 ms", "mean cost"], rows)
     finish(
         {
@@ -132,10 +156,14 @@ def show(figures: Figures) -> None:
             "mixed_p50_ms": found["mixed_p50_ms"],
             "follower_p50_ms": found["follower_p50_ms"],
             "crystallized_p50_ms": found["crystallized_p50_ms"],
+            "orchestrator_p50_ms": found["orchestrator_p50_ms"],
+            "orchestrator_known_p50_ms": found["orchestrator_known_p50_ms"],
             "learner_cost_usd": found["learner_cost_usd"],
             "mixed_cost_usd": found["mixed_cost_usd"],
             "follower_cost_usd": found["follower_cost_usd"],
             "crystallized_cost_usd": found["crystallized_cost_usd"],
+            "orchestrator_cost_usd": found["orchestrator_cost_usd"],
+            "orchestrator_known_cost_usd": found["orchestrator_known_cost_usd"],
             "crystallized_over_follower": found["crystallized_p50_ms"] / found["follower_p50_ms"],
             "crystallized_over_follower_paired": percentile(figures.pairs, 0.5),
         }

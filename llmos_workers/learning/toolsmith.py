@@ -39,7 +39,8 @@ SCHEMA: dict[str, Any] = {
 
 INSTRUCTIONS = f"""\
 ({TOOLSMITH_MARKER}) The cases below are goals of one kind with the tool calls that reached them.
-Write one Python function that makes exactly these calls, in this order, for each goal, and for others of the kind.
+Write one Python function that makes exactly these calls, in this order, for each goal, and for
+others of the kind.
 - template: the goals' common words with {{name}} for each value that differs.
 - parameters: the names in the template with their types, str or int.
 - source: a module that holds a docstring and one function with keyword-only parameters of these
