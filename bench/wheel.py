@@ -44,16 +44,16 @@ class Run:
 
 
 def sh(*argv: str | Path, cwd: Path, seconds: float = 600.0) -> str:
-    """Output of a program in a bare environment. Raises RuntimeError with the end of it."""
+    """Output of a program in a bare environment. Raises RuntimeError with the end of it all."""
     kept = ("PIP_", "HOME", "SSL_", "REQUESTS_", "HTTP", "http", "NO_PROXY", "no_proxy", "LANG")
     env = {name: value for name, value in os.environ.items() if name.startswith(kept)}
     env["PATH"] = os.defpath
     done = subprocess.run(
         [*map(str, argv)], cwd=cwd, env=env, timeout=seconds, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
-        raise RuntimeError(f"{' '.join(map(str, argv))}: {done.stdout[-2_000:]}")
+        raise RuntimeError(f"{' '.join(map(str, argv))}: {(done.stdout + done.stderr)[-2_000:]}")
     return done.stdout
 
 

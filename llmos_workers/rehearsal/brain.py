@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from llmos_workers.rehearsal.notes import asks_for_notes, notes_on
 from llmos_workers.rehearsal.planning import planning_reply
 from llmos_workers.rehearsal.protocol import blocks_of, canonical
 from llmos_workers.rehearsal.reply import Reply
-from llmos_workers.rehearsal.skills import Call, Family
+from llmos_workers.rehearsal.skills import Call, Family, NumberOf
 from llmos_workers.rehearsal.templates import Renderer, TemplateFailure
 from llmos_workers.rehearsal.toolsmithing import asks_for_tool, tool_reply
 from llmos_workers.rehearsal.values import find
@@ -145,10 +146,7 @@ class Brain:
         seed = hashlib.sha256(canonical(request["messages"]))
         for index, call in enumerate(turn.calls):
             digest = hashlib.sha256(seed.digest() + bytes([index])).hexdigest()[:20]
-            arguments = {
-                name: self._render(value, context) if isinstance(value, str) else value
-                for name, value in call.args.items()
-            }
+            arguments = {n: self._argument(given, context) for n, given in call.args.items()}
             content.append(
                 {
                     "type": "tool_use",
@@ -158,6 +156,12 @@ class Brain:
                 }
             )
         return Reply(content, "tool_use", family.name, number)
+
+    def _argument(self, given: Any, context: dict[str, Any]) -> Any:
+        """Raises TemplateFailure, and ValueError for a number that is none."""
+        if isinstance(given, NumberOf):
+            return json.loads(self._render(given.number, context))
+        return self._render(given, context) if isinstance(given, str) else given
 
     def _values(self, family: Family, goal: GoalText) -> dict[str, str] | None:
         """The goal's values when it is of this family, else None."""

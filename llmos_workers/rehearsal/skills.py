@@ -68,12 +68,18 @@ class ValueRule(_Data):
     """Without a value the goal is not of this family."""
 
 
+class NumberOf(_Data):
+    """A template whose text becomes a number."""
+
+    number: str
+
+
 class Call(_Data):
     """One tool call; arguments are templates."""
 
     id: str
     tool: str
-    args: dict[str, str | int | list[str]]
+    args: dict[str, str | int | list[str] | NumberOf]
     """Templates; numbers stay as they are."""
     may_fail: bool = False
 
