@@ -476,12 +476,7 @@ def main(arguments: list[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
         print(__doc__)
         return 0
-
-    def do(report: Data) -> None:
-        given, words = base.parse(arguments, OPTIONS)
-        base.follow(given, words, report, helper(model_of(given)))
-
-    return base.tell(arguments, do)
+    return base.tell(arguments, OPTIONS, lambda given: helper(model_of(given)))
 
 
 if __name__ == "__main__":

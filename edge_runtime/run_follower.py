@@ -601,11 +601,19 @@ def check_bounds(tool: str, arguments: Data, *bounds: Data) -> None:
                     raise Refusal(f"{tool}.{name} = {value} is not within {least} to {greatest}")
 
 
+def output_digest(text: str) -> str:
+    """As llmos takes it: without what differs for nothing at the ends of lines."""
+    lines = [line.rstrip() for line in text.strip().splitlines()]
+    return sha256("\n".join(lines).encode()).hexdigest()
+
+
 class Runner:
     """One goal on one device."""
 
-    def __init__(self, folder: Folder, manifest: Data, device: Data) -> None:
+    def __init__(self, folder: Folder, manifest: Data, device: Data, *, digests: bool) -> None:
+        """``digests``: what files were before and after each step is noted."""
         self.folder, self.manifest, self.device = folder, manifest, device
+        self.digests = digests
 
     def allowed(self, step: Data) -> None:
         """Raise Refusal unless bundle and device allow the step's tool."""
@@ -636,16 +644,17 @@ class Runner:
         elif kind == "exit_code":
             found, what = (result or {})["exit_code"], "the exit code"
         elif kind == "output":
-            lines = [line.rstrip() for line in (result or {})["output"].strip().splitlines()]
-            found = sha256("\n".join(lines).encode()).hexdigest()
+            found = output_digest((result or {})["output"])
             what = "the output"
         else:
             raise Refusal(f"the condition {kind!r} is not known here, so it does not hold")
         if found != wanted:
             raise Refusal(f"{what} is not as it was when this was learned")
 
-    def run(self, item: Data, values: dict[str, str], *, dry: bool) -> list[Data]:
-        """All steps, each between its conditions. Raises Refusal at the first difference."""
+    def run(self, item: Data, values: dict[str, str], report: Data, *, dry: bool) -> None:
+        """All steps, each between its conditions; what ran goes into the report. Raises Refusal at
+        the first difference.
+        """
         for step in item["steps"]:
             self.allowed(step)
             arguments = filled(step["arguments"], values)
@@ -655,16 +664,34 @@ class Runner:
                 self.argv(arguments["command"])
         for condition in item["before"]:
             self.check(condition, values, None)
-        done = []
+        if self.digests:
+            report["inputs"] = self.files(item["before"], values)
+        done = report["steps"] = []
         for step in () if dry else item["steps"]:
             for condition in step["before"]:
                 self.check(condition, values, None)
+            reads = self.files(step["before"], values)
             arguments = filled(step["arguments"], values)
             result = self.call(step["tool"], arguments)
-            done.append({"tool": step["tool"], "arguments": arguments, "output": result["output"]})
+            done.append({"tool": step["tool"], "arguments": arguments, **result})
+            if self.digests:
+                done[-1].update(reads=reads, writes=self.files(step["after"], values))
             for condition in step["after"]:
                 self.check(condition, values, result)
-        return done
+
+    def files(self, conditions: list[Data], values: dict[str, str]) -> dict[str, str | None]:
+        """Digests of the files that conditions are about; none unless they are to be noted."""
+        found = {}
+        for condition in conditions if self.digests else ():
+            if condition.get("check") == "file":
+                path = filled(condition["path"], values)
+                for name, old in condition.get("given", {}).items():  # its file with these values
+                    path = values[name] if path == old else path
+                try:
+                    found[path] = self.folder.digest(path)
+                except Refusal:
+                    continue  # no plain file: the condition itself says so, where it counts
+        return found
 
     def call(self, tool: str, arguments: Data) -> Data:
         """Run one tool. Raises Refusal when it fails."""
@@ -886,9 +913,9 @@ def follow(given: Data, words: list[str], report: Data, helper: Helper | None = 
         report["against"] = against
         return
     folder = Folder(given.get("--base") or ".")
-    runner = Runner(folder, manifest, device)
+    runner = Runner(folder, manifest, device, digests="--record" in given)
     try:
-        report["steps"] = runner.run(item, values, dry="--dry-run" in given)
+        runner.run(item, values, report, dry="--dry-run" in given)
     except (Refusal, OSError):
         folder.restore()
         raise
@@ -901,15 +928,23 @@ def main(arguments: list[str]) -> int:
     if "--help" in arguments or "-h" in arguments:
         print(__doc__)
         return 0
-    return tell(arguments, lambda report: follow(*parse(arguments), report))
+    return tell(arguments)
 
 
-def tell(arguments: list[str], do: Callable[[Data], None]) -> int:
-    """Do it and print the report; the exit code."""
+def tell(
+    arguments: list[str],
+    more: tuple[str, ...] = (),
+    helper_of: Callable[[Data], Helper] | None = None,
+) -> int:
+    """Follow, record and print the report; the exit code. ``more`` are further options, from which
+    ``helper_of`` makes who is asked where no trace surely fits.
+    """
     report: Data = {"ok": False}
+    given: Data = {}
     began = time.time()
     try:
-        do(report)
+        given, words = parse(arguments, more)
+        follow(given, words, report, helper_of(given) if helper_of else None)
         report["ok"], code = True, 0
     except Refusal as error:
         report["refused"], code = str(error), 1
@@ -918,16 +953,38 @@ def tell(arguments: list[str], do: Callable[[Data], None]) -> int:
     except (OSError, KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         report["unusable"], code = f"{type(error).__name__}: {error}", 2
     report["at"], report["seconds"] = round(began, 3), round(time.time() - began, 4)
+    try:
+        record(given, report)
+    except OSError as error:
+        report["unrecorded"] = str(error)
     print(json.dumps(report, ensure_ascii=False))
-    record(arguments, report)
     return code
 
 
-def record(arguments: list[str], report: Data) -> None:
-    """Add the report to the file that --record names."""
-    if "--record" in arguments[:-1] and "goal" in report and not report.get("dry_run"):
-        with open(arguments[arguments.index("--record") + 1], "a", encoding="utf-8") as file:
-            file.write(json.dumps(report, ensure_ascii=False) + "\n")
+RECORDED = ("at", "seconds", "ok", "goal", "bundle", "trace_id", "slots", "inputs", "answer")
+
+
+def record(given: Data, report: Data) -> None:
+    """Add a line on the run to the file that --record names: what ran, with digests in the place of
+    what files and programs said. Raises OSError.
+    """
+    if "--record" not in given or "goal" not in report or "--dry-run" in given:
+        return
+    if "--explain" in given:
+        return
+    line = {name: report[name] for name in RECORDED if name in report}
+    line.update(format="llmos-edge-run", version=VERSION)
+    line["trace_version"] = report.get("version", 0)
+    line["refused"] = report.get("refused") or report.get("unusable") or ""
+    line["model"] = report.get("model", {}).get("name") if "model" in report else None
+    line["steps"] = []
+    for step in report.get("steps", ()):
+        kept = {name: step[name] for name in ("tool", "arguments", "exit_code", "reads", "writes")}
+        line["steps"].append({**kept, "output_sha256": output_digest(step["output"])})
+    line["sha256"] = sha256(json.dumps(line, sort_keys=True).encode()).hexdigest()
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    with os.fdopen(os.open(given["--record"], flags, 0o600), "ab") as file:
+        file.write(json.dumps(line, sort_keys=True).encode() + b"\n")
 
 
 if __name__ == "__main__":

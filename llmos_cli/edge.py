@@ -1,4 +1,4 @@
-"""``llmos edge export | runner``: what was learned, on devices."""
+"""``llmos edge export | runner | import``: what was learned, on devices and back."""
 
 from __future__ import annotations
 
@@ -99,6 +99,60 @@ def runner(folder: Path, *, agentic: bool, as_json: bool) -> int:
         shutil.copyfile(source / name, folder / name)
     files = [str(folder / name) for name in names]
     say({"file": files[0], "files": files}, printable("\n".join(files)), as_json=as_json)
+    return Exit.SUCCEEDED
+
+
+@edge.command(name="import")
+@click.argument("file", metavar="FILE")
+@click.option("--project", metavar="NAME", help="Store it in this project, not the bundle's.")
+@json_option
+@click.pass_obj
+def import_(session: Session, file: str, project: str | None, as_json: bool) -> int:
+    """Bring back the runs that a device recorded (--record) in FILE (- is stdin).
+
+    Goals that are not known yet become traces that are neither proved nor approved.
+    """
+    from llmos_cli.traces_packs import read_limited
+    from llmos_workers.contracts.goal import check_project_name
+    from llmos_workers.kernel.workspace import Workspace
+    from llmos_workers.learning.edge_runs import MAX_BYTES, read_runs, trace_of
+    from llmos_workers.learning.signature import goal_signature
+
+    manager = session.client.trace_manager
+    runs = read_runs(read_limited(file, MAX_BYTES), file)
+    for name in {project or run.bundle.project for run in runs}:
+        check_project_name(name)
+    Workspace(session.config.workspace).ensure()
+    done = [run for run in runs if run.ok]
+    stored = []
+    with talking(session.client.place, "storing the runs"):
+        manager.scan()
+        for run in done:
+            into = project or run.bundle.project
+            signature = goal_signature(run.goal)
+            if manager.get(into, signature) or manager.find_exact(into, signature):
+                continue
+            trace = trace_of(run, into, manager.get(into, run.trace_id or ""))
+            stored.append(manager.save_imported(trace, vouched=False))
+    told = {
+        "runs": len(runs),
+        "stored": len(stored),
+        "known": len(done) - len(stored),
+        "refused": len(runs) - len(done),
+        "traces": [trace.trace_id for trace in stored],
+    }
+    if as_json:
+        emit(told)
+        return Exit.SUCCEEDED
+    print(f"{len(stored)} traces stored of {len(runs)} runs; {told['known']} were of known goals, "
+          f"{told['refused']} did not get to their end.")  # fmt: skip
+    if stored:
+        print("they wait for approval: llmos traces approve ID, or --all.")
+    for trace in stored:
+        print(printable(f"    {trace.trace_id}  {short(trace.goal_text)}"))
+    for run in runs:
+        if not run.ok:
+            print(printable(f"not done: {short(run.goal)}: {short(run.refused)}"))
     return Exit.SUCCEEDED
 
 

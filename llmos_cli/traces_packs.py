@@ -91,12 +91,12 @@ def import_(
     watched has shown that it does the same in this workspace.
     """
     from llmos_workers.kernel.workspace import Workspace
-    from llmos_workers.learning.trace_pack import as_imported, read_pack
+    from llmos_workers.learning.trace_pack import MAX_BYTES, as_imported, read_pack
 
     client, manager = session.client, session.client.trace_manager
     if project is not None:
         check_project_name(project)
-    pack = read_pack(_read(file), client.keys, file)
+    pack = read_pack(read_limited(file, MAX_BYTES), client.keys, file)
     if not pack.trusted and not trust and not unapproved:
         raise PolicyDenied(
             f"the pack is signed by the key {pack.key.key_id}, which is not trusted here: "
@@ -129,17 +129,15 @@ def import_(
     return Exit.SUCCEEDED
 
 
-def _read(file: str) -> bytes:
-    """Content of a regular file or of stdin, at most a byte more than a pack may have."""
-    from llmos_workers.learning.trace_pack import MAX_BYTES
-
+def read_limited(file: str, limit: int) -> bytes:
+    """Content of a regular file or of stdin, at most a byte more than ``limit``."""
     if file == "-":
-        return sys.stdin.buffer.read(MAX_BYTES + 1)
+        return sys.stdin.buffer.read(limit + 1)
     path = Path(file)
     try:
         if not path.is_file():
             raise InvalidOption(f"{file} is not a file.")
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb") as opened:
-            return opened.read(MAX_BYTES + 1)
+            return opened.read(limit + 1)
     except OSError as error:
         raise InvalidOption(f"{file} cannot be read: {error.strerror}.") from error

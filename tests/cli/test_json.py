@@ -29,6 +29,7 @@ WITHOUT = {
 
 RUN_ELSEWHERE = {
     "demo": "starts a system of its own: tests/spine/test_demo.py",
+    "edge import": "needs what a device recorded: tests/cli/test_edge.py",
     "undo": "changes what others are asked about: tests/cli/test_files.py",
 }
 
