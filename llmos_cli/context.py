@@ -28,9 +28,12 @@ class Session:
     @cached_property
     def _loaded(self) -> tuple[LLMOSConfig, dict[str, str]]:
         from llmos_workers.config_sources import load_with_sources
+        from llmos_workers.kernel import logs
 
         flags: dict[str, Any] = {"workspace": self.workspace, "redis.url": self.redis_url}
-        return load_with_sources(self.config_path, None, flags, self.preset)
+        loaded = load_with_sources(self.config_path, None, flags, self.preset)
+        logs.write_as(loaded[0].logging.format)
+        return loaded
 
     @property
     def config(self) -> LLMOSConfig:

@@ -46,9 +46,9 @@ def up(session: Session, concurrency: tuple[str, ...]) -> int:
 @click.command()
 @click.argument("role", metavar="ROLE")
 @click.option("--concurrency", type=int, metavar="N", help="Tasks at a time (default: the role's).")
-@click.option("--log-level", default="INFO", show_default=True, help="Least level that is logged.")
+@click.option("--log-level", help="Least level that is logged (default: logging.level).")
 @click.pass_obj
-def worker(session: Session, role: str, concurrency: int | None, log_level: str) -> int:
+def worker(session: Session, role: str, concurrency: int | None, log_level: str | None) -> int:
     """Run one worker of ROLE: dispatch, llm, replay or upkeep.
 
     TERM ends it without losing what it works on.

@@ -14,6 +14,7 @@ from llmos_cli.exits import Exit, report, stopped
 from llmos_cli.groups import LazyGroup
 from llmos_cli.options import Declined
 from llmos_workers.contracts.errors import InfrastructureError, LLMOSError, UsageError
+from llmos_workers.kernel import logs
 
 
 @click.group(
@@ -38,7 +39,7 @@ def cli(ctx: click.Context, /, *, verbose: int, **options: str | None) -> None:
     llmos doctor                      say what is missing, and how to mend it
     """  # noqa: D301 - click's mark for lines that stay as they are
     levels = [logging.WARNING, logging.INFO, logging.DEBUG]
-    logging.basicConfig(level=levels[min(verbose, 2)], format="%(levelname)s %(name)s: %(message)s")
+    logs.set_up(levels[min(verbose, 2)])
     ctx.obj = Session(**options)
 
 

@@ -9,20 +9,25 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from celery import Celery, Task
+from celery import Celery, Task, current_app
 from celery._state import get_current_worker_task
 from celery.app.amqp import AMQP
 from celery.app.routes import Router
 from celery.exceptions import Reject
-from celery.signals import after_setup_logger, after_setup_task_logger
+from celery.signals import (
+    after_setup_logger,
+    after_setup_task_logger,
+    celeryd_init,
+    worker_process_shutdown,
+    worker_shutdown,
+)
 from celery.worker.request import Request
 from kombu.entity import Exchange, Queue
 
 from llmos_workers import compat
 from llmos_workers.app_settings import celery_settings
 from llmos_workers.config import LLMOSConfig
-from llmos_workers.kernel import codec, drain
-from llmos_workers.kernel.log_redact import redact_handlers
+from llmos_workers.kernel import codec, drain, logs, telemetry
 from llmos_workers.kernel.shorten import short_text
 from llmos_workers.kernel.wire import describe
 
@@ -151,13 +156,27 @@ def make_app(config: LLMOSConfig, *, redis_url: str | None = None) -> Celery:
     compat.apply()
     drain.install()
     for ready in (after_setup_logger, after_setup_task_logger):
-        ready.connect(_log_without_secrets, dispatch_uid="llmos-redact")
+        ready.connect(_dress, dispatch_uid="llmos-logs")
+    celeryd_init.connect(_named, dispatch_uid="llmos-name")
+    for over in (worker_shutdown, worker_process_shutdown):
+        over.connect(_send_traces, dispatch_uid="llmos-traces")
     _add_steps(app)
     return app
 
 
-def _log_without_secrets(logger: logging.Logger, **_options: Any) -> None:
-    redact_handlers(logger)
+def _dress(logger: logging.Logger, **_options: Any) -> None:
+    """As the settings of the worker's app say; without one, for people."""
+    config: LLMOSConfig | None = getattr(current_app, "llmos_config", None)
+    logs.dress(logger, config.logging.format if config else "text")
+
+
+def _named(sender: str, **_options: Any) -> None:
+    logs.process_is(sender)
+
+
+def _send_traces(**_options: Any) -> None:
+    """A prefork child ends without Python's own clearing up."""
+    telemetry.stop()
 
 
 def _add_steps(app: Celery) -> None:

@@ -26,6 +26,7 @@ from llmos_workers.contracts.errors import LLMOSError
 from llmos_workers.contracts.goal import GoalRecord, GoalState
 from llmos_workers.contracts.modes import RequestedMode
 from llmos_workers.contracts.outcome import Outcome
+from llmos_workers.kernel import telemetry
 from llmos_workers.kernel.clock import Clock, SystemClock
 from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.redis import Client, connect
@@ -81,6 +82,7 @@ class LLMOS(ClientParts, Opinions):
         elif given:
             config = LLMOSConfig.from_dict(merge(config.model_dump(), given))
         self.config = config
+        telemetry.start(config.telemetry, "llmos-client")
         self.clock: Clock = clock or SystemClock()
         self.system: LocalSystem | None = None
         """What boot(embedded=True) started."""

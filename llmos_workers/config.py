@@ -16,6 +16,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator, model_v
 from llmos_workers.config_execution import ExecutionLayerConfig
 from llmos_workers.config_learning import JudgeConfig, LearningConfig, MemoryConfig
 from llmos_workers.config_orchestration import OrchestrationConfig
+from llmos_workers.config_telemetry import LoggingConfig, TelemetryConfig
 from llmos_workers.contracts.base import Contract, usd_to_micro
 from llmos_workers.contracts.errors import ConfigError, InvalidOption
 
@@ -260,6 +261,8 @@ class LLMOSConfig(Contract):
     redis: RedisConfig = Field(default_factory=RedisConfig)
     index: IndexConfig = Field(default_factory=IndexConfig)
     webhooks: WebhooksConfig = Field(default_factory=WebhooksConfig)
+    logging: LoggingConfig = Field(default_factory=LoggingConfig)
+    telemetry: TelemetryConfig = Field(default_factory=TelemetryConfig)
 
     @model_validator(mode="before")
     @classmethod

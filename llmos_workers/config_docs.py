@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from llmos_workers import config as models
-from llmos_workers import config_execution, config_learning
+from llmos_workers import config_execution, config_learning, config_telemetry
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.config_keys import (
     OTHER_VARIABLES,
@@ -97,7 +97,8 @@ def _type(annotation: Any) -> str:
 def _attribute_docs() -> dict[tuple[str, str], str]:
     """(class, field) -> the text literal below the field, from the source of the models."""
     docs = {}
-    sources = (Path(str(module.__file__)) for module in (models, config_learning, config_execution))
+    modules = (models, config_learning, config_execution, config_telemetry)
+    sources = (Path(str(module.__file__)) for module in modules)
     trees = [ast.parse(source.read_text(encoding="utf-8")) for source in sources]
     for node in (n for tree in trees for n in tree.body if isinstance(n, ast.ClassDef)):
         if not issubclass(getattr(models, node.name), Contract):

@@ -21,6 +21,7 @@ SHORT_VARIABLES: dict[str, str] = {
     "LLMOS_WORKSPACE": "workspace",
     "LLMOS_PROJECT_NAME": "project_name",
     "LLMOS_REDIS_URL": "redis.url",
+    "LLMOS_LOG_LEVEL": "logging.level",
 }
 """Variables without a group, and the key each one sets."""
 
@@ -35,7 +36,6 @@ OTHER_VARIABLES: dict[str, str] = {
     "LLMOS_PRESET": "name of a preset",
     "LLMOS_HEARTBEAT_FILE": "file that a worker touches while it lives",
     "LLMOS_SERVER": "server program of the embedded stack, instead of the bundled valkey-server",
-    "LLMOS_LOG_LEVEL": "level of the library's loggers",
     "LLMOS_ROLE": "role of this worker process, set by llmos itself",
     "LLMOS_DRAIN_SECS": "seconds a prefork worker lets running tasks finish after SIGTERM",
     "LLMOS_TASK_MODULES": "modules of tasks that workers import, instead of llmos_workers.tasks",

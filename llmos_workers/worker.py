@@ -82,20 +82,19 @@ def worker_command(
     concurrency: int | None = None,
     *,
     name: str | None = None,
-    log_level: str = "INFO",
+    log_level: str | None = None,
     parent: int | None = None,
 ) -> list[str]:
     """argv of such a worker process; it ends when the process ``parent`` does."""
     find_role(role)
-    options = {"--concurrency": concurrency, "--name": name, "--parent": parent}
+    options = {
+        "--concurrency": concurrency, "--name": name, "--parent": parent, "--log-level": log_level,
+    }  # fmt: skip
     given = [part for key, value in options.items() if value for part in (key, str(value))]
-    return [
-        sys.executable, "-m", "llmos_workers.worker",
-        "--role", role, "--log-level", log_level, *given,
-    ]  # fmt: skip
+    return [sys.executable, "-m", "llmos_workers.worker", "--role", role, *given]
 
 
-def exec_worker(role: str, concurrency: int | None = None, *, log_level: str = "INFO") -> None:
+def exec_worker(role: str, concurrency: int | None = None, *, log_level: str | None = None) -> None:
     """Become a worker of that role; returns only by raising ConfigError."""
     argv = worker_command(role, concurrency, log_level=log_level)
     sys.stdout.flush()
@@ -109,7 +108,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--role", required=True, choices=sorted(ROLES))
     parser.add_argument("--concurrency", type=int)
     parser.add_argument("--name")
-    parser.add_argument("--log-level", default="INFO")
+    parser.add_argument("--log-level")
     parser.add_argument("--parent", type=int)
     given = parser.parse_args(argv)
     if given.parent:
@@ -120,11 +119,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         # time limit. Thread pools cannot do that; they drain cooperatively.
         os.environ[REMAP_VARIABLE] = "SIGQUIT"
     try:
-        arguments = worker_arguments(
-            given.role, given.concurrency, name=given.name, log_level=given.log_level
-        )
         # By name: the app is made when the module is asked for it.
         app = import_module("llmos_workers.app").app
+        level = given.log_level or app.llmos_config.logging.level
+        arguments = worker_arguments(
+            given.role, given.concurrency, name=given.name, log_level=level
+        )
         return int(app.worker_main(arguments) or 0)
     except LLMOSError as error:
         sys.stderr.write(f"llmos: {error}\n")

@@ -50,7 +50,7 @@ class EmbeddedStack:
         log_folder: Path | None = None,
         env: Mapping[str, str] | None = None,
         model_url: str | None = None,
-        log_level: str = "INFO",
+        log_level: str | None = None,
     ) -> None:
         """``roles``: names, or names with a concurrency (None: the preset's).
 

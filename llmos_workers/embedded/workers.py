@@ -32,7 +32,7 @@ class WorkerProcess:
         keeper: ProcessKeeper,
         log_folder: Path,
         env: Mapping[str, str],
-        log_level: str = "INFO",
+        log_level: str | None = None,
     ) -> None:
         self.role = role
         self.log = log_folder / f"{role}.log"

@@ -44,6 +44,7 @@ from llmos_workers.execution.hooks.base import HookAction, HookDecision
 from llmos_workers.execution.hooks.chain import HookChain, Verdict
 from llmos_workers.execution.hooks.state_rules import state_decision
 from llmos_workers.execution.run_secrets import REFERENCE_USED, named_in
+from llmos_workers.execution.spans import traced_tool
 from llmos_workers.execution.taint import RunTaint
 from llmos_workers.execution.tools.base import Tool, ToolContext
 from llmos_workers.execution.tools.registry import ToolRegistry
@@ -123,6 +124,7 @@ class ToolGate:
         self._hooks: HooksOf = hooks if callable(hooks) else lambda _project: hooks
         self._clock = clock
 
+    @traced_tool
     def call(self, call: ToolCall, ctx: GateContext) -> ToolResult:
         """The result of the call. A refused or failed call is a result, not an exception.
 

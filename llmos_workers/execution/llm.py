@@ -34,6 +34,8 @@ from llmos_workers.execution.llm_contracts import (
     journal_entry,
     read_journal_entry,
 )
+from llmos_workers.execution.spans import traced_model
+from llmos_workers.kernel import telemetry
 from llmos_workers.kernel.clock import Clock
 from llmos_workers.kernel.economy import TokenEconomy
 from llmos_workers.kernel.rates import ModelRates
@@ -129,6 +131,7 @@ class ModelGateway:
 
     # --- one attempt ---------------------------------------------------------------------
 
+    @traced_model
     def _attempt(
         self, client: anthropic.Anthropic, request: ModelRequest, ctx: CallContext
     ) -> ModelResponse:
@@ -318,6 +321,7 @@ class ModelGateway:
             base_url=self._config.base_url or ANTHROPIC_URL,
             max_retries=0,
             http_client=http,
+            open_telemetry=telemetry.of_sdk(),
         )
 
     def _on_request(self, request: httpx2.Request) -> None:

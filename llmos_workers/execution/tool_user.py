@@ -36,6 +36,7 @@ from llmos_workers.execution.recording import record_step, summarize
 from llmos_workers.execution.sequence import Program
 from llmos_workers.execution.sequence_schema import SEQUENCE_SPEC
 from llmos_workers.execution.tools.shelf import SEARCH_SPEC, ToolShelf
+from llmos_workers.kernel.logs import carried
 
 MAX_PARALLEL = 4
 """Independent reads at a time."""
@@ -152,7 +153,7 @@ class ToolUser:
         contexts = [replace(self._parts.gate, injected=[]) for _ in calls]
         with ThreadPoolExecutor(min(MAX_PARALLEL, len(calls))) as pool:
             running = [
-                pool.submit(self._parts.once.call, turn, call, context)
+                pool.submit(carried(self._parts.once.call), turn, call, context)
                 for call, context in zip(calls, contexts, strict=True)
             ]
         # All have ended here; of several that raise, the first call's counts.

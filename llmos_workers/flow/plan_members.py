@@ -13,6 +13,7 @@ from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.plan import Plan, PlanStep
 from llmos_workers.flow.agents import agent_of
 from llmos_workers.flow.run import Run
+from llmos_workers.kernel import telemetry
 from llmos_workers.kernel.board import Board
 from llmos_workers.kernel.children import Place
 from llmos_workers.kernel.goals import new_record
@@ -143,7 +144,7 @@ def fan_out(
         records.append(
             new_record(
                 each.step.goal, options, now=now, goal_id=goal_id,
-                traceparent=run.record.traceparent,
+                traceparent=telemetry.here() or run.record.traceparent,
             )
         )  # fmt: skip
         places[goal_id] = Place(each.step.id, attempt)

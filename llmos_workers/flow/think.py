@@ -31,6 +31,7 @@ from llmos_workers.flow.progress import Progress
 from llmos_workers.flow.prove import keep_before
 from llmos_workers.flow.publish import publish
 from llmos_workers.flow.run import Run, journal_of
+from llmos_workers.kernel import telemetry
 from llmos_workers.learning.trace_seal import objection
 from llmos_workers.sentience.manager import Felt
 from llmos_workers.sentience.valence import TriggerFacts
@@ -80,18 +81,19 @@ def think(run: Run) -> Outcome:
             _publish(run, result, gate.taint)
             if result.error is None:
                 saved_micro = _saved(run, experience, result)
-                learned = learn(
-                    run,
-                    task,
-                    result,
-                    before,
-                    context,
-                    duration_s=duration_s,
-                    tainted=bool(gate.taint.outside),
-                    premises=tuple(sorted(set(gate.told))),
-                    told_later=bool(gate.told_later),
-                    reached=gate.taint.reached,
-                )
+                with telemetry.span("llmos.learn"):
+                    learned = learn(
+                        run,
+                        task,
+                        result,
+                        before,
+                        context,
+                        duration_s=duration_s,
+                        tainted=bool(gate.taint.outside),
+                        premises=tuple(sorted(set(gate.told))),
+                        told_later=bool(gate.told_later),
+                        reached=gate.taint.reached,
+                    )
         finally:
             before.discard()
     outcome = make_outcome(

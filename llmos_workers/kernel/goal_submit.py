@@ -20,7 +20,7 @@ from llmos_workers.contracts.errors import GoalNotFound, InvalidOption
 from llmos_workers.contracts.events import GoalEventKind
 from llmos_workers.contracts.goal import GoalOptions, GoalRecord, GoalState, TaskEnvelope
 from llmos_workers.contracts.outcome import ErrorInfo, Outcome
-from llmos_workers.kernel import keys
+from llmos_workers.kernel import keys, telemetry
 from llmos_workers.kernel.goal_codec import read_record, record_fields
 
 Publish = Callable[[Pipeline, GoalRecord], None]
@@ -64,11 +64,13 @@ def new_record(
     """A goal as it is when it is accepted. ``now`` is Unix time; text and options are checked
     by their own makers (check_goal_text, make_options).
     """
+    goal_id = goal_id or new_goal_id(options.project, options.idempotency_key)
+    told = {"llmos.goal.id": goal_id, "llmos.project": options.project}
     return GoalRecord(
-        goal_id=goal_id or new_goal_id(options.project, options.idempotency_key),
+        goal_id=goal_id,
         text=text,
         options=options,
-        traceparent=traceparent,
+        traceparent=telemetry.submitted(traceparent, told),
         created_at=now,
         updated_at=now,
         envelope=envelope or TaskEnvelope(),

@@ -8,7 +8,8 @@ from celery import Task, shared_task
 from celery.exceptions import Reject
 
 from llmos_workers.flow.feedback import drain_feedback
-from llmos_workers.tasks.hops import LOST_REDIS, process_of
+from llmos_workers.tasks.hops import LOST_REDIS
+from llmos_workers.tasks.process import process_of
 
 
 @shared_task(bind=True, name="llmos.feedback", ignore_result=True)

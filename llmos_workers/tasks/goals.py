@@ -21,8 +21,11 @@ from llmos_workers.flow.replay_parts import Handover
 from llmos_workers.flow.run import Run
 from llmos_workers.flow.shadow import shadow as run_shadow
 from llmos_workers.flow.toolsmith import toolsmith as run_toolsmith
+from llmos_workers.kernel.telemetry import HEADER, Span
 from llmos_workers.tasks.fanout import JOIN_TASK, plan_work
-from llmos_workers.tasks.hops import LOST_REDIS, Next, leased_run, process_of, receive
+from llmos_workers.tasks.hops import LOST_REDIS, Next, leased_run, receive
+from llmos_workers.tasks.process import process_of
+from llmos_workers.tasks.telling import hop, tell_end
 
 HOPS: dict[Mode, str] = {
     Mode.CRYSTALLIZED: "llmos.replay",
@@ -34,24 +37,31 @@ HOPS: dict[Mode, str] = {
 QUEUES = {"llmos.replay": "replay", "llmos.think": "llm", "llmos.orchestrate": "llm"}
 
 
-def hop_to(task: Task, step: Next) -> Any:
+def hop_to(task: Task, step: Next, span: Span) -> Any:
     """Become the next task: same id, same chord, another queue. Raises (Celery's Ignore)."""
     name = HOPS[step.decision.mode]
-    return task.replace(task.app.signature(name, queue=QUEUES[name]))
+    headers = {HEADER: span.traceparent} if span.traceparent else {}
+    return task.replace(task.app.signature(name, queue=QUEUES[name], headers=headers))
+
+
+def _ended(task: Task, result: dict[str, Any] | Next, span: Span) -> Any:
+    """The goal's outcome; of one that goes on, nothing: it raises."""
+    tell_end(span, result.decision if isinstance(result, Next) else result)
+    return hop_to(task, result, span) if isinstance(result, Next) else result
 
 
 @shared_task(bind=True, name="llmos.goal", max_retries=None)
 def goal(self: Task, *args: Any, **payload: Any) -> Any:
     """Dispatch a goal: match, choose a mode, go on to its queue."""
-    result = receive(self, process_of(self.app), payload, args)
-    return hop_to(self, result) if isinstance(result, Next) else result
+    with hop(self, payload) as span:
+        return _ended(self, receive(self, process_of(self.app), payload, args), span)
 
 
 @shared_task(bind=True, name="llmos.replay", max_retries=None)
 def replay(self: Task, **_newer: Any) -> Any:
     """Follow a trace without a model; hand over to ``llmos.think`` at the first difference."""
-    result = leased_run(self, process_of(self.app).runtime, run_replay)
-    return hop_to(self, result) if isinstance(result, Next) else result
+    with hop(self) as span:
+        return _ended(self, leased_run(self, process_of(self.app).runtime, run_replay), span)
 
 
 @shared_task(bind=True, name="llmos.think", max_retries=None)
@@ -59,15 +69,16 @@ def think(self: Task, **_newer: Any) -> Any:
     """Let a model work on the goal, from where a replay or an earlier run left it; or follow a
     trace after all, when a judge vouches for it.
     """
-    result = leased_run(self, process_of(self.app).runtime, _model_work)
-    return hop_to(self, result) if isinstance(result, Next) else result
+    with hop(self) as span:
+        return _ended(self, leased_run(self, process_of(self.app).runtime, _model_work), span)
 
 
 @shared_task(bind=True, name="llmos.orchestrate", max_retries=None)
 def orchestrate(self: Task, **_newer: Any) -> Any:
     """Split the goal, send its parts off as goals of their own, wait for them, end with them."""
-    result = leased_run(self, process_of(self.app).runtime, plan_work(self.app))
-    return hop_to(self, result) if isinstance(result, Next) else result
+    with hop(self) as span:
+        work = plan_work(self.app)
+        return _ended(self, leased_run(self, process_of(self.app).runtime, work), span)
 
 
 @shared_task(bind=True, name=JOIN_TASK, ignore_result=True)

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import redis
-from celery import Celery, Task
+from celery import Task
 from celery.exceptions import Ignore, Reject
 
-from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.decision import ModeDecision
 from llmos_workers.contracts.errors import (
     ApprovalNeeded,
@@ -35,19 +34,17 @@ from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.payload import parse_payload
 from llmos_workers.execution.journal import done_entry
-from llmos_workers.flow.dispatch import Dispatcher
 from llmos_workers.flow.flight import Turn, board, failed_with_others, turn_of
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.replay_parts import Handover, keep_done
 from llmos_workers.flow.run import Run, RunGuards, overdue, plan_over
 from llmos_workers.flow.safety import feel_end
 from llmos_workers.flow.shadow import offer
-from llmos_workers.kernel import drain
+from llmos_workers.kernel import drain, telemetry
 from llmos_workers.kernel.goal_secrets import refuse_secrets
 from llmos_workers.kernel.goals import new_record
 from llmos_workers.kernel.lease import LeaseKeeper
 from llmos_workers.kernel.redact import shared
-from llmos_workers.kernel.redis import connect
 from llmos_workers.kernel.stage import Stage
 from llmos_workers.runtime import Runtime
 from llmos_workers.tasks.endings import (
@@ -68,6 +65,8 @@ from llmos_workers.tasks.leaving import (
     wait_for_room,
     wait_for_yes,
 )
+from llmos_workers.tasks.process import Process
+from llmos_workers.tasks.telling import tell
 
 log = logging.getLogger(__name__)
 
@@ -77,8 +76,6 @@ LOST_REDIS = (redis.ConnectionError, redis.TimeoutError, BrokerUnavailable)
 PLAIN = (str, int, float)
 """Types of the custom headers that a message keeps when it is written anew."""
 
-_making = threading.Lock()
-
 Work = Callable[[Run], Outcome | Handover]
 
 
@@ -87,34 +84,6 @@ class Next:
     """The goal goes on in the hop of this decision's mode."""
 
     decision: ModeDecision
-
-
-@dataclass(frozen=True)
-class Process:
-    """What one worker process keeps between tasks."""
-
-    pid: int
-    runtime: Runtime
-    dispatcher: Dispatcher
-
-
-def process_of(app: Celery) -> Process:
-    """The process's layers, kept on the app; made anew in a forked child."""
-    with _making:
-        kept: Process | None = getattr(app, "llmos_process", None)
-        if kept is None or kept.pid != os.getpid():
-            config: LLMOSConfig = app.llmos_config
-            for secret in (config.sdk.api_key, config.index.qdrant_api_key):
-                if secret is not None:
-                    shared().add(secret.get_secret_value())
-            state, broker = (
-                connect(config.redis, db=db, url=app.conf.broker_url)
-                for db in (config.redis.state_db, config.redis.broker_db)
-            )
-            runtime = Runtime(config, redis=state, broker=broker)
-            kept = Process(os.getpid(), runtime, Dispatcher(runtime))
-            app.llmos_process = kept
-        return kept
 
 
 def receive(
@@ -177,6 +146,7 @@ def _admitted(task: Task, runtime: Runtime, record: GoalRecord) -> bool:
 def _dispatch(task: Task, process: Process, record: GoalRecord) -> dict[str, Any] | Next:
     """Decide, and store the decision, or wait for a goal that learns the same."""
     runtime = process.runtime
+    tell(record)
     try:
         if record.flight_failed is not None:
             return as_json(
@@ -238,7 +208,8 @@ def _record(
     text, options, traceparent = parse_payload(payload, args)
     refuse_secrets(text, options.metadata)
     now = runtime.clock.now()
-    record = new_record(text, options, now=now, goal_id=goal_id, traceparent=traceparent)
+    told = telemetry.here() or traceparent
+    record = new_record(text, options, now=now, goal_id=goal_id, traceparent=told)
     return runtime.goals.ensure(record)[0]
 
 
@@ -322,6 +293,7 @@ def _work(
 ) -> dict[str, Any] | Next:
     """Do the work; every end but a lost lease or a lost Redis is an outcome."""
     fence = guards.keeper.lease.fence
+    tell(record, fence=fence)
     try:
         if record.decision is None:
             raise RuntimeError(f"goal {record.goal_id} is run without a decision")

@@ -11,7 +11,8 @@ from celery import Task, shared_task
 from llmos_workers.contracts.errors import LLMOSError
 from llmos_workers.flow.upkeep import DUTIES
 from llmos_workers.runtime import Runtime
-from llmos_workers.tasks.hops import LOST_REDIS, process_of
+from llmos_workers.tasks.hops import LOST_REDIS
+from llmos_workers.tasks.process import process_of
 
 log = logging.getLogger(__name__)
 

@@ -32,6 +32,7 @@ OURS = {
     "llmos_workers.client_wait", "llmos_workers.config", "llmos_workers.config_builder",
     "llmos_workers.config_env", "llmos_workers.config_keys", "llmos_workers.config_execution",
     "llmos_workers.config_learning", "llmos_workers.config_orchestration",
+    "llmos_workers.config_telemetry",
     "llmos_workers.contracts.plan", "llmos_workers.client_parts",
     "llmos_workers.config_sources",
     "llmos_workers.embedded", "llmos_workers.embedded.discovery",

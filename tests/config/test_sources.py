@@ -118,7 +118,7 @@ def test_a_wrong_variable_is_named_with_what_is_right(
 
 
 def test_variables_that_are_no_settings_pass() -> None:
-    env = {"LLMOS_TEST_QDRANT__URL": "x", "LLMOS_LOG_LEVEL": "DEBUG", "LLMOS_HEARTBEAT_FILE": "h"}
+    env = {"LLMOS_TEST_QDRANT__URL": "x", "LLMOS_HEARTBEAT_FILE": "h"}
     assert load_config(env=env) == LLMOSConfig()
 
 

@@ -11,7 +11,7 @@ from llmos_workers.contracts.errors import InvalidGoal
 from llmos_workers.contracts.goal import GoalOptions
 from llmos_workers.kernel.clock import SystemClock
 from llmos_workers.kernel.goal_secrets import refuse_secrets
-from llmos_workers.kernel.log_redact import redact_handlers
+from llmos_workers.kernel.logs import dress
 from llmos_workers.kernel.schedules import Schedules
 
 VALUE = "canary-goal-0c77aa12"
@@ -56,8 +56,8 @@ def test_what_is_logged_holds_none_in_words_values_and_tracebacks():
     written = io.StringIO()
     logger = logging.Logger("test")
     logger.addHandler(logging.StreamHandler(written))
-    redact_handlers(logger)
-    redact_handlers(logger)
+    dress(logger)
+    dress(logger)
     logger.warning("password=%s", VALUE)
     try:
         raise ValueError(f"no login with api_key={VALUE}")
