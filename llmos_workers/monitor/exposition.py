@@ -1,7 +1,7 @@
 """The figures as Prometheus metrics. Needs the extra ``llmos-workers[metrics]``.
 
 No metric carries a goal's text, a path, a host or a secret: labels are modes, states, models,
-queues, roles and names of projects.
+queues, roles and names of projects and tools.
 """
 
 from __future__ import annotations
@@ -142,10 +142,15 @@ def _totals(tally: Tally) -> Iterator[Metric]:
     )
     yield _histogram("goal_duration_seconds", "From acceptance to the end.", tally.duration)
     yield _histogram("match_confidence", "Of runs that rest on a trace.", tally.confidence)
+    yield _histogram("tool_duration_seconds", "Of tool calls.", tally.tools, label="tool")
+    failed = _counter("tool_failures", "Tool calls that failed or were refused.", ["tool"])
+    for tool, number in sorted(tally.failed_tools.items()):
+        failed.add_metric([tool], number)
+    yield failed
 
 
-def _histogram(name: str, text: str, by_mode: dict[str, Histogram]) -> Metric:
-    family = HistogramMetricFamily(f"llmos_{name}", text, labels=["mode"])
-    for mode, histogram in sorted(by_mode.items()):
-        family.add_metric([mode], list(histogram.cumulative()), histogram.total)
+def _histogram(name: str, text: str, found: dict[str, Histogram], *, label: str = "mode") -> Metric:
+    family = HistogramMetricFamily(f"llmos_{name}", text, labels=[label])
+    for value, histogram in sorted(found.items()):
+        family.add_metric([value], list(histogram.cumulative()), histogram.total)
     return family

@@ -28,6 +28,13 @@ NO_MODE = "NONE"
 
 DURATION_BOUNDS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 """Upper bounds of the classes of durations, in seconds."""
+TOOL_BOUNDS = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""The same of tool calls."""
+MOST_TOOLS = 100
+"""Tools that are told by name."""
+OTHER_TOOLS = "other"
+"""The rest, and what no call of which has succeeded: a model may ask for a tool of any name."""
+
 CONFIDENCE_BOUNDS = (0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.92, 0.95, 0.98, 1.0)
 
 
@@ -75,6 +82,10 @@ class Tally:
         """(mode, model) -> micro-dollars charged."""
         self.tokens: Counter[tuple[str, str]] = Counter()
         """(model, kind) -> tokens."""
+        self.tools: dict[str, Histogram] = {}
+        """Tool -> seconds of a call."""
+        self.failed_tools: Counter[str] = Counter()
+        """Tool -> calls that failed or were refused."""
         self.saved = 0
         """Micro-dollars that replays saved."""
 
@@ -120,6 +131,16 @@ class Tally:
         if outcome.get("trace_id"):
             sure = self.confidence.setdefault(mode, Histogram(CONFIDENCE_BOUNDS))
             sure.add(float(outcome.get("confidence") or 0.0))
+        for call in outcome.get("tool_calls") or ():
+            self._count_call(call)
+
+    def _count_call(self, call: dict[str, Any]) -> None:
+        name = str(call["name"])
+        if name not in self.tools and (not call["ok"] or len(self.tools) >= MOST_TOOLS):
+            name = OTHER_TOOLS
+        took = self.tools.setdefault(name, Histogram(TOOL_BOUNDS))
+        took.add(float(call.get("duration_ms") or 0.0) / 1000)
+        self.failed_tools[name] += not call["ok"]
 
     def _count_ledger(self) -> None:
         for entry in read_ledger(self._redis, after=self._ledger_at):

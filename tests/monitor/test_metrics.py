@@ -67,6 +67,9 @@ def test_goals_money_state_and_recoveries_are_told(client, end, charge):
     assert sample(found, "goal_duration_seconds_bucket", mode="LEARNER", le="2.5") == 0
     assert sample(found, "match_confidence_bucket", mode="FOLLOWER", le="0.95") == 0
     assert sample(found, "backlog", queue="dispatch", part="queued") == 3
+    assert sample(found, "tool_duration_seconds_count", tool="Write") == 2
+    assert sample(found, "tool_duration_seconds_bucket", tool="Write", le="0.005") == 2
+    assert sample(found, "tool_failures_total", tool="Write") == 0
 
 
 def test_without_redis_it_says_so_and_nothing_else(tmp_path):

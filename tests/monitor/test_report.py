@@ -19,7 +19,9 @@ from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome, ToolCallSummary
 from llmos_workers.monitor import history
 from llmos_workers.monitor.charts import Bar, bars, columns
+from llmos_workers.monitor.figures import look
 from llmos_workers.monitor.history import Ended, read_ended, stretches, tool_times
+from llmos_workers.monitor.report import page as draw
 from tests.support import browser
 
 LONG = "quarterly-reconciliation-of-suppliers-north-america"
@@ -166,10 +168,12 @@ def test_a_browser_shows_all_of_it_wide_and_narrow_light_and_dark(served, end, t
 def test_a_system_without_goals_has_a_page(client, redis_server, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("LLMOS_REDIS_URL", redis_server)
     target = tmp_path / "empty.html"
-    assert main(["report", "--html", str(target), "--project", "p<q"]) == 0
+    assert main(["report", "--html", str(target), "--project", "p-q"]) == 0
     page = Page(target.read_text())
     assert "no goal has ended yet" in page.text["cost"]
-    assert "p<q" in page.text[""]
+    assert "project p-q" in page.text[""]
+    odd = Page(draw(look(client), [], now=0.0, project="p<q"))
+    assert "p<q" in odd.text[""]
     assert main(["report", "--html", str(tmp_path / "no" / "x.html")]) == 6
     assert "cannot be written" in capsys.readouterr().err
 
