@@ -229,6 +229,9 @@ def _told_secret(runtime: Runtime, record: GoalRecord) -> InvalidGoal | None:
 
 def _envelope(task: Task) -> TaskEnvelope:
     request = task.request
+    headers = {k: v for k, v in (request.headers or {}).items() if isinstance(v, PLAIN)}
+    if told := telemetry.here():
+        headers[telemetry.HEADER] = told  # for when it comes back, where its submitter told none
     return TaskEnvelope(
         root_id=request.root_id,
         parent_id=request.parent_id,
@@ -238,7 +241,7 @@ def _envelope(task: Task) -> TaskEnvelope:
         callbacks=request.callbacks,
         errbacks=request.errbacks,
         chain=request.chain,
-        headers={k: v for k, v in (request.headers or {}).items() if isinstance(v, PLAIN)},
+        headers=headers,
         reply_to=request.reply_to,
         correlation_id=request.correlation_id,
     )

@@ -17,6 +17,7 @@ from llmos_workers.client import LLMOS
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.config_telemetry import TelemetryConfig
 from llmos_workers.embedded.local import LocalSystem
+from llmos_workers.kernel import keys
 from tests.support.collector import Collector, Seen, collector
 from tests.support.wait import wait_until
 
@@ -184,3 +185,22 @@ def test_each_line_inside_of_a_goal_names_it_its_run_and_its_trace(system, llmos
     attempts = [s for s in spans_of(seen, handle.id, "llmos.think") if "model_call" in s.name]
     assert {span.trace_id for span in attempts} == {retried["trace_id"]}
     assert "Overloaded" in {span.facts.get("error.type") for span in attempts if span.failed}
+
+
+@pytest.mark.slow
+def test_the_parts_of_a_plan_lie_in_its_trace(system, llmos, seen):
+    goal = "Write a haiku about rain into rain.md; copy rain.md to wet.md; copy wet.md to end.md"
+    handle = llmos.submit(goal, project="planned", mode="orchestrator")
+    assert handle.result(TIMEOUT).ok
+    parts = [raw.decode() for raw in llmos.redis.hkeys(keys.goal_members(handle.id))]
+    assert parts
+    for part in parts:
+        spans = spans_of(seen, part, "llmos.orchestrate", "llmos.goal")
+        assert len({span.trace_id for span in spans}) == 1
+        mine = [s for s in spans if s.facts.get("llmos.goal.id") == part and s.name == "llmos.goal"]
+        assert mine
+        assert all("llmos.orchestrate" in above(spans, span) for span in mine)
+    # Its submitter traces nothing: the first hop's context holds for those after the wait.
+    assert len({span.trace_id for span in seen.of(handle.id)}) == 1
+    hops = [s for s in seen.of(handle.id) if s.facts.get("llmos.goal.id") == handle.id]
+    assert len([span for span in hops if span.name == "llmos.orchestrate"]) > 1
