@@ -90,6 +90,8 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         ),
         "demo": Entry("demo:demo", "Show on a private stack how goals get cheaper."),
         "doctor": Entry("doctor:doctor", "Check every part, and say what mends it."),
+        "backup": Entry("backup:backup", "Write all that the system knows to one file."),
+        "restore": Entry("backup:restore", "Bring back what such a file holds."),
         "migrate": Entry("migrate:migrate", "Bring the data to this release's schema."),
         "config": Entry("config:config", "Look at the settings."),
         "version": Entry(

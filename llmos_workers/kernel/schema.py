@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 SCHEMA = 2
 """The schema that this release writes. 0 is what was there before there was a number."""
 
+RESTORING = "restoring"
+"""Field of ``keys.SCHEMA`` while a backup is being restored."""
+
 LOCK_SECS = 600
 WAIT_SECS = 900.0
 """Longest wait for somebody else's migration."""
@@ -91,6 +94,11 @@ class Schema:
 
     def check(self) -> SchemaState:
         """Raise IncompatibleSchema for data that this release cannot work on."""
+        if self._redis.hexists(keys.SCHEMA, RESTORING):
+            raise IncompatibleSchema(
+                "a backup is being restored here, or that was broken off.",
+                fix="Wait for it; if it does not run, run llmos restore --force again.",
+            )
         found = self.state()
         if found.version > self.own and found.reads > self.own:
             raise IncompatibleSchema(

@@ -99,6 +99,8 @@ edge export --out {folder}/bundle
 edge runner {folder}
 top --once
 report --html {folder}/page.html
+backup {folder}/all.llmos
+restore {folder}/all.llmos --check
 migrate --check
 doctor
 config show
