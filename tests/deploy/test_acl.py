@@ -17,7 +17,11 @@ from llmos_workers import LLMOS, LLMOSConfig
 from llmos_workers.app import make_app
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.kernel import keys
+from llmos_workers.kernel.backup import write_backup
+from llmos_workers.kernel.restore import restore_backup
 from llmos_workers.kernel.workers import live_workers
+from llmos_workers.kernel.workspace import Workspace
+from llmos_workers.learning.migrations import schema_of
 from llmos_workers.monitor.figures import look
 from llmos_workers.monitor.history import read_ended
 from llmos_workers.monitor.tally import Tally
@@ -166,3 +170,17 @@ def test_secrets_are_made_once_and_redis_holds_none_of_them(tmp_path, make_secre
     before = users
     assert subprocess.run(script, env=env, check=False, stderr=subprocess.DEVNULL).returncode == 1
     assert (tmp_path / "s" / "users.acl").read_text() == before
+
+
+def test_a_system_is_backed_up_and_restored_with_the_workers_rights(guarded, tmp_path):
+    """The rights that docs/backup.md asks for."""
+    guarded.refusals()
+    file = tmp_path / "all.llmos"
+    with a_client(guarded, "worker", tmp_path / "w") as client:
+        client.redis.xadd(keys.LEDGER, {"kind": "saved"})
+        made = write_backup(file, client.redis, tmp_path / "w")
+        workspace = Workspace(tmp_path / "other")
+        done = restore_backup(file, client.redis, workspace, force=True)
+        assert done.keys == made.keys > 0
+        assert schema_of(client.redis, workspace).migrate()
+    assert guarded.refusals() == []
