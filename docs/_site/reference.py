@@ -41,6 +41,7 @@ CLASSES = (
     ("llmos_workers", "llm_tool"),
     ("llmos_workers", "ConfigBuilder"),
     ("llmos_workers.execution.hooks.base", "Hook"),
+    ("llmos_workers.kernel.events", "EventBus"),
 )
 """What programs call: module that it is imported from, and name."""
 

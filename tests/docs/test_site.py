@@ -4,10 +4,12 @@ builds it strictly; this says most of it without the builder.
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 import subprocess
 import sys
+from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,17 @@ def test_each_command_that_a_page_shows_is_one(path: Path) -> None:
             assert found is not None, f"no such command: {line}"
             command, words = found, rest[1:]
         command.make_parser(click.Context(command)).parse_args(words)  # raises NoSuchOption
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.name != "python.md"], ids=relative)
+def test_python_that_a_page_shows_is_python_and_its_imports_are_there(path: Path) -> None:
+    blocks = blocks_of(path.read_text(encoding="utf-8"))
+    trees = [ast.parse(block.text) for block in blocks if block.language == "python"]
+    nodes = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    for node in nodes:
+        if node.module and node.module.startswith("llmos_"):
+            module = import_module(node.module)
+            assert [name.name for name in node.names if not hasattr(module, name.name)] == []
 
 
 def commands_of(text: str) -> list[list[str]]:
