@@ -60,7 +60,7 @@ def acl_lines(passwords: Mapping[str, str]) -> list[str]:
 def settings(role: str, passwords: Mapping[str, str], *, host: str, model_key: str) -> str:
     """The settings file of a role."""
     url = f"redis://llmos-{role}:{passwords[role]}@{host}:6379"
-    lines = ['preset = "production"', "[redis]", f'url = "{url}"']
+    lines = ['preset = "production"', "[logging]", 'format = "json"', "[redis]", f'url = "{url}"']
     if role == "worker":
         lines += ["[index]", 'qdrant_url = "http://qdrant:6333"']
         lines += [f'qdrant_api_key = "{passwords["qdrant"]}"']

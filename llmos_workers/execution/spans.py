@@ -17,25 +17,25 @@ if TYPE_CHECKING:
     import anthropic
 
     from llmos_workers.contracts.tools import ToolCall, ToolResult
-    from llmos_workers.execution.gate import GateContext
+    from llmos_workers.execution.gate import GateContext, ToolGate
     from llmos_workers.execution.llm_contracts import CallContext, ModelRequest, ModelResponse
 
 S = TypeVar("S")
-MAX_NAME = 100
-"""A model may ask for a tool by any name."""
+UNKNOWN = "(unknown)"
+"""In the place of a name that no tool has: a model may ask for one by any words."""
 WAITING = (ApprovalNeeded, LeaseLost, BrokerUnavailable)
 """The call was not made; no fault of the tool."""
 
-Tool = Callable[[S, "ToolCall", "GateContext"], "ToolResult"]
+Tool = Callable[["ToolGate", "ToolCall", "GateContext"], "ToolResult"]
 Model = Callable[[S, "anthropic.Anthropic", "ModelRequest", "CallContext"], "ModelResponse"]
 
 
-def traced_tool(work: Tool[S]) -> Tool[S]:
+def traced_tool(work: Tool) -> Tool:
     """The call of a tool, told."""
 
     @wraps(work)
-    def call(gate: S, call: ToolCall, ctx: GateContext) -> ToolResult:
-        name = call.name[:MAX_NAME]
+    def call(gate: ToolGate, call: ToolCall, ctx: GateContext) -> ToolResult:
+        name = call.name if gate.registry.find(call.name) is not None else UNKNOWN
         facts: dict[str, Value | None] = {
             "gen_ai.operation.name": "execute_tool",
             "gen_ai.tool.name": name,

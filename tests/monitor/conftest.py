@@ -31,13 +31,19 @@ def end(client: LLMOS) -> End:
         status: str = "SUCCEEDED",
         *,
         tool_ms: float = 5.0,
+        calls: tuple[ToolCallSummary, ...] = (),
         **facts,
     ) -> Outcome:
         handle = client.submit("write <b>it</b> & more", project="p")
         lease, _ = client.goals.acquire(handle.id, owner="test", mode=mode.value if mode else None)
-        calls = (ToolCallSummary(name="Write", summary="x", ok=True, duration_ms=tool_ms),)
+        write = ToolCallSummary(name="Write", summary="x", ok=True, duration_ms=tool_ms)
         outcome = Outcome(
-            goal_id=handle.id, status=status, project="p", mode=mode, tool_calls=calls, **facts
+            goal_id=handle.id,
+            status=status,
+            project="p",
+            mode=mode,
+            tool_calls=calls or (write,),
+            **facts,
         )
         return client.goals.finish(outcome, fence=lease.fence)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from llmos_workers.contracts.modes import Mode
+from llmos_workers.contracts.outcome import ToolCallSummary
 from llmos_workers.kernel import keys
 from llmos_workers.monitor.tally import Histogram, Tally
 
@@ -45,3 +48,18 @@ def test_classes_of_a_histogram_add_up():
         histogram.add(value)
     assert list(histogram.cumulative()) == [("1.0", 2), ("2.0", 3), ("+Inf", 4)]
     assert histogram.total == 12.0
+
+
+def test_a_tool_that_never_did_anything_has_no_name(client, end):
+    """A model may ask for a tool whose name is a goal's text."""
+
+    def call(name: str, ok: bool) -> ToolCallSummary:
+        return ToolCallSummary(name=name, summary="", ok=ok, duration_ms=200.0)
+
+    asked = ("my secret plan", False), ("Read", True), ("Read", False)
+    end(calls=tuple(call(*each) for each in asked))
+    tally = Tally(client.redis)
+    tally.update()
+    assert sorted(tally.tools) == ["Read", "other"]
+    assert (tally.failed_tools["Read"], tally.failed_tools["other"]) == (1, 1)
+    assert tally.tools["Read"].total == pytest.approx(0.4)
