@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from llmos_workers.contracts.decision import ModeDecision
 from llmos_workers.contracts.errors import Cancelled, DeadlineExceeded, WorkerStopping
 from llmos_workers.contracts.goal import GoalRecord
+from llmos_workers.contracts.modes import Mode
 from llmos_workers.execution.journal import RunJournal
 from llmos_workers.kernel.clock import Clock
 from llmos_workers.kernel.goals import GoalStore
@@ -91,6 +92,13 @@ class Run:
     def place(self) -> str:
         """Where its files are: the project, or its parent's board."""
         return self.record.place
+
+
+def open_stage(runtime: Runtime, record: GoalRecord, fence: int) -> Stage:
+    """Where a run works. The parent of a plan works on its board: no stage is made for it."""
+    if record.decision is not None and record.decision.mode is Mode.ORCHESTRATOR:
+        return Stage(runtime.workspace.project(record.place), record.goal_id, fence, 0, {})
+    return runtime.stages.open(record.place, record.goal_id, fence)
 
 
 def overdue(record: GoalRecord, now: float) -> DeadlineExceeded | None:

@@ -37,7 +37,7 @@ from llmos_workers.execution.journal import done_entry
 from llmos_workers.flow.flight import Turn, board, failed_with_others, turn_of
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.replay_parts import Handover, keep_done
-from llmos_workers.flow.run import Run, RunGuards, overdue, plan_over
+from llmos_workers.flow.run import Run, RunGuards, open_stage, overdue, plan_over
 from llmos_workers.flow.safety import feel_end
 from llmos_workers.flow.shadow import offer
 from llmos_workers.kernel import drain, telemetry
@@ -45,7 +45,6 @@ from llmos_workers.kernel.goal_secrets import refuse_secrets
 from llmos_workers.kernel.goals import new_record
 from llmos_workers.kernel.lease import LeaseKeeper
 from llmos_workers.kernel.redact import shared
-from llmos_workers.kernel.stage import Stage
 from llmos_workers.runtime import Runtime
 from llmos_workers.tasks.endings import (
     as_json,
@@ -307,7 +306,9 @@ def _work(
         if starts > runtime.config.kernel.max_deliveries:
             return as_json(dead(runtime, record, fence, starts=record.deliveries - 1))
         guards.check()
-        return _staged(Run(runtime, record, record.decision, guards, _stage(runtime, guards)), work)
+        return _staged(
+            Run(runtime, record, record.decision, guards, open_stage(runtime, record, fence)), work
+        )
     except GoalFinished:
         return as_json(stored(runtime, record.goal_id))
     except (LeaseLost, NewerFormat, Ignore, Reject, *LOST_REDIS):
@@ -318,11 +319,6 @@ def _work(
     except Exception as error:  # the process boundary: a goal never ends in a traceback
         log.exception("goal %s failed by a fault of llmos itself", record.goal_id)
         return as_json(end_by_fault(runtime, record, error, fence))
-
-
-def _stage(runtime: Runtime, guards: RunGuards) -> Stage:
-    record = guards.record
-    return runtime.stages.open(record.place, record.goal_id, guards.keeper.lease.fence)
 
 
 def _staged(run: Run, work: Work) -> dict[str, Any] | Next:

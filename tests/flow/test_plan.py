@@ -10,6 +10,7 @@ from llmos_workers.contracts.bounds import intersection
 from llmos_workers.contracts.goal import Member
 from llmos_workers.contracts.modes import Mode, RequestedMode
 from llmos_workers.kernel.gate_log import GateLog
+from llmos_workers.kernel.stages import Stages
 from tests.flow.plan_support import Plans
 from tests.support.script import calls, says, text, use
 
@@ -37,6 +38,21 @@ def test_a_goal_of_several_parts_is_planned_and_all_of_it_published_in_one_commi
     spent = plans.runtime.economy.scope("global")["spent"]
     assert 0 < outcome.cost_micro == spent
     assert outcome.llm_calls == plans.requests()
+
+
+def test_a_plan_s_parent_makes_no_stage_of_its_own(plans, monkeypatch) -> None:
+    opened, kept = [], Stages.open
+
+    def open_stage(self, project, goal_id, fence):
+        opened.append(goal_id)
+        return kept(self, project, goal_id, fence)
+
+    monkeypatch.setattr(Stages, "open", open_stage)
+    outcome = plans.run(HAIKUS)
+    assert outcome.ok, outcome
+    assert outcome.goal_id not in opened
+    assert set(opened) == set(plans.runtime.children.members(outcome.goal_id))
+    assert list((plans.flow.area.parent / "state" / "stages").glob("*")) == []
 
 
 def test_a_known_plan_is_carried_out_without_any_model_call(plans) -> None:

@@ -31,14 +31,25 @@ class World:
         record = self.goals.create(a_goal())[0]
         return self.goals.acquire(record.goal_id, owner="w")[0]
 
-    def write(self, place: str, *, name: str, text: str, lease: Lease | None = None) -> Lease:
+    def write(
+        self,
+        place: str,
+        *,
+        name: str,
+        text: str,
+        lease: Lease | None = None,
+        facts: CommitFacts | None = None,
+    ) -> Lease:
         """A goal writes one file and publishes it where it works."""
         lease = lease or self.lease()
         stage = self.stages.open(place, lease.goal_id, lease.fence)
         (stage.area / name).unlink(missing_ok=True)
         (stage.area / name).write_text(text)
-        self.publisher.publish(stage, lease=lease)
+        self.publisher.publish(stage, lease=lease, facts=facts or CommitFacts())
         return lease
+
+    def tainted(self, place: str) -> list[str]:
+        return sorted(self.log.tainted(place).paths)
 
 
 @pytest.fixture
@@ -133,3 +144,55 @@ def test_a_member_may_have_a_board_of_its_own(world: World) -> None:
 def test_a_place_is_no_path(world: World, place: str) -> None:
     with pytest.raises(InvalidOption):
         world.workspace.peek(place)
+
+
+WORDS = "what a page of somebody else's said, at some length\n"
+OUTSIDE = CommitFacts(tainted="WebFetch")
+
+
+def test_a_board_knows_what_of_the_project_others_wrote(world: World) -> None:
+    world.write("demo", name="page.md", text=WORDS, facts=OUTSIDE)
+    board = world.boards.open("demo", world.lease())
+    assert world.tainted(board.place) == ["page.md"]
+    member = world.lease()
+    assert list(world.stages.open(board.place, member.goal_id, member.fence).tainted.paths) == [
+        "page.md"
+    ]
+
+
+def test_what_members_took_in_from_outside_is_tainted_in_the_project_and_only_that(
+    world: World,
+) -> None:
+    parent = world.lease()
+    board = world.boards.open("demo", parent)
+    world.write(board.place, name="page.md", text=WORDS, facts=OUTSIDE)
+    world.write(board.place, name="own.md", text="what we found out ourselves, by measuring\n")
+    # Copied by a member that was told nothing.
+    world.write(board.place, name="copy.md", text=WORDS)
+    assert world.tainted("demo") == []
+    commit = publish(world, world.boards.open("demo", parent), parent)
+    assert world.tainted("demo") == ["copy.md", "page.md"]
+    assert {file.path: bool(file.tainted) for file in commit.files} == {
+        "copy.md": True, "own.md": False, "page.md": True,
+    }  # fmt: skip
+    assert world.tainted(board.place) == []
+
+
+def test_a_board_within_a_board_hands_its_taint_up(world: World) -> None:
+    parent, member = world.lease(), world.lease()
+    outer = world.boards.open("demo", parent)
+    inner = world.boards.open(outer.place, member)
+    world.write(inner.place, name="page.md", text=WORDS, facts=OUTSIDE)
+    publish(world, inner, member)
+    assert world.tainted(outer.place) == ["page.md"]
+    publish(world, outer, parent)
+    assert world.tainted("demo") == ["page.md"]
+
+
+def test_a_discarded_board_forgets_its_taint_and_leaves_the_project_s(world: World) -> None:
+    world.write("demo", name="page.md", text=WORDS, facts=OUTSIDE)
+    board = world.boards.open("demo", world.lease())
+    world.write(board.place, name="more.md", text="more of it, from that page\n", facts=OUTSIDE)
+    world.boards.discard(board)
+    assert world.tainted(board.place) == []
+    assert world.tainted("demo") == ["page.md"]
