@@ -27,9 +27,7 @@ call elsewhere, a wrong one may cost more. See docs/edge.md.
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import sys
 import time
 import unicodedata
@@ -37,6 +35,8 @@ import unicodedata
 TYPE_CHECKING = False
 """Importing typing would take longer than following a goal; type checkers know this name."""
 if TYPE_CHECKING:
+    import json
+    import re
     from collections.abc import Callable, Iterator
     from hashlib import sha256, sha512
     from typing import Any
@@ -46,8 +46,21 @@ if TYPE_CHECKING:
     Helper = Callable[[list[Data], str, Data, "NoMatch", Data], Found]
     Point = tuple[int, int, int, int]
     Token = tuple[str, str, str, int]
-else:  # hashlib loads all of OpenSSL, which takes as long as a quarter of the interpreter's start
-    try:
+else:
+
+    class Late:
+        """A module that is imported when something of it is first used: json and re take longer
+        than all else that a known goal needs.
+        """
+
+        def __init__(self, name):  # noqa: ANN001, ANN204
+            self._name = name
+
+        def __getattr__(self, name):  # noqa: ANN001, ANN204
+            return getattr(__import__(self._name), name)
+
+    json, re = Late("json"), Late("re")
+    try:  # hashlib loads all of OpenSSL
         from _sha2 import sha256, sha512
     except ImportError:
         try:
@@ -71,6 +84,55 @@ class Refusal(Exception):
 
 class Unusable(Exception):
     """The bundle, a file of settings or the command line is wrong: exit code 2."""
+
+
+# -- JSON, by what the module json is made of ----------------------------------------------------
+
+
+class Reading:
+    """How json.loads reads, but that NaN and Infinity are no numbers."""
+
+    strict, object_hook, object_pairs_hook = True, None, None
+    parse_float, parse_int = float, int
+
+    @staticmethod
+    def parse_constant(text: str) -> None:
+        """Refuse what JSON has no word for."""
+        raise ValueError(f"{text} is no number")
+
+
+def read_json(data: str | bytes) -> Any:
+    """As json.loads. Raises ValueError."""
+    text = (data if isinstance(data, str) else data.decode()).strip()
+    try:
+        from _json import make_scanner
+    except ImportError:
+        return json.loads(text, parse_constant=Reading.parse_constant)
+    try:
+        value, end = make_scanner(Reading)(text, 0)  # type: ignore[arg-type]
+    except StopIteration:
+        raise ValueError("it is no JSON") from None
+    if end != len(text):
+        raise ValueError("it is no JSON")
+    return value
+
+
+def write_json(value: Any) -> str:
+    """As json.dumps, with the characters as they are."""
+    try:
+        from _json import encode_basestring
+    except ImportError:
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return str(encode_basestring(value))
+    if isinstance(value, dict):
+        pairs = (f"{write_json(str(name))}: {write_json(part)}" for name, part in value.items())
+        return "{" + ", ".join(pairs) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(write_json, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value)
 
 
 # -- Ed25519, verification only (RFC 8032). Slow and plain; it holds no secrets. -----------------
@@ -110,7 +172,7 @@ def _point(data: bytes) -> Point | None:
     sign, y = y >> 255, y & ((1 << 255) - 1)
     if y >= P:
         return None
-    square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
     x = pow(square, (P + 3) // 8, P)
     if (x * x - square) % P:
         x = x * ROOT % P
@@ -132,16 +194,36 @@ def verify(key: bytes, message: bytes, signature: bytes) -> bool:
     digest = sha512(signature[:32] + key + message).digest()
     k = int.from_bytes(digest, "little") % L
     base = (BASE[0], BASE[1], 1, BASE[0] * BASE[1] % P)
-    minus = (P - public[0], public[1], 1, P - public[3])
-    table = (None, base, minus, _add(base, minus))
+    terms = [*_terms(s, base), *_terms(k, (P - public[0], public[1], 1, P - public[3]))]
+    by_bit: dict[int, list[Point]] = {}
+    for bit, point in terms:
+        by_bit.setdefault(bit, []).append(point)
     found = (0, 1, 1, 0)
-    for at in range(max(s.bit_length(), k.bit_length()) - 1, -1, -1):  # s*B - k*A, both at once
+    for bit in range(max(by_bit, default=0), -1, -1):  # s*B - k*A, both at once
         found = _double(found)
-        term = table[(s >> at & 1) + 2 * (k >> at & 1)]
-        if term is not None:
-            found = _add(found, term)
+        for point in by_bit.get(bit, ()):
+            found = _add(found, point)
     x, y, z, _ = found
     return not ((x - commitment[0] * z) % P or (y - commitment[1] * z) % P)
+
+
+def _terms(scalar: int, point: Point) -> Iterator[tuple[int, Point]]:
+    """A multiple of a point as few points, each with the power of two that it takes: odd multiples,
+    at least five bits apart.
+    """
+    twice, odd = _double(point), [point]
+    for _ in range(7):
+        odd.append(_add(odd[-1], twice))
+    bit = 0
+    while scalar:
+        if scalar & 1:
+            digit = scalar & 31
+            digit -= 32 if digit > 16 else 0
+            scalar -= digit
+            x, y, z, t = odd[abs(digit) >> 1]
+            yield bit, (x, y, z, t) if digit > 0 else (P - x, y, z, P - t)
+        scalar >>= 1
+        bit += 1
 
 
 # -- The bundle ----------------------------------------------------------------------------------
@@ -179,14 +261,14 @@ def load_bundle(path: str, key: bytes, now: float) -> tuple[Data, list[bytes]]:
     if len(data) > MAX_BUNDLE_BYTES or len(lines) < 3 or lines[-1]:
         raise Unusable("it is no whole bundle")
     try:
-        signature = bytes.fromhex(json.loads(lines[1])["signature"])
+        signature = bytes.fromhex(read_json(lines[1])["signature"])
     except (ValueError, KeyError, TypeError):
         raise Unusable("the bundle has no signature") from None
     if not verify(key, b"llmos/edge-bundle/1\n" + lines[0], signature):
         raise Unusable(
             "the bundle is not signed by the key that this device trusts, or was changed"
         )
-    manifest = json.loads(lines[0])
+    manifest = read_json(lines[0])
     if manifest.get("format") != FORMAT or manifest.get("version") != VERSION:
         raise Unusable("the bundle has a form that is not known here: take a newer run_follower.py")
     if now >= manifest["expires_at"]:
@@ -207,7 +289,7 @@ def check_age(manifest: Data, key: bytes, path: str, *, note: bool) -> None:
     known = {}
     try:
         with open(path, encoding="utf-8") as file:
-            known = json.load(file)
+            known = read_json(file.read())
         newest = int(known.get(name, 0))
     except FileNotFoundError:
         newest = 0
@@ -230,8 +312,8 @@ def check_age(manifest: Data, key: bytes, path: str, *, note: bool) -> None:
 
 # -- The goal ------------------------------------------------------------------------------------
 
-QUOTED = re.compile("(\"[^\"]*\"|\u201c[^\u201d]*\u201d|`[^`]*`|(?<!\\w)'[^']*'(?!\\w))")
-PLAIN_WORD = re.compile(r"(?<![\w./\\@#$~*-])[^\W\d_]+(?![\w/\\@*-]|\.\w)")
+QUOTED = "(\"[^\"]*\"|\u201c[^\u201d]*\u201d|`[^`]*`|(?<!\\w)'[^']*'(?!\\w))"
+PLAIN_WORD = r"(?<![\w./\\@#$~*-])[^\W\d_]+(?![\w/\\@*-]|\.\w)"
 TOKENS = (
     "(?P<quote>\"[^\"]*\"|\u201c[^\u201d]*\u201d|`[^`]*`|(?<!\\w)'[^']*'(?!\\w))"
     r"|(?P<url>[a-z][a-z0-9+]{1,9}://[^\s,;]*[^\s,;.?!])"
@@ -243,7 +325,6 @@ TOKENS = (
     r"|(?P<word>[^\W\d_]+(?:'[a-z]+)?)"
     r"|(?P<other>[^\s,.;:!?]+|[,.;:!?])"
 )
-"""Compiled when a goal is first taken apart: known wordings need none of it."""
 POLITE = frozenset({"please", "kindly"})
 LOADED = frozenset(
     """
@@ -255,15 +336,15 @@ LOADED = frozenset(
     """.split()  # noqa: SIM905 - a text of words is easier to read
 )
 """Words that say more than a name does: a value that holds one is not bound."""
-SPLICEABLE = re.compile(r"(?![-:+=])[\w@%+=:,./^ -]+")
-UP = re.compile(r"(?:^|/)\.\.(?:/|$)")
+SPLICEABLE = r"(?![-:+=])[\w@%+=:,./^ -]+"
+UP = r"(?:^|/)\.\.(?:/|$)"
 
 
 def normalize(text: str) -> str:
     """The goal without what cannot carry meaning, as llmos has it."""
-    pieces = QUOTED.split(unicodedata.normalize("NFC", text).strip())
+    pieces = re.split(QUOTED, unicodedata.normalize("NFC", text).strip())
     for at in range(0, len(pieces), 2):
-        pieces[at] = re.sub(r"\s+", " ", PLAIN_WORD.sub(lambda m: m[0].lower(), pieces[at]))
+        pieces[at] = re.sub(r"\s+", " ", re.sub(PLAIN_WORD, lambda m: m[0].lower(), pieces[at]))
     pieces[-1] = pieces[-1].rstrip(" .!?")
     return "".join(pieces).strip()
 
@@ -395,24 +476,25 @@ def objection_to_value(slot: Data, new: str) -> str:
         return f"the value of {slot['name']} is empty or holds control characters"
     if new.startswith("-") and not old.startswith("-"):
         return f"the value of {slot['name']} could be read as an option"
-    confined = [not (UP.search(path) or path.startswith(("/", "~"))) for path in (old, new)]
+    confined = [not (re.search(UP, path) or path.startswith(("/", "~"))) for path in (old, new)]
     if confined[0] != confined[1]:
         return f"the value of {slot['name']} leads out of the folder"
-    if slot["spliced"] and not (SPLICEABLE.fullmatch(new) and (" " in old or " " not in new)):
+    if slot["spliced"] and not (re.fullmatch(SPLICEABLE, new) and (" " in old or " " not in new)):
         return f"the value of {slot['name']} cannot safely be put inside a command"
     return ""
 
 
 def is_known(trace: Data, goal: str) -> bool:
     """Whether the goal is one of a trace's wordings, and nobody said no to it."""
-    said = normalize(goal)
-    return said in map(normalize, trace["wordings"]) and signature_of(goal) not in trace["vetoes"]
+    if trace["vetoes"] and signature_of(goal) in trace["vetoes"]:
+        return False
+    return goal in trace["wordings"] or normalize(goal) in map(normalize, trace["wordings"])
 
 
 def match(item: Data, goal: str) -> dict[str, str]:
     """Slot values for a goal that is the item's. Raises Refusal saying what is against it."""
     trace = item["match"]
-    if signature_of(goal) in trace["vetoes"]:
+    if trace["vetoes"] and signature_of(goal) in trace["vetoes"]:
         raise Refusal("people said that this goal is not this trace's")
     if is_known(trace, goal):
         return {slot["name"]: slot["value"] for slot in trace["slots"]}
@@ -752,7 +834,7 @@ class Runner:
     def confined(self, word: str) -> None:
         """Raise Refusal for a word that names something outside of the folder."""
         base = self.folder.base
-        if UP.search(word) or word.startswith(("/", "~")):
+        if re.search(UP, word) or word.startswith(("/", "~")):
             raise Refusal(f"the command names {word!r}, which is outside of the folder")
         real = os.path.realpath(os.path.join(base, word))
         if real != base and not real.startswith(base + os.sep):
@@ -792,7 +874,9 @@ def filled_word(word: str, arguments: Data) -> str:
         found = arguments.get(match[1])
         if isinstance(found, bool) or not isinstance(found, (int, float, str)):
             raise Refusal(f"the argument {match[1]!r} is missing or no plain value")
-        if isinstance(found, str) and (found.startswith("-") or not SPLICEABLE.fullmatch(found)):
+        if isinstance(found, str) and (
+            found.startswith("-") or not re.fullmatch(SPLICEABLE, found)
+        ):
             raise Refusal(f"the argument {match[1]!r} cannot safely be put into a command")
         return str(found)
 
@@ -835,7 +919,7 @@ def read_device(path: str | None) -> Data:
     if path:
         try:
             with open(path, encoding="utf-8") as file:
-                said = json.load(file)
+                said = read_json(file.read())
             unknown = set(said) - set(device)
         except (OSError, ValueError, TypeError) as error:
             raise Unusable(f"the device's file cannot be read: {error}") from None
@@ -848,7 +932,8 @@ def read_device(path: str | None) -> Data:
 def find(items: list[Data], goal: str) -> Found:
     """The one item that fits the goal, its slot values, and why the others do not."""
     fitting, against = [], {}
-    known = [item for item in items if is_known(item["match"], goal)]
+    known = [item for item in items if goal in item["match"]["wordings"]]
+    known = [item for item in known or items if is_known(item["match"], goal)]
     for item in items:
         if known and item not in known:  # as on the fleet: a known wording comes first
             against[item["id"]] = "the goal is another trace's very wording"
@@ -881,7 +966,7 @@ def follow(given: Data, words: list[str], report: Data, helper: Helper | None = 
     manifest, lines = load_bundle(words[0], key, time.time())
     state = given.get("--state") or os.path.join(os.path.expanduser("~"), ".llmos-edge.json")
     check_age(manifest, key, state, note="--dry-run" not in given and "--explain" not in given)
-    items = [json.loads(line) for line in lines]
+    items = [read_json(line) for line in lines]
     report["bundle"] = {name: manifest[name] for name in ("project", "counter", "expires_at")}
     if "--list" in given:
         report["traces"] = [
@@ -957,7 +1042,7 @@ def tell(
         record(given, report)
     except OSError as error:
         report["unrecorded"] = str(error)
-    print(json.dumps(report, ensure_ascii=False))
+    print(write_json(report))
     return code
 
 

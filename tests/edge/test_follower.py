@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,51 @@ def test_wordings_are_compared_as_llmos_compares_them(text: str) -> None:
     assert run_follower.signature_of(text) == goal_signature(text)
 
 
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text()
+    | st.floats(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@pytest.mark.parametrize("without", [False, True], ids=["_json", "json"])
+def test_json_is_read_and_written_as_everywhere(
+    without: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if without:  # an interpreter without the module that json is made of
+        monkeypatch.setitem(sys.modules, "_json", None)
+
+    @given(VALUES)
+    def holds(value: Any) -> None:
+        assert run_follower.write_json(value) == json.dumps(value, ensure_ascii=False)
+        for text in (
+            json.dumps(value),
+            f" {json.dumps(value, indent=1)}\n",
+            json.dumps(value).encode(),
+        ):
+            assert run_follower.read_json(text) == value
+
+    holds()
+    for wrong in (
+        "",
+        " ",
+        "{",
+        "1 2",
+        "{} x",
+        "nope",
+        "[1,]",
+        '{"a": NaN}',
+        "Infinity",
+        "'a'",
+        b"\xff",
+    ):
+        with pytest.raises(ValueError):  # noqa: PT011 - what json raises is one
+            run_follower.read_json(wrong)
+
+
 def test_the_runner_is_one_file_of_the_standard_library_for_python_3_9() -> None:
     source = RUNNER.read_text()
     tree = ast.parse(source, feature_version=(3, 9))
@@ -88,7 +134,7 @@ def test_the_runner_is_one_file_of_the_standard_library_for_python_3_9() -> None
     known = (
         "__future__ binascii collections.abc hashlib json os re shlex subprocess sys time typing"
     )
-    assert names <= {*known.split(), "unicodedata", "_sha2", "_sha256", "_sha512"}
+    assert names <= {*known.split(), "unicodedata", "_json", "_sha2", "_sha256", "_sha512"}
 
 
 def test_a_known_goal_is_done_and_another_one_with_its_values(device: Device) -> None:
