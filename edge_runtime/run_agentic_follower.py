@@ -86,6 +86,18 @@ def bare(goal: str) -> str:
         goal = shorter
 
 
+def is_article(part: Token, after: Any, *, first: bool, behind: int) -> bool:
+    """Whether a word is an article, and no name ("press button A"): written small, in front of
+    something, and "a" near the beginning of its phrase, ``behind`` words of which stand before it.
+    """
+    _, said, written, _ = part
+    if said not in ARTICLES or not (first or written.islower()):
+        return False
+    if after[0] in ("", "other") or (after[0] == "word" and after[1] in MOVABLE):
+        return False
+    return said == "the" or behind <= 1
+
+
 def harmless(words: Any) -> set[str]:
     """Words as they are compared; those that turn a goal around ("not", "all") never count."""
     if not isinstance(words, list):
@@ -99,7 +111,7 @@ class Wording:
     def __init__(self, item: Data, text: str, words: dict[str, list[str]]) -> None:
         """``words``: what the device counts as the same word; those under "" say nothing."""
         self.slots = {slot["name"]: slot for slot in item["match"]["slots"]}
-        self.idle = ARTICLES | harmless(words.get("", []))
+        self.idle = harmless(words.get("", []))
         self.alike: dict[str, set[str]] = {}
         for known in (item["match"].get("alike", {}), words):
             for word, others in known.items():
@@ -128,7 +140,9 @@ class Wording:
             kind, said = part[0], part[1]
             after = parts[at + 1] if at + 1 < len(parts) else ("", "")
             if kind == "word" and (
-                said in self.idle or (said == "file" and self.is_a(after, "file"))
+                said in self.idle
+                or (said == "file" and self.is_a(after, "file"))
+                or is_article(part, after, first=at == 0, behind=len(chunks[-1][1]))
             ):
                 continue
             if (kind, said) == ("other", ","):

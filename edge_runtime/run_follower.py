@@ -337,6 +337,7 @@ LOADED = frozenset(
 )
 """Words that say more than a name does: a value that holds one is not bound."""
 SPLICEABLE = r"(?![-:+=])[\w@%+=:,./^ -]+"
+GROUPED = r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?"
 UP = r"(?:^|/)\.\.(?:/|$)"
 
 
@@ -456,6 +457,12 @@ def fits(slot: Data, taken: list[Token]) -> bool:
         return all(part[0] == "word" and part[1] not in LOADED for part in taken)
     if [part[0] for part in old] != [part[0] for part in taken]:
         return False
+    if any(
+        "," in part[2] and not re.fullmatch(GROUPED, part[2])
+        for part in taken
+        if part[0] == "number"
+    ):
+        return False  # "1,5" is not 15
     return all(extension(a[2]) == extension(b[2]) for a, b in zip(old, taken) if a[0] == "file")
 
 

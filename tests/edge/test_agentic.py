@@ -357,6 +357,35 @@ def test_no_answer_but_the_right_one_runs(case: Any) -> None:
         assert followed(item, goal) == wanted
 
 
+@pytest.mark.parametrize(
+    ("wording", "goal"),
+    [
+        ("Press button of lamp 3", "Press button A of lamp 4"),
+        ("Press button A of lamp 3", "Press button of the lamp 4"),
+        ("Press button a of lamp 3", "Press the button of lamp 4"),
+        ("Sort by name then by age in 3", "Sort by age then by name in the 4"),
+        ("Replace red with blue in 3", "Replace blue with red in the 4"),
+        ("Move part 3 from shelf to bench", "Move part 4 from the bench to shelf"),
+        ("Put lid of box on jar 3", "Put the lid on box of jar 4"),
+        ("Add 3 to total, then print", "Then add the 4 to total, print"),
+        ("Run the pump for 3 minutes", "Run pump in 4 minutes"),
+        ("Turn lamp 3 on", "Turn on the lamp 4"),
+        ("Check lamp 3", "Can you not check lamp 4"),
+        ("Check lamp 3", "Check the lamp 4, lamp 5"),
+        ("Check lamp 3", "Check lamp, 4"),
+        ("Check lamp 3", "Check the lamp 4 file"),
+        ("Wait 3 minutes", "Wait the 4,5 minutes"),
+    ],
+)
+def test_what_the_words_do_not_surely_say(wording: str, goal: str) -> None:
+    step = TraceStep(call=ToolCall(name="Act", arguments={"n": 3}))
+    slot = Slot(name="n", type=SlotType.NUMBER, value="3")
+    item = edge_item(learned(wording, step, slots=(slot,), outputs=()))
+    assert followed(item, goal) == []
+    same = wording.replace("3", "4")
+    assert followed(item, f"Could you {same}, please?") == [{"n": "4"}]
+
+
 def test_a_number_that_stands_twice_is_nobodys() -> None:
     item = edge_item(
         learned(

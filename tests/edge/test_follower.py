@@ -312,7 +312,7 @@ def test_numbers_stay_within_the_bounds_of_bundle_and_device(device: Device) -> 
     code, report = device.follow("Move the arm to 250")
     assert (code, report["steps"][0]["output"]) == (0, "moved --x 250 --speed slow\n")
     assert device.follow("Move the arm to 250.5")[0] == 0
-    for wrong in ("301", "20", "-5", "1e3", "9999999999999999"):
+    for wrong in ("301", "20", "-5", "1e3", "9999999999999999", "25,0", "2,50", "2,5"):
         code, report = device.follow(f"Move the arm to {wrong}")
         assert code == 1, report
 
