@@ -6,7 +6,8 @@ of the follower's checks: how many of these goals and of look-alikes it would ru
 wrongly. Without --endpoint: SmolLM2 of ``make edge-model``, which shows the machinery only.
 
 JSON: ``exact_rate`` (all arguments right, of all goals), ``exact_alike_rate``,
-``exact_reworded_rate``; ``substituted_rate`` (run without a model), ``followed_rate`` (run at all),
+``exact_reworded_rate``, ``chance_rate`` (of answers drawn blindly from what the schema allows);
+``substituted_rate`` (run without a model), ``followed_rate`` (run at all),
 ``wrong_followed`` (run with other values, or a look-alike); ``p50_s`` of one answer.
 """
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import time
 from collections import Counter
@@ -41,6 +43,8 @@ class Tally:
     exact: Counter[str] = field(default_factory=Counter)
     substituted: Counter[str] = field(default_factory=Counter)
     followed: Counter[str] = field(default_factory=Counter)
+    chance: float = 0.0
+    """How many goals blind answers would get right, on average."""
     seconds: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     """Goals that would be run as something else."""
@@ -53,6 +57,15 @@ def said(model: agentic.Model, item: dict[str, Any], goal: str) -> Any:
         return model.fill(item, asked, agentic.choices(item, asked))
     except run_follower.Refusal:
         return None
+
+
+def chance_of(item: dict[str, Any], goal: str) -> float:
+    """How likely a blind choice of the schema's values is to be any one answer."""
+    try:
+        allowed = agentic.choices(item, agentic.bare(goal))
+    except run_follower.Refusal:
+        return 0.0
+    return 1.0 / math.prod(len(texts) for texts in allowed.values())
 
 
 def may_ask(item: dict[str, Any], goal: str) -> bool:
@@ -93,7 +106,9 @@ def ask(tally: Tally, model: agentic.Model, item: dict[str, Any], question: Ques
         began = time.perf_counter()
         answer = said(model, item, goal)
         tally.seconds.append(time.perf_counter() - began)
-    tally.exact[kind] += wanted is not None and answer == wanted
+    if wanted is not None:
+        tally.exact[kind] += answer == wanted
+        tally.chance += chance_of(item, goal)
     values: dict[str, str] | None
     try:
         values = run_follower.match(item, goal)
@@ -155,6 +170,7 @@ def _tell(tally: Tally, name: str) -> None:
             "exact_rate": (tally.exact["alike"] + tally.exact["reworded"]) / both,
             "exact_alike_rate": tally.exact["alike"] / goals["alike"],
             "exact_reworded_rate": tally.exact["reworded"] / goals["reworded"],
+            "chance_rate": tally.chance / both,
             "substituted_rate": sum(tally.substituted[kind] for kind in kinds[:2]) / both,
             "followed_rate": sum(tally.followed[kind] for kind in kinds[:2]) / both,
             "wrong_followed": len(tally.wrong),

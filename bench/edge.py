@@ -6,7 +6,8 @@ look-alikes (to be refused). PAIRS.jsonl, labelled pairs as bench.matching takes
 the goals that are built in.
 
 JSON: ``cold_ratio`` (median follower over median bare interpreter), ``cold_ms``, ``compiled_ratio``
-(the follower as a .pyc, whose source is not compiled at each start), ``matched_rate``
+(the follower as a .pyc, whose source is not compiled at each start), ``values_ratio`` (the source,
+for a goal with another value), ``matched_rate``
 (of goals that differ in values only), ``refused_lookalikes_rate``, ``wrong_values`` (goals
 that were matched with other values than they say).
 """
@@ -128,18 +129,21 @@ class Start:
     """The follower's one file over a bare interpreter."""
     compiled: float
     """The same, compiled beforehand."""
+    values: float
+    """The one file, for a goal with another value than was learned."""
     ms: float
 
 
 def cold(runs: int) -> Start:
     """How long a known goal takes from the start of the process."""
     with tempfile.TemporaryDirectory() as name:
-        options = _known_goal(Path(name))
+        known, other = _goals(Path(name))
         compiled = py_compile.compile(str(RUNNER), str(Path(name) / "run_follower.pyc"))
         commands = {
             "bare": ["-c", "pass"],
-            "source": [str(RUNNER), *options],
-            "compiled": [str(compiled), *options],
+            "source": [str(RUNNER), *known],
+            "compiled": [str(compiled), *known],
+            "values": [str(RUNNER), *other],
         }
         took: dict[str, list[float]] = {kind: [] for kind in commands}
         for _ in range(runs):
@@ -149,24 +153,26 @@ def cold(runs: int) -> Start:
                 subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
                 took[kind].append(time.perf_counter() - began)
     median = {kind: statistics.median(times) for kind, times in took.items()}
-    bare = median["bare"]
-    return Start(median["source"] / bare, median["compiled"] / bare, median["source"] * 1000)
+    ratio = {kind: took / median["bare"] for kind, took in median.items()}
+    return Start(ratio["source"], ratio["compiled"], ratio["values"], median["source"] * 1000)
 
 
-def _known_goal(folder: Path) -> list[str]:
-    """Arguments of the follower for a goal that its bundle knows word by word."""
+def _goals(folder: Path) -> tuple[list[str], list[str]]:
+    """Arguments of the follower for a goal that its bundle knows word by word, and for one with
+    another value.
+    """
     keys = KeyRing(folder / "keys")
     traces = [trace_of(case.goal, case.values) for case in CASES]
-    step = TraceStep(call=ToolCall(name="Write", arguments={"path": "o", "content": "x"}))
-    writing = traces[0].model_copy(update={"steps": (step,), "slots": ()})
-    made = write_bundle(
-        [writing, *traces[1:]], keys, Allowed(), project="default", now=time.time(), counter=1
-    )
+    for at, content in ((0, "x"), (2, "Pump")):
+        step = TraceStep(call=ToolCall(name="Write", arguments={"path": "o", "content": content}))
+        traces[at] = traces[at].model_copy(update={"steps": (step,)})
+    traces[0] = traces[0].model_copy(update={"slots": ()})
+    made = write_bundle(traces, keys, Allowed(), project="default", now=time.time(), counter=1)
     (folder / "b.llmos").write_bytes(made.data)
-    return [
-        *(str(folder / "b.llmos"), writing.goal_text, "--key", keys.own().text),
-        *("--base", str(folder), "--state", str(folder / "s.json")),
-    ]
+    options = ["--key", keys.own().text, "--base", str(folder), "--state", str(folder / "s.json")]
+    known, other = traces[0].goal_text, CASES[2].others[0][0]
+    bundle = str(folder / "b.llmos")
+    return [bundle, known, *options], [bundle, other, *options]
 
 
 def main() -> None:
@@ -182,6 +188,7 @@ def main() -> None:
         ("look-alikes, refused", f"{tally.refused} of {tally.lookalikes}"),
         ("process to result", f"{start.ms:.0f} ms, {start.ratio:.2f} x a bare interpreter"),
         ("the same, compiled before", f"{start.compiled:.2f} x a bare interpreter"),
+        ("with another value", f"{start.values:.2f} x a bare interpreter"),
     ]
     table("A device", ("what", "figure"), rows)
     for goal in tally.followed:
@@ -191,6 +198,7 @@ def main() -> None:
             "cold_ratio": start.ratio,
             "cold_ms": start.ms,
             "compiled_ratio": start.compiled,
+            "values_ratio": start.values,
             "matched_rate": tally.matched / max(1, tally.matchable),
             "refused_lookalikes_rate": tally.refused / max(1, tally.lookalikes),
             "wrong_values": tally.wrong,

@@ -282,7 +282,7 @@ def check_values(item: Data, wordings: list[Wording], goal: str, values: Any) ->
         for two in names[names.index(one) + 1 :]:
             if reads_as(item, wordings, goal, {**values, one: values[two], two: values[one]}):
                 raise base.Refusal(f"nothing tells {one} from {two} in this goal")
-    shown = json.dumps(item["steps"])
+    shown = base.write_json(item["steps"])
     for slot in slots:
         new = values[slot["name"]]
         why = base.objection_to_value(slot, new)

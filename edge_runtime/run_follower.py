@@ -517,7 +517,7 @@ def match(item: Data, goal: str) -> dict[str, str]:
         raise Refusal("no known wording fits")
     if len(ways) > 1:
         raise Refusal("it can be read in more than one way")
-    shown = json.dumps(item["steps"])
+    shown = write_json(item["steps"])
     for slot in trace["slots"]:
         why = objection_to_value(slot, ways[0][slot["name"]])
         if not why and ways[0][slot["name"]] != slot["value"] and not holds(shown, slot["name"]):
@@ -529,7 +529,7 @@ def match(item: Data, goal: str) -> dict[str, str]:
 
 def holds(steps: str, name: str) -> bool:
     """Whether calls, as JSON, have a hole for the slot."""
-    return any(json.dumps({kind: name}) in steps for kind in ("$slot", "$number"))
+    return any(write_json({kind: name}) in steps for kind in ("$slot", "$number"))
 
 
 # -- The folder ----------------------------------------------------------------------------------

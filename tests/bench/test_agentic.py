@@ -38,7 +38,8 @@ def right(item: dict[str, Any], goal: str, allowed: dict[str, list[str]]) -> Any
 
 def test_a_model_that_is_always_right() -> None:
     tally = measure(Said(right), KNOWN)
-    assert tally.exact == {"alike": 20, "reworded": 20, "lookalike": 0}
+    assert tally.exact == {"alike": 20, "reworded": 20}
+    assert 20 < tally.chance < 40
     assert tally.followed["alike"] == 20
     assert tally.followed["reworded"] >= 4
     assert (tally.followed["lookalike"], tally.wrong) == (0, [])
