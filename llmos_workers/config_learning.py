@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from llmos_workers.contracts.base import Contract
 
@@ -54,6 +55,18 @@ class LearningConfig(Contract):
     notes_share: float = Field(default=0.2, ge=0)
     """Largest part of the run's own cost that the notes may be expected to cost; where they would
     cost more, nobody is asked."""
+    git_commit: bool = False
+    """Whether upkeep commits each learned or changed trace, agent and generated tool to the git
+    repository that the workspace lies in: see docs/git.md."""
+    git_author: str = "llmos <llmos@localhost>"
+    """Author and committer of these commits."""
+
+    @field_validator("git_author")
+    @classmethod
+    def _named(cls, value: str) -> str:
+        if not re.fullmatch(r"[^<>\n\0]{1,100} <[^<>\s\0]{1,200}>", value):
+            raise ValueError("must look like: Name <address>")
+        return value
 
 
 class JudgeConfig(Contract):

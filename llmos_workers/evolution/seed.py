@@ -1,4 +1,4 @@
-"""The agents that ship with llmos, copied into a workspace that has none."""
+"""What a new workspace gets: the agents that ship with llmos, and git's ignore rules."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from llmos_workers.kernel.workspace import Workspace, make_folder
+from llmos_workers.kernel.workspace_git import write_ignore
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
@@ -22,13 +23,15 @@ def seed_folder() -> Path:
 def install_seed_agents(workspace: Workspace | Path | str) -> list[str]:
     """Copy the shipped agents if the workspace has no agent file at all; returns their names.
 
-    Nothing is overwritten, and an agent that somebody deleted does not come back.
+    Also writes the ignore rules for git where there are none. Nothing is overwritten, and an agent
+    that somebody deleted does not come back.
     Raises WorkspaceUnwritable, or ToolError when something else stands in the folder's place.
     """
     target = workspace if isinstance(workspace, Workspace) else Workspace(workspace)
     make_folder(target.agents)
     installed = []
     with folder_lock(target.agents):
+        write_ignore(target)
         if any(target.agents.glob("*.md")):
             return []
         for source in sorted(seed_folder().glob("*.md")):

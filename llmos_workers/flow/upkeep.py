@@ -8,6 +8,7 @@ from llmos_workers.contracts.errors import GoalNotFound
 from llmos_workers.flow.approval import end_funded
 from llmos_workers.flow.crystallize import crystallize_due
 from llmos_workers.flow.feedback import drain_feedback
+from llmos_workers.flow.git_commits import commit_workspace
 from llmos_workers.flow.improve import find_improvements
 from llmos_workers.flow.insights import extract_insights
 from llmos_workers.flow.sessions import write_sessions
@@ -28,7 +29,7 @@ def scan_traces(runtime: Runtime) -> str:
 
 
 def flush_counters(runtime: Runtime) -> str:
-    """Write the traces' counters into their front matter."""
+    """Write the traces' counters into their files."""
     return f"{runtime.traces.flush_counters()} written"
 
 
@@ -109,4 +110,5 @@ DUTIES: dict[str, Callable[[Runtime], str]] = {
     "write_sessions": write_sessions,
     "extract_insights": extract_insights,
     "improve": find_improvements,
+    "commit_workspace": commit_workspace,
 }
