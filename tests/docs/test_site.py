@@ -12,6 +12,7 @@ import sys
 from importlib import import_module
 from itertools import takewhile
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import click
@@ -24,12 +25,9 @@ from tests.support.console import blocks_of
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 AT_ROOT = {
-    "index.md": "README.md",
-    "architecture.md": "ARCHITECTURE.md",
-    "contributing.md": "CONTRIBUTING.md",
-    "changelog.md": "CHANGELOG.md",
+    page: name for name, page in run_path(str(DOCS / "_site" / "hooks.py"))["ROOT_PAGES"].items()
 }
-"""Pages that lie at the root (docs/_site/hooks.py puts them into the site)."""
+"""Pages of the site that are files beside docs/."""
 
 PAGES = sorted(path for path in DOCS.rglob("*.md") if "_site" not in path.parts)
 FILES = [*PAGES, *(ROOT / name for name in AT_ROOT.values())]
