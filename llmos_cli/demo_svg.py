@@ -19,8 +19,8 @@ LEGEND = {
     "FOLLOWER": "a replay, free",
     "CRYSTALLIZED": "a tool, free",
 }
-WIDTH, ROW, BAR, LEFT, TOP, PLOT = 860, 44, 28, 290, 118, 400
-LABEL_CHARS, FREE_WIDTH = 38, 132
+WIDTH, ROW, BAR, LEFT, TOP, PLOT = 860, 44, 28, 290, 118, 360
+LABEL_CHARS, FREE_WIDTH = 38, 166
 
 
 @dataclass(frozen=True)

@@ -103,8 +103,9 @@ def test_reports_come_by_the_clock_and_cost_when_the_data_changed(
     with LLMOS(system.config) as llmos:
 
         def fire(times: int) -> None:
-            """Let the hour come."""
-            llmos.schedules._change(schedule, lambda _: {"next_at": llmos.clock.now() - 1})
+            """Let the hour come; each firing's second is another one, for it names the goal."""
+            moment = int(llmos.clock.now()) - 10 + times
+            llmos.schedules._change(schedule, lambda _: {"next_at": float(moment)})
             wait_until(
                 lambda: (
                     [r.outcome is not None for r in llmos.list(project="reports")] == [True] * times
