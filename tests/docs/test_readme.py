@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from llmos_cli.commands import COMMANDS
 from llmos_cli.demo_script import SCENES
 from llmos_workers.config_keys import (
     FALLBACK_VARIABLES,
@@ -74,6 +75,12 @@ def test_make_commands_are_targets() -> None:
     named = [line.split()[1] for line in PLAIN if line.startswith("make ")]
     assert named[:2] == ["demo", "test"]
     assert set(named) <= set(targets)
+
+
+def test_commands_that_are_only_mentioned_exist() -> None:
+    mentioned = set(re.findall(r"`llmos ([a-z]+)", README))
+    assert len(mentioned) > 5
+    assert mentioned - set(COMMANDS) == set()
 
 
 def test_exported_variables_exist() -> None:
