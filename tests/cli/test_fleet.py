@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from functools import partial
 
 import pytest
 import redis
@@ -139,12 +140,20 @@ def test_flower_beside_a_live_fleet_shows_names_and_states_to_who_may_look(
         assert sent.id in listed()["args"]
         assert CANARY not in page_of(f"{url}/api/tasks", login)
         there = url.replace("//", f"//{login}@")
-        tasks = browser.look_for(f'id="{sent.id}"', f"{there}/tasks", folder=tmp_path)
-        (row,) = [row for row in browser.rows(tasks) if row[1].startswith(sent.id)]
+
+        def row_of(words: str, page: str) -> list[str]:
+            found = (row for row in browser.rows(page) if words in "".join(row[:2]))
+            return next(found, [])
+
+        tasks, row = browser.look_for(
+            partial(row_of, sent.id), f"{there}/tasks", folder=tmp_path
+        )  # fmt: skip
         assert (row[0], row[2]) == ("llmos.goal", "SUCCESS")
         worker = live_workers(state)[0]["worker"]
-        workers = browser.look_for("Online", f"{there}/workers", folder=tmp_path)
-        assert [worker, "Online"] in [row[:2] for row in browser.rows(workers)]
+        workers, row = browser.look_for(
+            partial(row_of, worker), f"{there}/workers", folder=tmp_path
+        )  # fmt: skip
+        assert row[:2] == [worker, "Online"]
         detail = page_of(f"{url}/task/{sent.id}", login)
         assert "llmos.goal" in detail
         assert sent.id in detail

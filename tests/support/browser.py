@@ -7,11 +7,14 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import lxml.html
 import pytest
 
+T = TypeVar("T")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 OPTIONS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -53,12 +56,17 @@ def look(url: str, *options: str, folder: Path) -> str:
     return shown.stdout
 
 
-def look_for(words: str, url: str, *options: str, folder: Path, timeout: float = 60.0) -> str:
-    """Looks again until the page says ``words``."""
+def look_for(
+    found: Callable[[str], T], url: str, *options: str, folder: Path, timeout: float = 90.0
+) -> tuple[str, T]:
+    """Looks again until ``found`` finds something true on the page: (page, what it found).
+
+    A busy machine may be too slow for the page's own requests.
+    """
     deadline = time.monotonic() + timeout
-    while words not in (page := look(url, *options, folder=folder)):
-        assert time.monotonic() < deadline, f"{words!r} is not on the page: {page[:2000]}"
-    return page
+    while not (there := found(page := look(url, *options, folder=folder))):
+        assert time.monotonic() < deadline, f"it is not on the page: {page[:2000]}"
+    return page, there
 
 
 def rows(page: str) -> list[list[str]]:
