@@ -16,13 +16,17 @@ from llmos_workers.contracts.errors import LLMOSError, NotThere
 from llmos_workers.contracts.memory import Session
 from llmos_workers.contracts.state import TriggerType
 from llmos_workers.contracts.trace import ExecutionTrace
+from llmos_workers.evolution.agent_choice import rank_agents
 from llmos_workers.evolution.agent_rules import Author
 from llmos_workers.flow.agents import DEFAULT_AGENT
 from llmos_workers.flow.crystallize import crystallize
 from llmos_workers.kernel import keys
 from llmos_workers.kernel.clock import iso
 from llmos_workers.kernel.redis import Client
+from llmos_workers.learning.matching.parse import parse
+from llmos_workers.learning.matching.tokens import Kind
 from llmos_workers.learning.patterns import call_shape, trace_candidates
+from llmos_workers.learning.signature import normalize_goal
 from llmos_workers.learning.trace_prose import one_line
 from llmos_workers.runtime import Runtime
 from llmos_workers.sentience.improvement import (
@@ -40,6 +44,9 @@ UNUSED_S = 7 * 86_400.0
 MAX_SESSIONS = 200
 MAX_KEPT = 200
 MAX_LESSONS = 8
+MAX_TOPICS = 3
+LEAST_TOPIC = 4
+"""Letters of a word that may name a topic."""
 APPLIED = frozenset(
     {
         SelfImprovementType.CRYSTALLIZE_PATTERN,
@@ -153,6 +160,7 @@ def facts_of(
             AgentFacts(name=name, runs=each.succeeded + each.failed, successes=each.succeeded)
             for name, each in runtime.agent_records.of(names).items()
         ),
+        unserved_topics=unserved_topics(runtime, sessions),
         repeated_commands=_commands(traces),
         unused_traces=len(_unused(runtime, project)),
         untraced={
@@ -173,6 +181,27 @@ def _pattern(trace: ExecutionTrace, sessions: list[Session]) -> PatternFacts:
         recent_costs_usd=tuple(reversed(costs)),
         crystallized=trace.crystallized_into_tool is not None,
     )
+
+
+def unserved_topics(runtime: Runtime, sessions: Sequence[Session]) -> dict[str, int]:
+    """What goals that the default agent did are about, where no other agent says that it knows
+    that: nouns with the number of different goals. Goals of runs that held the words of others
+    suggest no agent.
+    """
+    others = [each for each in runtime.agents.load_agents() if each.name != DEFAULT_AGENT]
+    goals = {
+        normalize_goal(session.goal): session.goal
+        for session in sessions
+        if session.llm_calls
+        and not session.tainted
+        and (session.agent or DEFAULT_AGENT) == DEFAULT_AGENT
+    }
+    about: Counter[str] = Counter()
+    for goal in goals.values():
+        if not rank_agents(goal, others, {}):
+            nouns = (t for t in parse(goal).said if t.kind is Kind.WORD and t.action is None)
+            about.update({noun.word for noun in nouns if len(noun.word) >= LEAST_TOPIC})
+    return dict(about.most_common(MAX_TOPICS))
 
 
 def _commands(traces: Sequence[ExecutionTrace]) -> dict[str, int]:

@@ -16,10 +16,12 @@ from llmos_workers.contracts.errors import (
 )
 from llmos_workers.contracts.memory import Session, SessionStep
 from llmos_workers.contracts.state import TriggerType
+from llmos_workers.flow.feedback import apply_feedback
 from llmos_workers.flow.improve import decide, improvements
 from llmos_workers.flow.safety import felt_end
 from llmos_workers.flow.upkeep import DUTIES
 from llmos_workers.kernel import keys
+from llmos_workers.kernel.feedback import make_feedback
 from llmos_workers.runtime_gate import self_in_words
 from llmos_workers.sentience.improvement import SelfImprovementType
 from tests.support.script import calls, says, text, use
@@ -175,3 +177,52 @@ def test_no_self_modification_in_recovery(flow: Any) -> None:
     assert "waits: the state allows no" in improve(flow)
     [kept] = improvements(flow.runtime.redis, "demo")
     assert kept.state == "wanted"
+
+
+def test_goals_about_what_no_agent_knows_suggest_one(flow: Any) -> None:
+    flow.runtime.agents.load_agents()
+    goals = ["Tune the harpsichord", "Restring a harpsichord", "Move the harpsichord to the hall"]
+    for number, goal in enumerate([*goals, goals[0], "Review the code of harpsichord.py"]):
+        session = Session(
+            goal_id=f"h{number}", project="demo", at="2026-11-22T08:00:00Z", status="SUCCEEDED",
+            goal=goal, llm_calls=2, agent="system-agent",
+        )  # fmt: skip
+        flow.runtime.sessions.write(session)
+    improve(flow)
+    found = improvements(flow.runtime.redis, "demo")
+    assert [(each.suggestion.type, each.suggestion.subject) for each in found] == [
+        (SelfImprovementType.CREATE_NEW_AGENT, "harpsichord")
+    ]
+    assert "3 goals" in found[0].suggestion.description
+
+
+def felt(flow: Any) -> list[str]:
+    return [each.last_trigger for each in flow.runtime.sentience.history("demo")]
+
+
+def test_an_expensive_run_is_felt(flow: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("llmos_workers.flow.think.HIGH_COST_MICRO", 1)
+    learned(flow)
+    assert TriggerType.HIGH_COST in felt(flow)
+
+
+def test_a_word_of_praise_is_felt(flow: Any) -> None:
+    learned(flow)
+    outcome = flow.run(GOAL)
+    record = flow.runtime.goals.get(outcome.goal_id)
+    praise = make_feedback(record, "good", why="", by="me", now=flow.runtime.clock.now())
+    apply_feedback(flow.runtime, praise)
+    assert felt(flow)[-1] == TriggerType.USER_FEEDBACK_POSITIVE
+
+
+def test_a_change_of_itself_that_fails_is_felt(flow: Any) -> None:
+    learned(flow)
+    trace_id = used(flow, 9)
+    improve(flow)
+    [kept] = improvements(flow.runtime.redis, "demo")
+    decide(flow.runtime.redis, "demo", kept.key, apply=True)
+    flow.runtime.traces.remove("demo", trace_id)
+    improve(flow, again=False)
+    assert felt(flow)[-1] == TriggerType.SELF_MODIFICATION_FAILED
+    [kept] = improvements(flow.runtime.redis, "demo")
+    assert (kept.state, kept.result) == ("failed", "the trace is gone.")
