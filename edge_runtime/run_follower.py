@@ -106,10 +106,12 @@ def read_json(data: str | bytes) -> Any:
     text = (data if isinstance(data, str) else data.decode()).strip()
     try:
         from _json import make_scanner
-    except ImportError:
+
+        scan = make_scanner(Reading)  # type: ignore[arg-type]
+    except (ImportError, AttributeError, TypeError):  # a Python that makes json of something else
         return json.loads(text, parse_constant=Reading.parse_constant)
     try:
-        value, end = make_scanner(Reading)(text, 0)  # type: ignore[arg-type]
+        value, end = scan(text, 0)
     except StopIteration:
         raise ValueError("it is no JSON") from None
     if end != len(text):

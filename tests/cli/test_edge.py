@@ -13,7 +13,7 @@ import pytest
 from edge_runtime import run_follower
 from llmos_workers.kernel.workspace import Workspace
 from llmos_workers.learning.traces import TraceManager
-from tests.edge.conftest import Device, learned, noting, sorting
+from tests.edge.conftest import AGENTIC, RUNNER, Device, learned, noting, sorting
 
 OTHER = "Sort the lines of staff.txt into out.txt"
 Edit = Callable[[dict[str, Any]], Any]
@@ -188,3 +188,14 @@ def test_a_secret_in_a_goal_does_not_come_in(
     trace = manager.get("default", trace_id)
     assert trace is not None
     assert key not in trace.model_dump_json()
+
+
+def test_the_files_for_a_device(bare_run: Any, tmp_path: Path) -> None:
+    assert bare_run("edge", "runner", str(tmp_path), "--json").json["files"] == [
+        str(tmp_path / "run_follower.py")
+    ]
+    assert not (tmp_path / "run_agentic_follower.py").exists()
+    told = bare_run("edge", "runner", str(tmp_path), "--agentic", "--json").json
+    assert [Path(file).read_text() for file in told["files"]] == [
+        RUNNER.read_text(), AGENTIC.read_text(),
+    ]  # fmt: skip

@@ -124,11 +124,16 @@ class Device:
         )
 
     def follow(
-        self, *words: str, key: str = "", runner: Path = RUNNER, patience: float = 60
+        self,
+        *words: str,
+        key: str = "",
+        runner: Path = RUNNER,
+        patience: float = 60,
+        python: str = sys.executable,
     ) -> tuple[int, dict[str, Any]]:
         """Exit code and report."""
         options = self.options(key)
-        argv = [sys.executable, "-I", str(runner), str(self.bundle), *words, *options]
+        argv = [python, "-I", str(runner), str(self.bundle), *words, *options]
         ended = subprocess.run(argv, capture_output=True, text=True, timeout=patience, check=False)
         assert not ended.stderr, ended.stderr
         return ended.returncode, json.loads(ended.stdout)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from llmos_workers.contracts.trace import TraceStep
 from llmos_workers.kernel.signing import KeyRing
 from llmos_workers.learning.edge_bundle import Allowed
 from llmos_workers.learning.signature import goal_signature
-from tests.edge.conftest import RUNNER, Device, learned, moving, noting, sorting
+from tests.edge.conftest import AGENTIC, RUNNER, Device, learned, moving, noting, sorting
 
 SORT = "Sort the lines of names.txt into sorted.txt"
 
@@ -365,3 +367,19 @@ def resign(device: Device, manifest: dict[str, Any], items: list[dict[str, Any]]
     signature = base64.b64decode(device.keys.sign(KIND, head).rpartition(":")[2]).hex()
     parts = [head, _line({"signature": signature}), *lines]
     device.bundle.write_bytes(b"\n".join(parts) + b"\n")
+
+
+@pytest.mark.parametrize("python", ["3.9", "3.10", "3.12", "3.13"])
+def test_other_pythons_of_this_machine_follow_the_same(device: Device, python: str) -> None:
+    beside = sorted(Path(sys.base_prefix).parent.glob(f"{python}.*/bin/python3"))
+    found = str(beside[0]) if beside else shutil.which(f"python{python}")
+    if not found or subprocess.run([found, "-V"], capture_output=True, check=False).returncode:
+        pytest.skip(f"no Python {python} here")
+    device.load(sorting())
+    (device.base / "staff.txt").write_text("z\ny\n")
+    for runner in (RUNNER, AGENTIC):
+        goal = "Sort the lines of staff.txt into out.txt"
+        code, report = device.follow(goal, runner=runner, python=found)
+        assert code == 0, report
+        assert (device.base / "out.txt").read_text() == "y\nz\n"
+        (device.base / "out.txt").unlink()
