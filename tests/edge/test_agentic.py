@@ -310,6 +310,22 @@ def test_dry_run_and_explain_run_nothing(device: Device, model: StandInModel, as
     )  # fmt: skip
 
 
+def test_what_a_model_filled_in_is_recorded_as_such(
+    device: Device, model: StandInModel, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arm(device)
+    monkeypatch.setenv("LLMOS_EDGE_API_KEY", "k3y")
+    model.says(x="250")
+    record = ("--record", str(device.root / "runs"))
+    assert ask("please move arm to 250", "--model=granite", *record)[0] == 0
+    assert ask("Move the arm to 120", *record)[0] == 0
+    filled, known = (device.root / "runs").read_text().splitlines()
+    assert (json.loads(filled)["model"], json.loads(known)["model"]) == ("granite", None)
+    assert json.loads(filled)["steps"][0]["arguments"] == {"speed": "slow", "x": 250}
+    assert "k3y" not in filled
+    assert model.url not in filled
+
+
 # -- Whatever a model says -----------------------------------------------------------------------
 
 
