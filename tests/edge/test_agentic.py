@@ -402,6 +402,14 @@ def test_what_the_words_do_not_surely_say(wording: str, goal: str) -> None:
     assert followed(item, f"Could you {same}, please?") == [{"n": "4"}]
 
 
+def test_a_goal_that_can_be_read_in_two_ways() -> None:
+    step = TraceStep(call=ToolCall(name="Call", arguments={"one": "Ann", "two": "Bob"}))
+    slots = (Slot(name="one", value="Ann"), Slot(name="two", value="Bob"))
+    item = edge_item(learned("Call Ann Max Bob", step, slots=slots, outputs=()))
+    assert followed(item, "Please call the Eve Max Kim") == [{"one": "Eve", "two": "Kim"}]
+    assert followed(item, "Please call the Eve Max Max Kim") == []
+
+
 def test_a_number_that_stands_twice_is_nobodys() -> None:
     item = edge_item(
         learned(
