@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llmos_cli.lean import lean_redis
+from llmos_workers.contracts.errors import ConfigError
 
 if TYPE_CHECKING:
     from llmos_workers.client import LLMOS
@@ -47,7 +48,13 @@ class Session:
 
     @cached_property
     def client(self) -> LLMOS:
-        """The thin client; connects with its first call."""
+        """The thin client; connects with its first call. Raises ConfigError."""
+        workspace = self.config.workspace
+        if workspace.exists() and not workspace.is_dir():
+            raise ConfigError(
+                f"the workspace {workspace} is no folder.",
+                fix="Name one: --workspace, LLMOS_WORKSPACE, or workspace in llmos.toml.",
+            )
         with lean_redis():
             from llmos_workers.client import LLMOS
 

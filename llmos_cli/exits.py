@@ -33,7 +33,7 @@ class Exit(IntEnum):
 
 MEANING = {
     Exit.SUCCEEDED: "the goal succeeded; the command did its work",
-    Exit.FAILED: "the goal failed",
+    Exit.FAILED: "the goal failed; a check found something; what is stored cannot be read",
     Exit.USAGE: "the request cannot be understood: goal, option, id or setting",
     Exit.REJECTED: "rejected by a budget or a policy; nothing ran",
     Exit.WAITING_APPROVAL: "the goal waits for a person's approval",

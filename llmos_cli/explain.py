@@ -11,7 +11,7 @@ from llmos_cli.exits import Exit, exit_of
 from llmos_cli.options import project_option, timeout_option
 from llmos_cli.output import emit, json_option
 from llmos_cli.render import dry_run_lines, printable, short
-from llmos_cli.waiting import tell
+from llmos_cli.waiting import asking, tell
 
 
 @click.command()
@@ -29,7 +29,8 @@ def explain(
     and what a judge said. Runs nothing, asks no model.
     """
     wait_s = 30.0 if timeout is None else timeout
-    outcome = session.client.explain(goal, project=project, timeout=wait_s)
+    with asking(session.client):
+        outcome = session.client.explain(goal, project=project, timeout=wait_s)
     told = outcome.dry_run
     if told is None:
         tell(outcome, as_json=as_json)

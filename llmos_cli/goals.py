@@ -41,7 +41,13 @@ def watch(session: Session, goal_id: str, after: str, timeout: float | None, as_
     """
     handle = session.client.get(goal_id)
     if not as_json:
-        return wait(handle, title=handle.record().text, timeout=timeout, after=_event_id(after))
+        return wait(
+            session.client,
+            handle,
+            title=handle.record().text,
+            timeout=timeout,
+            after=_event_id(after),
+        )
     for event in handle.events(_event_id(after), timeout):
         emit(event)
     outcome = handle.result(0)
@@ -61,7 +67,7 @@ def result(
     """Print the outcome of goal ID. Exits as submit does; 8 when it is not finished."""
     handle = session.client.get(goal_id)
     if waits:
-        return wait(handle, as_json=as_json, timeout=timeout, quiet=True)
+        return wait(session.client, handle, as_json=as_json, timeout=timeout, quiet=True)
     outcome = handle.outcome()
     if outcome is not None:
         tell(outcome, as_json=as_json)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from difflib import get_close_matches
 from importlib import import_module
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from llmos_cli.commands import COMMANDS, MEANT, SECTIONS
 from llmos_cli.lean import lean_redis
+from llmos_cli.wording import worded
 
 
 class LazyGroup(click.Group):
@@ -37,6 +39,11 @@ class LazyGroup(click.Group):
         if name not in COMMANDS and not name.startswith("-") and not ctx.resilient_parsing:
             raise click.UsageError(f"No such command {name!r}.{_meant(name)}", ctx)
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click; what goes wrong is put into words."""
+        with worded(ctx):
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """All commands under their titles, none of them loaded."""

@@ -96,12 +96,13 @@ def test_hooks(
     if name is not None and not chosen:
         raise NotThere(f"there is no hook {short(name)!r}.", fix="See: llmos hooks list.")
     kinds = [HookKind(event)] if event else list(HookKind)
+    seen = _arguments(arguments)
     answers = []
     for hook in chosen:
         for kind in kinds:
             asked = hook.handles(kind)
             if asked:
-                made = _event(kind, project, tool, _arguments(arguments), prompt)
+                made = _event(kind, project, tool, seen, prompt)
                 verdict = HookChain.of([hook]).ask(made)
                 answers.append(_answer(name_of(hook), made, verdict))
     if as_json:
@@ -128,7 +129,9 @@ def _arguments(given: str | None) -> dict[str, Any]:
     except ValueError:
         arguments = None
     if not isinstance(arguments, dict):
-        raise InvalidOption("--arguments must be a JSON object.")
+        raise InvalidOption(
+            "--arguments must be a JSON object.", fix='Write \'{"path": "a.txt"}\'.'
+        )
     return arguments
 
 

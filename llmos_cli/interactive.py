@@ -66,7 +66,7 @@ def _answer(session: Session, line: str, project: str | None, mode: str | None) 
         if line.startswith(":"):
             return _command(session, line, project)
         handle = session.client.submit(line, project=project, mode=mode)
-        return wait(handle, title=line)
+        return wait(session.client, handle, title=line)
     except LLMOSError as error:
         return report(error, as_json=False)
 

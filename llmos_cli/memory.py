@@ -135,7 +135,7 @@ def forget(session: Session, names: tuple[str, ...], project: str, as_json: bool
     else:
         for name, what in done.items():
             print(printable(f"{name}: {what}"))
-    return Exit.SUCCEEDED if set(done.values()) == {"forgotten"} else Exit.FAILED
+    return Exit.SUCCEEDED if set(done.values()) == {"forgotten"} else Exit.USAGE
 
 
 @dataclass(frozen=True)

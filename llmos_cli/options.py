@@ -48,6 +48,7 @@ def confirm(question: str) -> None:
         if not click.confirm(question, err=True):
             raise Declined
     except click.Abort:
+        click.echo(err=True)
         raise UsageError("nobody is there to say yes.", fix="Say --yes.") from None
 
 

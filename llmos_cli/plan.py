@@ -10,7 +10,7 @@ from llmos_cli.options import project_option, timeout_option
 from llmos_cli.output import emit, json_option
 from llmos_cli.plan_render import drawing, mermaid, plan_lines
 from llmos_cli.render import figures, printable
-from llmos_cli.waiting import tell
+from llmos_cli.waiting import asking, tell
 
 
 @click.command()
@@ -38,7 +38,8 @@ def plan(
     calls.
     """
     wait_s = 300.0 if timeout is None else timeout
-    outcome = session.client.plan(goal, project=project, budget_usd=budget, timeout=wait_s)
+    with asking(session.client):
+        outcome = session.client.plan(goal, project=project, budget_usd=budget, timeout=wait_s)
     if outcome.plan is None:
         tell(outcome, as_json=as_json)
         return exit_of(outcome)

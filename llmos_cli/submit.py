@@ -118,7 +118,7 @@ def submit(
         status = {"goal_id": handle.id, "status": "ACCEPTED", "created": handle.created}
         say(status, handle.id, as_json=as_json)
         return 0
-    return wait(handle, title=text or "", as_json=as_json, timeout=timeout)
+    return wait(session.client, handle, title=text or "", as_json=as_json, timeout=timeout)
 
 
 def _options(said: dict[str, Any]) -> dict[str, Any]:

@@ -50,10 +50,11 @@ def test(
     from llmos_workers.learning.matching.embedder import load_embedder
     from llmos_workers.testing.trace_run import TraceTester
 
+    files = _files(Path(folder)) if source is None else []
     tester = TraceTester(session.config, load_embedder(session.config.index))
     if source is not None:
         return _init(session, tester, Path(folder), source, project, as_json=as_json)
-    checks = _run(tester, Path(folder))
+    checks = _run(tester, Path(folder), files)
     if junit is not None:
         _write(Path(junit), _junit(checks))
     failed = [check for check in checks if not check.ok]
@@ -66,16 +67,21 @@ def test(
     return Exit.FAILED if failed else Exit.SUCCEEDED
 
 
-def _run(tester: TraceTester, folder: Path) -> list[Check]:
-    """All checks of all fixtures. Raises MalformedFile, InvalidOption."""
-    from llmos_workers.contracts.errors import MalformedFile
-    from llmos_workers.testing.trace_fixture import load_fixture, load_traces
-
+def _files(folder: Path) -> list[Path]:
+    """All fixtures beneath a folder. Raises InvalidOption where there are none."""
     files = sorted(p for p in folder.rglob("*") if p.suffix in (".yaml", ".yml") and p.is_file())
     if not files:
         raise InvalidOption(
             f"{folder} holds no fixtures (*.yaml).", fix="Make one: llmos test --init GOAL_ID."
         )
+    return files
+
+
+def _run(tester: TraceTester, folder: Path, files: Sequence[Path]) -> list[Check]:
+    """All checks of all fixtures. Raises InvalidOption."""
+    from llmos_workers.contracts.errors import MalformedFile
+    from llmos_workers.testing.trace_fixture import load_fixture, load_traces
+
     try:
         fixtures = [(file, load_fixture(file)) for file in files]
         loaded = [(f.relative_to(folder).as_posix(), x, load_traces(x, f)) for f, x in fixtures]

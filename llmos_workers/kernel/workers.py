@@ -14,3 +14,8 @@ def live_workers(state: Client) -> list[dict[str, Any]]:
     names = sorted(state.scan_iter(match=keys.heartbeat("*"), count=500))
     values = state.mget(names) if names else []
     return [json.loads(value) for value in values if isinstance(value, bytes)]
+
+
+def is_served(state: Client, queue: str) -> bool:
+    """Whether a worker that takes from ``queue`` beat lately."""
+    return any(queue in worker.get("queues", ()) for worker in live_workers(state))

@@ -54,7 +54,8 @@ class Sessions:
             text = read_inside(self._root, name, limit=MAX_BYTES).decode("utf-8", "replace")
         except ToolError:
             raise NotThere(
-                f"there is no session of goal {goal_id!r:.80} in project {project}."
+                f"there is no session of goal {goal_id!r:.80} in project {project}.",
+                fix="See: llmos memory search --level sessions.",
             ) from None
         return parse_session(text, name)
 
