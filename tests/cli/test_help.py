@@ -87,6 +87,7 @@ def test_the_first_help_loads_no_command_and_nothing_heavy() -> None:
     assert loaded <= {
         "llmos_cli", "llmos_cli.commands", "llmos_cli.context", "llmos_cli.exits",
         "llmos_cli.groups", "llmos_cli.lean", "llmos_cli.main", "llmos_cli.options",
+        "llmos_cli.wording",
         "llmos_workers", "llmos_workers.contracts", "llmos_workers.contracts.errors",
     }  # fmt: skip
 

@@ -25,7 +25,7 @@ OURS = {
     "llmos_cli", "llmos_cli.__main__", "llmos_cli.commands", "llmos_cli.context", "llmos_cli.exits",
     "llmos_cli.groups", "llmos_cli.lean", "llmos_cli.main",
     "llmos_cli.options", "llmos_cli.output", "llmos_cli.progress", "llmos_cli.render",
-    "llmos_cli.submit", "llmos_cli.waiting",
+    "llmos_cli.submit", "llmos_cli.waiting", "llmos_cli.wording",
     "llmos_workers", "llmos_workers.client", "llmos_workers.client_check",
     "llmos_workers.client_connect", "llmos_workers.client_feedback", "llmos_workers.client_handle",
     "llmos_workers.client_submit",
