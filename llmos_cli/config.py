@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError
 from importlib.metadata import version as installed
 
 import click
@@ -37,12 +40,19 @@ def show(session: Session, as_json: bool) -> int:
     return 0
 
 
+def _packages() -> Iterator[tuple[str, str]]:
+    """Names and versions of PARTS; what belongs to an extra may not be there."""
+    for name in PARTS:
+        with suppress(PackageNotFoundError):
+            yield name, installed(name)
+
+
 @click.command()
 @json_option
 def version(as_json: bool) -> int:
     """Print the versions of llmos, Python and the parts that matter."""
     parts = {"llmos": installed("llmos-workers"), "python": sys.version.split()[0]}
-    packages = {name: installed(name) for name in PARTS}
+    packages = dict(_packages())
     text = "\n".join(f"{name} {number}" for name, number in (parts | packages).items())
     say(parts | {"packages": packages}, text, as_json=as_json)
     return 0

@@ -15,10 +15,10 @@ from llmos_workers.client_connect import talking
 @json_option
 @click.pass_obj
 def migrate(session: Session, check: bool, as_json: bool) -> int:
-    """Bring the data to this release's schema, as each worker does when it starts.
+    """Bring the data to this release's schema.
 
-    Refuses data that a newer release made unreadable, and steps whose result running workers of an
-    older release could not read.
+    As each worker does when it starts. Refuses data that a newer release made unreadable, and
+    steps whose result running workers of an older release could not read.
     """
     from llmos_workers.kernel.workspace import Workspace
     from llmos_workers.learning.migrations import schema_of
