@@ -104,12 +104,13 @@ def runner(folder: Path, *, agentic: bool, as_json: bool) -> int:
 
 @edge.command(name="import")
 @click.argument("file", metavar="FILE")
-@click.option("--project", metavar="NAME", help="Store it in this project, not the bundle's.")
+@project_option("Store it in this project, not the bundle's.")
 @json_option
 @click.pass_obj
 def import_(session: Session, file: str, project: str | None, as_json: bool) -> int:
-    """Bring back the runs that a device recorded (--record) in FILE (- is stdin).
+    """Bring back what a device recorded in FILE (- is stdin).
 
+    It did so with --record.
     Goals that are not known yet become traces that are neither proved nor approved.
     """
     from llmos_cli.traces_packs import read_limited

@@ -14,7 +14,6 @@ from llmos_cli.exits import Exit, report, stopped
 from llmos_cli.groups import LazyGroup
 from llmos_cli.options import Declined
 from llmos_workers.contracts.errors import InfrastructureError, LLMOSError, UsageError
-from llmos_workers.kernel import logs
 
 
 @click.group(
@@ -38,6 +37,8 @@ def cli(ctx: click.Context, /, *, verbose: int, **options: str | None) -> None:
     llmos submit "Create a README"    run one goal and watch it
     llmos doctor                      say what is missing, and how to mend it
     """  # noqa: D301 - click's mark for lines that stay as they are
+    from llmos_workers.kernel import logs  # compiles what --help has no need of
+
     levels = [logging.WARNING, logging.INFO, logging.DEBUG]
     logs.set_up(levels[min(verbose, 2)])
     ctx.obj = Session(**options)

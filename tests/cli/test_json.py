@@ -1,4 +1,6 @@
-"""--json: every command has it, and prints objects of one style, and nothing else."""
+"""--json: each command prints objects of one style, and nothing else. That each has it, is held in
+tests/docs/test_cli_page_walk.py.
+"""
 
 from __future__ import annotations
 
@@ -9,29 +11,13 @@ from typing import Any
 
 import pytest
 
-from llmos_cli.output import data_of, emit, json_option
+from llmos_cli.output import data_of, emit
 from llmos_workers.contracts.goal import GoalOptions
-from tests.cli.calls import CALLS, called
+from tests.cli.calls import CALLS
 from tests.cli.conftest import Run
 from tests.cli.world import World
 from tests.kernel.goal_support import a_goal
-from tests.support.commands import LEAVES
 from tests.support.stub_worker import StubWorker
-
-WITHOUT = {
-    "interactive": "a prompt for people; programs use submit --file - --json",
-    "up": "runs until it is stopped; what is up is told by doctor --json",
-    "worker": "becomes a Celery worker",
-    "flower": "becomes Flower",
-    "metrics": "prints or serves the text format of Prometheus; figures as JSON: top --once --json",
-}
-"""Commands without --json, each with the reason."""
-
-RUN_ELSEWHERE = {
-    "demo": "starts a system of its own: tests/spine/test_demo.py",
-    "edge import": "needs what a device recorded: tests/cli/test_edge.py",
-    "undo": "changes what others are asked about: tests/cli/test_files.py",
-}
 
 GIVEN_NAMES = {
     "arguments", "bounds", "counters", "counts", "input_schema", "left_out", "metadata", "packages",
@@ -42,32 +28,6 @@ GIVEN_NAMES = {
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 MOMENT = re.compile(r"(.+_)?(at|until|since|deadline)")
 ISO = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)|")
-
-
-def test_every_command_has_json_or_a_reason() -> None:
-    for name, command in LEAVES.items():
-        option = next((p for p in command.params if "--json" in p.opts), None)
-        if name in WITHOUT:
-            assert option is None, f"{name} has --json: take it off WITHOUT in this file"
-            continue
-        assert option is not None, (
-            f"llmos {name} has no --json. Put @json_option of llmos_cli/output.py on it and print "
-            "with say, emit or emit_each of that module; for what is no command for programs give "
-            "the reason in WITHOUT of this file."
-        )
-        assert (option.name, option.help) == ("as_json", "Print JSON for programs."), (
-            f"llmos {name}: use json_option of llmos_cli/output.py"
-        )
-    assert set(WITHOUT) <= set(LEAVES)
-    assert json_option is not None
-
-
-def test_every_command_is_called() -> None:
-    missing = set(LEAVES) - set(WITHOUT) - set(RUN_ELSEWHERE)
-    missing -= {called(line) for line in CALLS}
-    assert not missing, (
-        f"add a line with a call of {sorted(missing)} to CALLS in tests/cli/calls.py"
-    )
 
 
 def test_each_command_prints_objects_of_one_style_and_nothing_else(
