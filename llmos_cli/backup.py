@@ -22,9 +22,10 @@ from llmos_workers.kernel.redis import Client, connect
 @json_option
 @click.pass_obj
 def backup(session: Session, file: Path, private_key: bool, no_output: bool, as_json: bool) -> int:
-    """Write goals, money, traces, agents, memory and the projects' files to FILE.
+    """Write all that the system knows to one file.
 
-    The system may be at work. Redis is read at one instant, files right after it.
+    Goals, money, traces, agents, memory and the projects' files. The system may be at work. Redis
+    is read at one instant, files right after it.
     """
     from llmos_workers.kernel.backup import write_backup
     from llmos_workers.kernel.backup_files import Chosen
@@ -52,10 +53,10 @@ def backup(session: Session, file: Path, private_key: bool, no_output: bool, as_
 @json_option
 @click.pass_obj
 def restore(session: Session, file: Path, check: bool, force: bool, as_json: bool) -> int:
-    """Bring back what FILE holds, into a system without workers at work.
+    """Bring back what such a file holds.
 
-    Every part is checked before anything is written. Goals that were under way go on when workers
-    start; the index is built anew by them.
+    Into a system without workers at work. Every part is checked before anything is written. Goals
+    that were under way go on when workers start; the index is built anew by them.
     """
     from llmos_workers.kernel.restore import restore_backup, verify
     from llmos_workers.kernel.workspace import Workspace

@@ -68,7 +68,7 @@ def test_an_option_of_several_commands_looks_the_same_in_all(name: str) -> None:
             assert isinstance(option.type, click.IntRange)
         if option.opts[0] == "--yes":
             assert option.is_flag
-    assert not {"--force", "--project-name", "-p", "--max"} & {
+    assert not {"--project-name", "-p", "--max"} & {
         each for option in options(LEAVES[name]) for each in option.opts
     }
 
