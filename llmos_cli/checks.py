@@ -93,12 +93,14 @@ def examine(patient: Patient) -> Iterator[Finding]:
         check_hooks,
         check_index,
         check_model,
+        check_schema,
         check_traces,
     )
 
     checks: dict[str, Check] = {
         "settings": check_settings,
         "redis": check_redis,
+        "schema": check_schema,
         "workers": check_workers,
         "model": check_model,
         "index": check_index,

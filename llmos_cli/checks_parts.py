@@ -112,6 +112,23 @@ def check_index(patient: Patient) -> Iterator[Finding]:
         yield ok("index", f"Qdrant at {url}")
 
 
+def check_schema(patient: Patient) -> Iterator[Finding]:
+    """This release can work on the data."""
+    from llmos_workers.kernel.schema import SCHEMA, Schema
+
+    if not patient.redis_answers:
+        return
+    found = Schema(patient.client.redis, ()).check()
+    if found.version < SCHEMA:
+        detail = f"{found.version}; workers bring it to {SCHEMA} when they start"
+        yield ok("schema", detail)
+    elif found.version > SCHEMA:
+        detail = f"{found.version}: a newer release wrote it, this one ({SCHEMA}) can read it"
+        yield warn("schema", detail, "Upgrade what is older.")
+    else:
+        yield ok("schema", str(found.version))
+
+
 def check_agents(patient: Patient) -> Iterator[Finding]:
     """Every agent file parses."""
     from llmos_workers.evolution.agents import AgentLoader

@@ -9,6 +9,7 @@ import pytest
 from llmos_cli import checks
 from llmos_cli.checks import Verdict
 from llmos_workers.kernel import keys
+from llmos_workers.kernel.schema import SCHEMA
 from tests.conftest import free_port
 
 
@@ -195,3 +196,12 @@ def test_hooks_that_cannot_be_had_and_settings_of_projects_that_make_no_sense_ar
     told = " ".join(c["detail"] for c in found if (c["name"], c["verdict"]) == ("hooks", "fail"))
     assert "gone cannot be used" in told
     assert "project.toml:1: tools" in told
+
+
+def test_the_schema_of_the_data_is_told(run, state):
+    assert "when they start" in findings(run("doctor", "--json"))["schema"]["detail"]
+    for version, reads, verdict in ((SCHEMA, 0, "ok"), (99, 0, "warn"), (99, 99, "fail")):
+        state.hset(keys.SCHEMA, mapping={"version": version, "reads": reads})
+        assert findings(run("doctor", "--json"))["schema"]["verdict"] == verdict
+    state.hset(keys.SCHEMA, mapping={"restoring": "1"})
+    assert "restored" in findings(run("doctor", "--json"))["schema"]["detail"]
