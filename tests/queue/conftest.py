@@ -103,7 +103,8 @@ class Lab:
 
     def unacked(self) -> int:
         """Deliveries that nobody acknowledged yet."""
-        return int(self.broker.hlen("unacked"))
+        with self.broker as broker:
+            return int(broker.hlen("unacked"))
 
     def close(self) -> None:
         """End what this test started."""
