@@ -89,7 +89,7 @@ def test_each_role_has_the_rights_that_its_work_needs(guarded, fleet, tmp_path):
             return bool(heard)
 
         wait_until(hears, timeout=60, what="an event is heard")
-        assert len(app.control.inspect(timeout=3).ping() or {}) == 4
+        wait_until(lambda: len(app.control.inspect(timeout=3).ping() or {}) == 4, what="all answer")
     assert guarded.refusals() == []
 
 

@@ -48,7 +48,7 @@ def test_every_role_takes_tasks_when_start_returns(stack: EmbeddedStack) -> None
     app = make_app(stack.config)
     try:
         for queue in ("dispatch", "llm", "replay", "upkeep"):
-            where = app.send_task("probe.where", queue=queue).get(timeout=10)
+            where = app.send_task("probe.where", queue=queue).get(timeout=60)
             assert where["role"] == queue
     finally:
         app.close()
@@ -84,7 +84,7 @@ def test_a_worker_that_dies_is_started_again(stack: EmbeddedStack) -> None:
     os.kill(pid, signal.SIGKILL)
     wait_until(lambda: stack.workers.get(name, pid) != pid, what="another process has the name")
     app = make_app(stack.config)
-    assert app.send_task("probe.where", queue="upkeep").get(timeout=15)["role"] == "upkeep"
+    assert app.send_task("probe.where", queue="upkeep").get(timeout=60)["role"] == "upkeep"
     app.close()
     found = wait_until(lambda: discovery.read(stack.workspace), what="the runtime file")
     wait_until(lambda: discovery.read(stack.workspace) != found or found.workers[name] != pid)
@@ -99,7 +99,7 @@ def test_the_server_is_started_again_with_its_data(stack: EmbeddedStack) -> None
         wait_until(lambda: stack.server_pid not in (None, pid), what="another server runs")
         assert state.get("kept") == b"1"
     app = make_app(stack.config)
-    assert app.send_task("probe.where", queue="llm").get(timeout=15)["role"] == "llm"
+    assert app.send_task("probe.where", queue="llm").get(timeout=60)["role"] == "llm"
     app.close()
 
 

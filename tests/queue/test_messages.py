@@ -51,14 +51,14 @@ def test_values_of_our_codec_reach_the_task(lab: Lab) -> None:
     value: dict[Any, Any] = {
         1: Decimal("1.10"), "id": UUID(int=5), "when": datetime(2026, 1, 1, tzinfo=UTC),
     }  # fmt: skip
-    assert lab.send("probe.echo", value, queue="llm").get(timeout=10) == repr(value)
+    assert lab.send("probe.echo", value, queue="llm").get(timeout=60) == repr(value)
 
 
 def test_a_plain_app_speaks_json_both_ways(lab: Lab) -> None:
     lab.worker("dispatch")
     plain = Celery("plain", broker=f"{lab.server.url}/0", backend=f"{lab.server.url}/1")
     result = plain.send_task("probe.echo", kwargs={"value": {"a": [1]}}, queue="dispatch")
-    assert result.get(timeout=10) == "{'a': [1]}"
+    assert result.get(timeout=60) == "{'a': [1]}"
     # close() leaves what get() listened on to the garbage collector, in somebody else's test.
     plain.backend.result_consumer.stop()
     plain.backend.client.close()
@@ -75,7 +75,7 @@ def test_a_goal_published_without_celery_is_taken_by_a_worker(lab: Lab, priority
     )  # fmt: skip
     name, payload = wire.goal_message(goal, task="probe.goal")
     lab.broker.lpush(name, payload)
-    seen = lab.app.AsyncResult(goal.goal_id).get(timeout=10)
+    seen = lab.app.AsyncResult(goal.goal_id).get(timeout=60)
     assert seen["id"] == goal.goal_id
     assert seen["kwargs"] == {"v": 1, "stored": True}
     assert seen["traceparent"] == "00-abc-def-01"
@@ -96,8 +96,8 @@ def test_an_undecodable_message_is_dropped_loudly(lab: Lab, body: bytes, content
     worker = lab.worker("llm")
     encoding = "utf-8" if content_type.endswith("json") else "binary"
     lab.broker.lpush("llm", raw_message(body, content_type, encoding))
-    assert lab.send("probe.echo", 1, queue="llm").get(timeout=10) == "1"
-    wait_until(lambda: LOUD.search(worker.log.read_text()), 5, what="the log says so")
+    assert lab.send("probe.echo", 1, queue="llm").get(timeout=60) == "1"
+    wait_until(lambda: LOUD.search(worker.log.read_text()), what="the log says so")
     wait_until(lambda: lab.unacked() == 0, what="it was acknowledged")
 
 
@@ -116,9 +116,9 @@ def test_pickle_is_refused_and_never_loaded(lab: Lab, tmp_path: Path) -> None:
     trap = tmp_path / "executed"
     body = pickle.dumps(([Exploit(trap)], {}, {}))
     lab.broker.lpush("llm", raw_message(body, "application/x-python-serialize"))
-    assert lab.send("probe.echo", 1, queue="llm").get(timeout=10) == "1"
+    assert lab.send("probe.echo", 1, queue="llm").get(timeout=60) == "1"
     assert not trap.exists()
-    assert wait_until(lambda: "Refusing to deserialize" in worker.log.read_text(), 5)
+    assert wait_until(lambda: "Refusing to deserialize" in worker.log.read_text())
 
 
 def test_a_chord_joins(lab: Lab) -> None:
@@ -127,7 +127,7 @@ def test_a_chord_joins(lab: Lab) -> None:
         lab.worker(role, 4)
     members = group(echo.s(n).set(queue=("llm", "dispatch")[n % 2]) for n in range(10))
     result = chord(members, app=lab.app)(join.s().set(queue="llm"))
-    assert sorted(result.get(timeout=10)) == sorted(repr(n) for n in range(10))
+    assert sorted(result.get(timeout=60)) == sorted(repr(n) for n in range(10))
 
 
 def test_a_goal_s_id_is_its_task_id_through_every_hop(lab: Lab) -> None:
@@ -135,7 +135,7 @@ def test_a_goal_s_id_is_its_task_id_through_every_hop(lab: Lab) -> None:
     for role in ("dispatch", "llm", "replay"):
         lab.worker(role)
     result = lab.send("probe.hop", ["llm", "replay", "dispatch"], queue="dispatch")
-    trail = result.get(timeout=10)
+    trail = result.get(timeout=60)
     assert [role for role, _ in trail] == ["dispatch", "llm", "replay", "dispatch"]
     assert {task_id for _, task_id in trail} == {result.id}
 
@@ -164,7 +164,7 @@ def test_members_that_hop_still_join_their_chord(lab: Lab) -> None:
         hop.s(["llm", "dispatch", "llm"][: n % 4]).set(queue="dispatch", task_id=f"m{n}")
         for n in range(8)
     ]
-    trails = chord(members, app=lab.app)(join.s().set(queue="dispatch")).get(timeout=15)
+    trails = chord(members, app=lab.app)(join.s().set(queue="dispatch")).get(timeout=60)
     assert [{task_id for _, task_id in trail} for trail in trails] == [{f"m{n}"} for n in range(8)]
     assert [len(trail) for trail in trails] == [n % 4 + 1 for n in range(8)]
 
@@ -173,7 +173,7 @@ def test_a_heartbeat_file_is_touched_while_the_worker_lives(lab: Lab, tmp_path: 
     beat = tmp_path / "alive"
     lab.worker("upkeep", LLMOS_HEARTBEAT_FILE=str(beat))
     first = beat.stat().st_mtime_ns
-    wait_until(lambda: beat.stat().st_mtime_ns > first, 8, what="the next beat")
+    wait_until(lambda: beat.stat().st_mtime_ns > first, what="the next beat")
 
 
 def test_an_unknown_role_is_refused_with_the_known_ones(lab: Lab) -> None:
@@ -190,6 +190,6 @@ def test_what_is_no_message_at_all_does_not_end_the_worker(lab: Lab, noise: byte
     worker = lab.worker("llm")
     pid = worker.pid
     lab.broker.lpush("llm", noise)
-    assert lab.send("probe.echo", 1, queue="llm").get(timeout=10) == "1"
+    assert lab.send("probe.echo", 1, queue="llm").get(timeout=60) == "1"
     assert worker.pid == pid
-    wait_until(lambda: FOREIGN.search(worker.log.read_text()), 5, what="the log says so")
+    wait_until(lambda: FOREIGN.search(worker.log.read_text()), what="the log says so")

@@ -40,7 +40,7 @@ def test_an_exception_of_the_backend_does_not_execute(
         # Celery says that it is no exception, or hands one over that is only named so.
         try:
             read: object = result.result
-            result.get(timeout=5, propagate=False)
+            result.get(timeout=60, propagate=False)
         except Exception as error:  # noqa: BLE001 - whatever is raised, nothing may have run
             read = error
         assert isinstance(read, Exception)
@@ -60,6 +60,6 @@ def test_a_result_that_is_pickled_is_not_loaded(redis_server: str, tmp_path: Pat
     with redis.Redis.from_url(f"{redis_server}/1") as results:
         results.set("celery-task-meta-p", pickle.dumps(Bomb()))
     with pytest.raises(DecodeError):
-        AsyncResult("p", app=app).get(timeout=5)
+        AsyncResult("p", app=app).get(timeout=60)
     assert not (tmp_path / "mark").exists()
     app.close()

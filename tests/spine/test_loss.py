@@ -23,7 +23,7 @@ from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process
 
-TIMEOUT = 40
+TIMEOUT = 90
 NOTE = "Write a note"
 SLEEP = "Sleep for 2 seconds"
 

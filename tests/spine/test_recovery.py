@@ -20,7 +20,7 @@ from tests.support.wait import wait_until
 
 pytestmark = pytest.mark.process
 
-TIMEOUT = 30
+TIMEOUT = 90
 GOAL = "Build a calculator in Python"
 
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def wait_until(predicate: Callable[[], T], timeout: float = 20.0, what: str = "condition") -> T:
+def wait_until(predicate: Callable[[], T], timeout: float = 60.0, what: str = "condition") -> T:
     """Return the predicate's first true value; fail with ``what`` after ``timeout`` seconds."""
     deadline = time.monotonic() + timeout
     pause = 0.005
