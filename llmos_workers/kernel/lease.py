@@ -12,6 +12,7 @@ import redis
 
 from llmos_workers.contracts.errors import GoalStateError, LeaseLost
 from llmos_workers.kernel.clock import Clock, SystemClock
+from llmos_workers.kernel.logs import carried
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +57,7 @@ class LeaseKeeper:
         self._lost = False
         self._stop = threading.Event()
         self._thread = threading.Thread(
-            target=self._run, name=f"lease-{lease.goal_id[:8]}", daemon=True
+            target=carried(self._run), name=f"lease-{lease.goal_id[:8]}", daemon=True
         )
 
     @property

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from llmos_workers.config_telemetry import TelemetryConfig
 
 PATH = "/v1/traces"
-EXPORT_SECS = 5.0
+EXPORT_SECS = 3.0
 """How long one request to the collector may take, and so how long a short-lived program waits at
 most for one that is away."""
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 
 import pytest
 import redis
 
 from llmos_workers.contracts.errors import LeaseLost
-from llmos_workers.kernel import keys
+from llmos_workers.kernel import keys, logs
 from llmos_workers.kernel.clock import SystemClock
 from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.lease import Lease, LeaseKeeper
@@ -91,3 +92,20 @@ def test_leaving_the_block_ends_the_thread(store, state, lease):
     assert not keeper._thread.is_alive()
     store.finish(an_outcome(lease.goal_id), fence=lease.fence)
     assert not state.hexists(keys.goal(lease.goal_id), "lease_until")
+
+
+def test_what_its_thread_logs_belongs_to_the_goal():
+    told: list[dict[str, str]] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.append(logs.facts_of(record))
+
+    logger, keep = logging.getLogger(LeaseKeeper.__module__), Keep()
+    logger.addHandler(keep)
+    try:
+        with logs.about(goal_id="g7"), LeaseKeeper(Away(1), Lease("g7", "w", 1, 0.0), ttl_s=0.3):
+            wait_until(lambda: told, what="it said that the server is away")
+    finally:
+        logger.removeHandler(keep)
+    assert told[0] == {"goal_id": "g7"}
