@@ -99,6 +99,7 @@ def test_json_is_read_and_written_as_everywhere(
     if without:  # an interpreter without the module that json is made of
         monkeypatch.setitem(sys.modules, "_json", None)
 
+    @settings(max_examples=40, deadline=None)
     @given(VALUES)
     def holds(value: Any) -> None:
         assert run_follower.write_json(value) == json.dumps(value, ensure_ascii=False)
