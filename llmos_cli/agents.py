@@ -217,11 +217,7 @@ def lint(session: Session, names: tuple[str, ...], as_json: bool) -> int:
 @click.pass_obj
 def choose(session: Session, goal: str, as_json: bool) -> int:
     """Rank the agents that fit GOAL, as --agent auto does."""
-    from llmos_workers.evolution.agent_choice import rank_agents
-
-    found = _factory(session).loader.load_agents()
-    records = session.client.agent_records.of(agent.name for agent in found)
-    ranked = rank_agents(goal, found, records)
+    ranked = session.client.components.rank(goal)
     if as_json:
         emit_each({"name": fit.agent.name, "score": round(fit.score, 4)} for fit in ranked)
         return Exit.SUCCEEDED

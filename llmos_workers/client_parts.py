@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llmos_workers.config import LLMOSConfig
     from llmos_workers.evolution.agent_factory import AgentFactory
+    from llmos_workers.evolution.components import ComponentRegistry
     from llmos_workers.kernel.agent_records import AgentRecords
     from llmos_workers.kernel.approvals import Approvals
     from llmos_workers.kernel.clock import Clock
@@ -135,3 +136,13 @@ class ClientParts:
 
         workspace = Workspace(self.config.workspace)
         return AgentFactory(workspace, AgentLoader(workspace), self.clock, bus=self.event_bus)
+
+    @cached_property
+    def components(self) -> ComponentRegistry:
+        """Agents and generated tools in one list. Needs the workspace on this machine."""
+        from llmos_workers.evolution.components import ComponentRegistry
+        from llmos_workers.evolution.generated import GeneratedTools
+        from llmos_workers.kernel.workspace import Workspace
+
+        shelf = GeneratedTools(Workspace(self.config.workspace), self.keys)
+        return ComponentRegistry(self.agent_factory.loader, self.agent_records, shelf)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from llmos_workers.evolution.agent_factory import AgentFactory
 from llmos_workers.evolution.agents import AgentLoader
+from llmos_workers.evolution.components import ComponentRegistry
 from llmos_workers.evolution.generated import GeneratedTools
 from llmos_workers.evolution.generated_notes import GeneratedNotes
 from llmos_workers.evolution.seed import install_seed_agents
@@ -41,6 +42,11 @@ class EvolutionParts(KernelParts):
     def generated(self) -> GeneratedTools:
         """Tools that traces were compiled into."""
         return GeneratedTools(self.workspace, self.keys)
+
+    @cached_property
+    def components(self) -> ComponentRegistry:
+        """Agents and generated tools in one list."""
+        return ComponentRegistry(self.agents, self.agent_records, self.generated)
 
     @cached_property
     def generated_notes(self) -> GeneratedNotes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from llmos_workers.contracts.agents import AUTO, AgentDefinition
-from llmos_workers.evolution.agent_choice import choose_agent
 from llmos_workers.flow.run import Run
 
 DEFAULT_AGENT = "system-agent"
@@ -20,8 +19,6 @@ def agent_of(run: Run, trace_agent: str | None = None) -> AgentDefinition:
         return runtime.agents.get(trace_agent)
     if named is None:
         return runtime.agents.get(DEFAULT_AGENT)
-    agents = runtime.agents.load_agents()
-    records = runtime.agent_records.of(agent.name for agent in agents)
-    chosen = choose_agent(run.record.text, agents, records, otherwise=DEFAULT_AGENT)
+    chosen = runtime.components.agent_for(run.record.text, otherwise=DEFAULT_AGENT)
     runtime.notice(run.record.goal_id, f"chosen for this goal: the agent {chosen}")
     return runtime.agents.get(chosen)

@@ -75,6 +75,9 @@ def test_a_tool_with_a_loop_a_branch_and_two_typed_slots_is_proved_and_used(flow
     tool = flow.runtime.generated.load("create_chapters_1")
     assert {p.name: p.type for p in tool.record.parameters} == {"count": "int", "folder": "str"}
     assert (tool.record.recorded, tool.record.unused) == (3, 5)
+    listed = flow.runtime.components.find("create_chapters_1", PROJECT)
+    assert (listed.kind, listed.uses) == ("tool", ("Write",))
+    assert flow.runtime.components.tools("another-project") == []
     known = flow.run(goal("notes", 3))
     assert (known.mode, known.tool) == (Mode.CRYSTALLIZED, "create_chapters_1"), known.reason
     preview = flow.run(goal("poems", 7), dry_run=True).dry_run
