@@ -207,6 +207,7 @@ def test_the_command_says_what_there_is_to_do_and_does_it(run, state, workspace,
     assert "Upgrade this llmos" in refused.err
 
 
+@pytest.mark.slow
 def test_a_worker_does_not_start_on_data_that_it_cannot_read(state, redis_server, tmp_path):
     state.hset(keys.SCHEMA, mapping={"version": 9, "reads": 9})
     env = os.environ | {
