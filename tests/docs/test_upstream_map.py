@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "upstream-map.md"
 CELLS = re.compile(r"(?<!\\)\|")
-DOTTED = re.compile(r"`((?:llmos_workers|llmos_cli)(?:\.\w+)*)`")
+DOTTED = re.compile(r"`((?:llmos_workers|llmos_cli|edge_runtime)(?:\.\w+)*)`")
 IN_REPO = re.compile(r"`repo:([^`]+)`")
 DROPPED = re.compile(r"^dropped: \w")
 
