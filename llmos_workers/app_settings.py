@@ -64,6 +64,10 @@ def _connection(config: LLMOSConfig) -> dict[str, Any]:
             # Together with the throttle: how soon a dead worker's tasks are looked for.
             "unacked_restore_interval": max(1, min(5, timeout // 6)),
             "unacked_restore_throttle": 1,
+            # Who dies while looking keeps all others from it for so long; kombu's own 5 minutes
+            # are how long goals of another dead worker then wait. Looking takes milliseconds, and
+            # two at once do no harm.
+            "unacked_mutex_expire": max(2, min(10, timeout // 3)),
             # A BRPOP or a subscription that hears nothing for so long, or twice it, is made anew.
             "health_check_interval": config.redis.silence_secs,
             "socket_keepalive": True,

@@ -109,6 +109,18 @@ def overdue(record: GoalRecord, now: float) -> DeadlineExceeded | None:
     return DeadlineExceeded("the goal's deadline has passed.")
 
 
+def hurried(runtime: Runtime, record: GoalRecord) -> GoalRecord:
+    """The record, without its deadline where that has passed and the goal's work is published: what
+    is left is to say so.
+    """
+    if overdue(record, runtime.clock.now()) is None:
+        return record
+    if not runtime.publisher.log.of_goal(record.place, record.goal_id):
+        return record
+    options = record.options.model_copy(update={"deadline": None})
+    return record.model_copy(update={"options": options})
+
+
 def plan_over(runtime: Runtime, record: GoalRecord) -> Cancelled | None:
     """What ends a part of a plan that has ended: its files would be nobody's. None: go on."""
     member = record.options.member

@@ -208,6 +208,13 @@ class GoalStore(GoalReads):
             return 0
         return self._redis.hincrby(keys.goal(goal_id), "redeliveries", 1)
 
+    def survived(self, goal_id: str, *, most: int) -> None:
+        """A run that lost its lease lives: its start took nobody with it and counts no more. So
+        ``most`` times, for what always keeps its worker from renewing harms it too. Raises
+        GoalNotFound, GoalFinished.
+        """
+        self._run("survived", goal_id, (most,))
+
     def finish(
         self, outcome: Outcome, *, fence: int | None, event: dict[str, Any] | None = None
     ) -> Outcome:

@@ -29,7 +29,7 @@ from llmos_workers.contracts.errors import (
     UsageError,
     WorkerStopping,
 )
-from llmos_workers.contracts.goal import GoalRecord, GoalState, TaskEnvelope
+from llmos_workers.contracts.goal import GoalRecord, GoalState
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.contracts.payload import parse_payload
@@ -37,7 +37,7 @@ from llmos_workers.execution.journal import done_entry
 from llmos_workers.flow.flight import Turn, board, failed_with_others, turn_of
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.replay_parts import Handover, keep_done
-from llmos_workers.flow.run import Run, RunGuards, open_stage, overdue, plan_over
+from llmos_workers.flow.run import Run, RunGuards, hurried, open_stage, overdue, plan_over
 from llmos_workers.flow.safety import feel_end
 from llmos_workers.flow.shadow import offer
 from llmos_workers.kernel import drain, telemetry
@@ -55,11 +55,13 @@ from llmos_workers.tasks.endings import (
     stored,
     unrecorded,
 )
+from llmos_workers.tasks.envelope import envelope_of
 from llmos_workers.tasks.leaving import (
     give_back,
     give_up_run,
     later,
     left,
+    lost_lease,
     not_here,
     wait_for_room,
     wait_for_yes,
@@ -71,9 +73,6 @@ log = logging.getLogger(__name__)
 
 LOST_REDIS = (redis.ConnectionError, redis.TimeoutError, BrokerUnavailable)
 """Redis is away: nothing can be stored, so the message goes back to its queue."""
-
-PLAIN = (str, int, float)
-"""Types of the custom headers that a message keeps when it is written anew."""
 
 Work = Callable[[Run], Outcome | Handover]
 
@@ -91,7 +90,7 @@ def receive(
     """The dispatch hop: record, decision, and where to go on (or the outcome)."""
     runtime = process.runtime
     try:
-        record = _record(task, runtime, payload, args)
+        record = hurried(runtime, _record(task, runtime, payload, args))
         if record.outcome is not None:
             return as_json(stored(runtime, record.goal_id))
         if record.state is GoalState.WAITING_CHILDREN:
@@ -139,7 +138,7 @@ def _survived(task: Task, process: Process, record: GoalRecord) -> dict[str, Any
 
 def _admitted(task: Task, runtime: Runtime, record: GoalRecord) -> bool:
     """Whether it is the goal's turn: a project's flood does not hold up the others."""
-    return runtime.admission.admit(record, envelope=_envelope(task))
+    return runtime.admission.admit(record, envelope=envelope_of(task))
 
 
 def _dispatch(task: Task, process: Process, record: GoalRecord) -> dict[str, Any] | Next:
@@ -164,7 +163,7 @@ def _dispatch(task: Task, process: Process, record: GoalRecord) -> dict[str, Any
                 runtime,
                 record,
                 process.dispatcher.decide(record),
-                envelope=_envelope(task),
+                envelope=envelope_of(task),
                 decide=process.dispatcher.decide,
             )
             if boarded is None:
@@ -177,7 +176,7 @@ def _dispatch(task: Task, process: Process, record: GoalRecord) -> dict[str, Any
             record.goal_id,
             GoalState.DISPATCHED,
             decision=decision,
-            envelope=_envelope(task),
+            envelope=envelope_of(task),
             event={
                 "mode": decision.mode.value,
                 "confidence": decision.confidence,
@@ -226,26 +225,6 @@ def _told_secret(runtime: Runtime, record: GoalRecord) -> InvalidGoal | None:
     return None
 
 
-def _envelope(task: Task) -> TaskEnvelope:
-    request = task.request
-    headers = {k: v for k, v in (request.headers or {}).items() if isinstance(v, PLAIN)}
-    if told := telemetry.here():
-        headers[telemetry.HEADER] = told  # for when it comes back, where its submitter told none
-    return TaskEnvelope(
-        root_id=request.root_id,
-        parent_id=request.parent_id,
-        group_id=request.group,
-        group_index=request.group_index,
-        chord=request.chord,
-        callbacks=request.callbacks,
-        errbacks=request.errbacks,
-        chain=request.chain,
-        headers=headers,
-        reply_to=request.reply_to,
-        correlation_id=request.correlation_id,
-    )
-
-
 def _held(record: GoalRecord, runtime: Runtime) -> bool:
     return (
         record.state is GoalState.RUNNING
@@ -267,6 +246,7 @@ def leased_run(task: Task, runtime: Runtime, work: Work) -> dict[str, Any] | Nex
     goal_id, ttl = task.request.id, runtime.config.kernel.lease_secs
     try:
         lease, record = runtime.goals.acquire(goal_id, owner=_owner(), ttl_s=ttl)
+        record = hurried(runtime, record)
     except GoalFinished:
         return as_json(stored(runtime, goal_id))
     except LeaseHeld as held:
@@ -284,8 +264,7 @@ def leased_run(task: Task, runtime: Runtime, work: Work) -> dict[str, Any] | Nex
         except NewerFormat as error:
             raise give_up_run(task, runtime, guards, error) from error
         except LeaseLost as error:
-            log.warning("goal %s: this run lost its lease and published nothing", goal_id)
-            raise later(task, 0.5) from error
+            raise lost_lease(task, runtime) from error
         except LOST_REDIS as error:
             raise Reject(str(error), requeue=True) from error
 

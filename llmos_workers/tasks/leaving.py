@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import logging
 import random
+from contextlib import suppress
 
+import redis
 from celery import Task
 from celery.exceptions import Ignore, Reject
 
-from llmos_workers.contracts.errors import ApprovalNeeded, NewerFormat, RateLimited, WorkerStopping
+from llmos_workers.contracts.errors import (
+    ApprovalNeeded,
+    LLMOSError,
+    NewerFormat,
+    RateLimited,
+    WorkerStopping,
+)
 from llmos_workers.contracts.goal import GoalState
 from llmos_workers.flow.run import Run, RunGuards
 from llmos_workers.runtime import Runtime
@@ -65,6 +73,15 @@ def later(task: Task, seconds: float) -> BaseException:
     countdown = min(max(seconds, 0.1) + 0.1, RETRY_MAX_SECS)
     retry: BaseException = task.retry(countdown=countdown, throw=False)
     return retry
+
+
+def lost_lease(task: Task, runtime: Runtime) -> BaseException:
+    """Others may have the goal by now: this run is over, without having ended anybody."""
+    goal_id = task.request.id
+    log.warning("goal %s: this run lost its lease and published nothing", goal_id)
+    with suppress(redis.RedisError, LLMOSError):  # it has ended, or Redis is away
+        runtime.goals.survived(goal_id, most=runtime.config.kernel.max_deliveries)
+    return later(task, 0.5)
 
 
 def not_here(task: Task, error: NewerFormat) -> BaseException:

@@ -14,6 +14,7 @@ import pytest
 from celery.app.defaults import DEFAULTS
 from kombu.exceptions import ContentDisallowed, EncodeError
 from kombu.serialization import dumps, loads
+from kombu.transport.redis import Mutex
 
 from llmos_workers.app import make_app
 from llmos_workers.app_settings import QUEUES, ROUTES, celery_settings, max_hold_secs
@@ -36,6 +37,22 @@ def test_every_setting_is_one_that_celery_knows() -> None:
     """Celery ignores unknown keys without a word."""
     unknown = set(celery_settings(CONFIG, URL)) - set(DEFAULTS)
     assert unknown == set()
+
+
+def test_who_dies_looking_for_messages_of_the_dead_keeps_others_from_it_for_seconds(
+    redis_server,
+) -> None:
+    app = make_app(CONFIG, redis_url=redis_server)
+    with app.connection() as connection:
+        channel = connection.default_channel
+        with channel.conn_or_acquire() as client:
+            held = Mutex(client, "a-mutex-of-the-dead", channel.unacked_mutex_expire)
+            held.__enter__()  # and nobody ever leaves
+            left = client.pttl("a-mutex-of-the-dead")
+            client.delete("a-mutex-of-the-dead")
+    app.close()
+    assert 0 < left <= 10_000
+    assert left <= CONFIG.redis.visibility_timeout_secs * 1_000
 
 
 def test_every_transport_option_is_one_that_kombu_reads() -> None:

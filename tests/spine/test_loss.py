@@ -24,6 +24,8 @@ from tests.support.wait import wait_until
 pytestmark = pytest.mark.process
 
 TIMEOUT = 90
+STARTS = 4
+"""Of one goal, before it is given up."""
 NOTE = "Write a note"
 SLEEP = "Sleep for 2 seconds"
 
@@ -68,7 +70,11 @@ _numbers = itertools.count()
 
 @pytest.fixture(scope="module")
 def lossy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
-    """A system of this module's own, whose parts may be ended; it forgives two lost starts."""
+    """A system of this module's own, whose parts may be ended.
+
+    A busy machine fails to renew so short a lease now and then, which is a lost start too: enough
+    of them are forgiven.
+    """
     folder = tmp_path_factory.mktemp("loss")
     skills = folder / "skills"
     skills.mkdir()
@@ -78,7 +84,7 @@ def lossy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
     config = LLMOSConfig.from_dict(
         {
             "workspace": folder / "workspace",
-            "kernel": {"budget_usd": 50.0, "lease_secs": 1.5, "max_deliveries": 2},
+            "kernel": {"budget_usd": 50.0, "lease_secs": 1.5, "max_deliveries": STARTS},
             "redis": {"visibility_timeout_secs": 3},
         }
     )
@@ -178,7 +184,7 @@ def test_a_goal_outlives_the_worker_that_waits_for_its_model(system, llmos, proj
     outcome = handle.result(TIMEOUT)
     assert (outcome.status, outcome.mode) == ("SUCCEEDED", Mode.LEARNER), outcome.error
     assert final_states(handle) == ["SUCCEEDED"]
-    assert handle.record().deliveries == 2
+    assert handle.record().fence >= 2
     assert_booked(llmos, outcome)
     assert worker(system, "llm") != pid
     again = llmos.submit(NOTE, project=project).result(TIMEOUT)
@@ -195,7 +201,8 @@ def test_a_goal_outlives_the_child_that_replays_it(system, llmos, sleeping):
     outcome = handle.result(TIMEOUT)
     assert (outcome.status, outcome.mode, outcome.cost_micro) == ("SUCCEEDED", Mode.FOLLOWER, 0)
     assert final_states(handle) == ["SUCCEEDED"]
-    assert (handle.record().deliveries, worker(system, "replay")) == (2, parent)
+    assert handle.record().fence >= 2
+    assert worker(system, "replay") == parent
     wait_until(lambda: not sleepers(2), what="nothing of the killed run is left")
 
 
@@ -230,12 +237,16 @@ def test_a_worker_told_to_stop_loses_nothing(system, llmos, project):
 def test_a_goal_that_ends_each_of_its_runs_is_dead(system, llmos, sleeping):
     """Its child is killed in each replay: given up after the configured number of starts."""
     handle = llmos.submit(SLEEP, project=sleeping)
-    for start in (1, 2):
-        child = wait_until(
-            lambda start=start: handle.record().fence == start and holder(handle),
-            what=f"start {start}",
-        )
+    killed = 0
+
+    def next_child() -> int:
+        record = handle.record()
+        return holder(handle) if record.fence > killed else record.state.final
+
+    while (child := wait_until(next_child, TIMEOUT, "another start")) is not True:
+        killed = handle.record().fence
         os.kill(child, signal.SIGKILL)
+    assert killed >= STARTS
     outcome = handle.result(TIMEOUT)
     assert (outcome.status, outcome.error.kind) == ("DEAD", "PoisonGoal")
     assert final_states(handle) == ["DEAD"]

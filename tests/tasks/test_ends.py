@@ -186,6 +186,25 @@ def test_a_run_that_lost_its_lease_stores_nothing(flow, state):
     assert flow.runtime.goals.outcome(record.goal_id) is None
 
 
+@pytest.mark.parametrize("flow", [{"kernel": {"max_deliveries": 2}}], indirect=True)
+def test_a_run_that_lost_its_lease_and_lives_is_no_start_that_killed(flow, state):
+    """A machine that is too busy to renew ends no goal as DEAD; but not without end."""
+    record = dispatched(flow)
+
+    def lose(run):
+        expire_lease(state, record.goal_id)
+        run.guards.keeper._lost = True
+        run.guards.check()
+
+    counts = []
+    for _ in range(4):
+        with pytest.raises(Later):
+            run(flow, record, lose)
+        counts.append(flow.runtime.goals.get(record.goal_id).deliveries)
+    assert counts == [0, 0, 1, 2]
+    assert run(flow, record, lose)["status"] == "DEAD"
+
+
 # --- poison ----------------------------------------------------------------------------------
 
 TWO_STARTS = {"kernel": {"budget_usd": 50.0, "max_deliveries": 2}}

@@ -16,6 +16,7 @@
 --       finish   state, outcome JSON, retention seconds, event data
 --       journal  entry
 --       emit     kind, event data
+--       survived how often at most
 --
 -- Returns {'ok', ...}   acquire: fence, lease_until, then the hash flat
 --                       renew: lease_until    journal: its new length    finish: outcome JSON
@@ -87,6 +88,13 @@ end
 
 if listed(finals, state) then return {'finished', state, outcome()} end
 
+if op == 'survived' then
+  if redis.call('HINCRBY', goal, 'survived', 1) <= tonumber(ARGV[9]) then
+    redis.call('HINCRBY', goal, 'deliveries', -1)
+  end
+  return {'ok'}
+end
+
 if op == 'acquire' then
   local version = redis.call('HGET', goal, 'v') or '0'
   if tonumber(version) > tonumber(ARGV[13]) then return {'newer', version} end
@@ -105,6 +113,7 @@ if not listed(allowed, state) then return {'illegal', state} end
 if op == 'acquire' then
   redis.call('HINCRBY', goal, 'fence', 1)
   redis.call('HINCRBY', goal, 'deliveries', 1)
+  redis.call('HDEL', goal, 'recoveries')
   redis.call('HSET', goal, 'lease_owner', ARGV[11], 'lease_until', stamp(at + tonumber(ARGV[9])))
   if ARGV[10] ~= '' then redis.call('HSET', goal, 'mode', ARGV[10]) end
   enter('RUNNING', ARGV[12])

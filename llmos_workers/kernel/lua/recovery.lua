@@ -24,7 +24,8 @@
 local goal, events, delayed, counters = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local op, id, prefix, token, data = unpack(ARGV, 1, 5)
 local EVENTS_KEPT = 1000
-local BACKOFF_STEPS = 6  -- a message lost again and again is looked for after 64 graces at last
+-- A message lost again and again before its goal ran is looked for after 8 graces at last.
+local BACKOFF_STEPS = 3
 
 local facts = redis.call('HMGET', goal, 'state', 'op', 'cancel', 'recoveries')
 local state, last_token = facts[1], facts[2]
