@@ -8,10 +8,12 @@ import itertools
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from llmos_workers.app import make_app
 from llmos_workers.client import LLMOS, GoalHandle
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.goal import GoalState
@@ -241,7 +243,7 @@ def test_a_goal_that_ends_each_of_its_runs_is_dead(system, llmos, sleeping):
 
     def next_child() -> int:
         record = handle.record()
-        return holder(handle) if record.fence > killed else record.state.final
+        return record.state.final or (record.fence > killed and holder(handle))
 
     while (child := wait_until(next_child, TIMEOUT, "another start")) is not True:
         killed = handle.record().fence
@@ -283,3 +285,22 @@ def test_a_replay_that_meets_a_difference_goes_on_with_a_model(system, llmos, pr
     assert decided == ["FOLLOWER", "MIXED"]
     again = llmos.submit(goal, project=project).result(TIMEOUT)
     assert (again.mode, again.trace_version) == (Mode.FOLLOWER, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_pool_that_shrinks_and_grows_loses_no_goal(system, llmos, project):
+    """Children are told to go while goals are on their way to them."""
+    assert llmos.submit(NOTE, project=project).result(TIMEOUT).ok
+    app = make_app(system.config)
+    with app.connection() as connection:
+        ask = partial(app.control.broadcast, connection=connection, reply=True, timeout=5)
+        (name,) = (n for r in ask("ping", limit=3) for n in r if n.startswith("replay"))
+        handles = []
+        for _ in range(12):
+            for change in ("pool_shrink", "pool_grow"):
+                handles += [llmos.submit(NOTE, project=project) for _ in range(5)]
+                ask(change, arguments={"n": 1}, destination=[name], limit=1)
+    app.close()
+    outcomes = [handle.result(TIMEOUT) for handle in handles]
+    assert {(each.status, each.mode) for each in outcomes} == {("SUCCEEDED", Mode.FOLLOWER)}
