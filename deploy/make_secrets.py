@@ -29,6 +29,13 @@ ROLES: Mapping[str, str] = {
     "&celery-task-meta-* "
     "+@read +@write +@connection +@transaction +@pubsub -@dangerous -@admin "
     "-@scripting",
+    # A plain Celery app: messages to queue dispatch, results. Nothing of llmos's own.
+    "app": "~dispatch ~dispatch??[369] %R~celery-task-meta-* resetchannels "
+    "&celery-task-meta-* +@connection +@transaction -@dangerous -@admin +info "
+    "+lpush +llen +get +mget +subscribe +unsubscribe "
+    # kombu binds its queue by a script of its own.
+    "(~_kombu.binding.dispatch ~_kombu.binding_permanent.dispatch "
+    "+sadd +smembers +evalsha +script|load +script|exists)",
     # Runs goals: scripts of ours, Celery's keys, nothing of the server itself.
     "worker": f"~llmos:* {_OF_QUEUES} {_KOMBU}~unacked* ~celery-task-meta-* "
     "~celery-taskset-meta-* resetchannels &celery-task-meta-* "

@@ -10,7 +10,13 @@ from llmos_cli.context import Session
 from llmos_cli.exits import Exit
 from llmos_cli.output import emit, json_option
 from llmos_cli.render import printable
+from llmos_workers.kernel.app_seal import app_keys, apps_of
 from llmos_workers.kernel.signing import KeyRing, PublicKey
+
+for_app = click.option(
+    "--app-of", "project", metavar="PROJECT",
+    help="For the goals that another app sends to this project, and nothing else.",
+)  # fmt: skip
 
 
 @click.group()
@@ -31,16 +37,19 @@ def show(session: Session, as_json: bool) -> int:
     ring = session.client.keys
     own = ring.own() if ring.there else None
     others = [key for key in ring.trusted() if own is None or key.key_id != own.key_id]
+    apps = {name: app_keys(ring.folder, name).trusted() for name in apps_of(ring.folder)}
     readable = _readable_by_others(ring)
     if as_json:
         trusted = [_data(key) for key in others]
         emit({"own": own and _data(own), "key_file": str(ring.key_file),
-                       "readable_by_others": readable, "trusted": trusted})  # fmt: skip
+                       "readable_by_others": readable, "trusted": trusted,
+                       "apps": {name: [*map(_data, apps[name])] for name in apps}})  # fmt: skip
         return Exit.SUCCEEDED
     lines = [
         f"signs:    {_line(own)}" if own else "signs:    no key yet; the first trace makes one",
         f"kept in:  {ring.key_file}",
         *(f"trusted:  {_line(key)}" for key in others),
+        *(f"app:      {_line(key)}  sends goals to {name}" for name in apps for key in apps[name]),
     ]
     if readable:
         lines.append(f"warning:  others may read the private key; chmod 600 {ring.key_file}")
@@ -77,29 +86,37 @@ def rotate(session: Session, as_json: bool) -> int:
 @keys.command()
 @click.argument("public_key", metavar="KEY")
 @click.option("--name", default="", help="Whose key it is, in words.")
+@for_app
 @json_option
 @click.pass_obj
-def trust(session: Session, public_key: str, name: str, as_json: bool) -> int:
+def trust(session: Session, public_key: str, name: str, project: str | None, as_json: bool) -> int:
     """Let signatures of the public key KEY count.
 
     It looks like ed25519:… (llmos keys show).
 
     Check with its owner, by another way than the one it came, that it is theirs.
     """
-    added = session.client.keys.trust(PublicKey.parse(public_key, name=name))
+    ring = session.client.keys
+    if project is not None:
+        ring = app_keys(ring.folder, project)
+    added = ring.trust(PublicKey.parse(public_key, name=name))
     return _told("trusted", added, as_json=as_json)
 
 
 @keys.command()
 @click.argument("key_id", metavar="ID")
+@for_app
 @json_option
 @click.pass_obj
-def untrust(session: Session, key_id: str, as_json: bool) -> int:
+def untrust(session: Session, key_id: str, project: str | None, as_json: bool) -> int:
     """Let signatures of the key ID count no longer.
 
     Its traces wait for approval.
     """
-    gone = session.client.keys.untrust(key_id)
+    ring = session.client.keys
+    if project is not None:
+        ring = app_keys(ring.folder, project)
+    gone = ring.untrust(key_id)
     if as_json:
         emit({"key_id": key_id, "was_trusted": gone})
     else:

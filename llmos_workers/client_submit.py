@@ -20,7 +20,7 @@ from llmos_workers.kernel import wire
 from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.redis import Client
 
-ITEM_FIELDS = FIELDS - {"v"}
+ITEM_FIELDS = FIELDS - {"v", "seal"}
 
 Item = str | Mapping[str, Any]
 """A goal's text, or a mapping with ``goal`` and any option of a goal."""

@@ -169,6 +169,9 @@ class SecurityConfig(Contract):
     workspace_tools: Literal["off", "signed", "on"] = "signed"
     """Whether workers load Python files of workspace/tools: never; those that a trusted key signed
     as they stand (`llmos tools sign`); all."""
+    app_goals: Literal["any", "signed", "none"] = "any"
+    """Messages that carry a goal themselves, as apps without llmos send them: all are taken; those
+    that a key signed which is trusted for their project (docs/payload.md); none."""
     confirm_agent_changes: Literal["never", "changes", "all"] = "changes"
     """What agents need a person's yes for: nothing, changing other agents, or making new ones
     too."""

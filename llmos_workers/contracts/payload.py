@@ -27,7 +27,7 @@ FIELDS = frozenset(
     {
         "v", "goal", "project", "mode", "agent", "budget_usd", "idempotency_key",
         "concurrency_key", "metadata", "priority", "deadline", "dry_run", "approve_plan",
-        "plan_only", "traceparent",
+        "plan_only", "traceparent", "seal",
     }
 )  # fmt: skip
 
@@ -140,5 +140,5 @@ def parse_payload(
     traceparent = payload.get("traceparent")
     if traceparent is not None and not isinstance(traceparent, str):
         raise PayloadError("traceparent must be text (W3C trace context).")
-    options = {k: v for k, v in payload.items() if k not in ("v", "goal", "traceparent")}
+    options = {k: v for k, v in payload.items() if k not in ("v", "goal", "traceparent", "seal")}
     return check_goal_text(payload["goal"]), make_options(**options), traceparent

@@ -46,6 +46,7 @@ from llmos_workers.kernel.goals import new_record
 from llmos_workers.kernel.lease import LeaseKeeper
 from llmos_workers.kernel.redact import shared
 from llmos_workers.runtime import Runtime
+from llmos_workers.tasks.app_goals import refuse_strangers
 from llmos_workers.tasks.endings import (
     as_json,
     dead,
@@ -203,6 +204,7 @@ def _record(
     goal_id = task.request.id
     if payload.get("stored") is True:
         return runtime.goals.get(goal_id)
+    refuse_strangers(task, runtime, payload)
     text, options, traceparent = parse_payload(payload, args)
     refuse_secrets(text, options.metadata)
     now = runtime.clock.now()

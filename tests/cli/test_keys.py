@@ -45,6 +45,19 @@ def test_keys_of_others_are_trusted_by_name_until_they_are_not(run, keys, tmp_pa
     assert (refused.code, "llmos keys rotate" in refused.err) == (2, True)
 
 
+def test_the_key_of_an_app_counts_for_goals_of_one_project_and_nothing_else(run, keys, tmp_path):
+    app = KeyRing(tmp_path / "app").own()
+    of = ("--app-of", "tools")
+    assert run("keys", "trust", app.text, "--name", "the web shop", *of).code == 0
+    shown = run("keys", "show", "--json").json
+    assert [key["key_id"] for key in shown["apps"]["tools"]] == [app.key_id]
+    assert (shown["trusted"], keys.trusted()) == ([], [])
+    assert "the web shop" in run("keys", "show").out
+    assert run("keys", "untrust", app.key_id, "--json").json["was_trusted"] is False
+    assert run("keys", "untrust", app.key_id, *of, "--json").json["was_trusted"] is True
+    assert run("keys", "trust", app.text, "--app-of", "../up").code == 2
+
+
 def test_a_private_key_that_others_may_read_is_told(run, keys):
     run("keys", "create")
     assert "warning" not in run("keys", "show").out

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 import redis
+from celery import Celery
 from celery.events.receiver import EventReceiver
 
 from llmos_workers import LLMOS, LLMOSConfig
 from llmos_workers.app import make_app
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.kernel import keys
+from llmos_workers.kernel.app_seal import app_keys
 from llmos_workers.kernel.backup import write_backup
 from llmos_workers.kernel.restore import restore_backup
 from llmos_workers.kernel.schema import SCHEMA
@@ -28,6 +30,7 @@ from llmos_workers.monitor.history import read_ended
 from llmos_workers.monitor.tally import Tally
 from llmos_workers.rehearsal.server import RehearsalServer
 from llmos_workers.worker import worker_command
+from tests.support.sealed import a_key, sealed
 from tests.support.wait import wait_until
 
 GOAL = "Create a README"
@@ -47,6 +50,7 @@ def fleet(guarded, tmp_path) -> Iterator[None]:
         env = os.environ | {
             "LLMOS_REDIS_URL": guarded.urls["worker"], "LLMOS_WORKSPACE": str(tmp_path / "w"),
             "LLMOS_SDK__BASE_URL": model.url, "LLMOS_SDK__API_KEY": "rehearsal",
+            "LLMOS_SECURITY__APP_GOALS": "signed",
         }  # fmt: skip
         for role in roles:
             log = parts.enter_context((tmp_path / f"{role}.log").open("wb"))
@@ -58,6 +62,18 @@ def fleet(guarded, tmp_path) -> Iterator[None]:
         state = parts.enter_context(a_client(guarded, "observer", tmp_path)).redis
         wait_until(lambda: len(live_workers(state)) == 4, timeout=60, what="all beat")
         yield
+
+
+def sends_signed_goals(url: str, workspace: Path) -> None:
+    """As a plain Celery app."""
+    pem, public = a_key()
+    app_keys(workspace / "state" / "keys", "default").trust(public)
+    with Celery(broker=f"{url}/0", backend=f"{url}/1") as app:
+        task_id, kwargs = sealed(pem, {"goal": GOAL})
+        sent = app.send_task("llmos.goal", kwargs=kwargs, queue="dispatch", task_id=task_id)
+        assert sent.get(timeout=60)["status"] == "SUCCEEDED"
+        sent = app.send_task("llmos.goal", kwargs={"goal": GOAL}, queue="dispatch")
+        assert sent.get(timeout=60)["status"] == "REJECTED"
 
 
 @pytest.mark.slow
@@ -72,6 +88,8 @@ def test_each_role_has_the_rights_that_its_work_needs(guarded, fleet, tmp_path):
         assert (replayed.ok, replayed.mode) == (True, Mode.FOLLOWER), replayed
         producer.submit("Another", deadline=None, priority=3).cancel()
         assert producer.list()
+    assert guarded.refusals() == []
+    sends_signed_goals(guarded.urls["app"], tmp_path / "w")
     assert guarded.refusals() == []
     with a_client(guarded, "observer", tmp_path / "w") as observer:
         assert len(look(observer).workers) == 4
@@ -128,21 +146,22 @@ def test_every_key_of_ours_has_its_prefix(guarded, make_secrets):
 SCRIPT = "EVALSHA x 1 llmos:goal:1"
 ONLY = {
     SCRIPT: {"worker"},
-    "SCRIPT LOAD x": {"worker", "flower"},
+    "SCRIPT LOAD x": {"app", "worker", "flower"},
     "EVALSHA x 1 _kombu.binding.x": {"worker", "flower"},
-    "LPUSH dispatch x": {"producer", "worker"},
-    "LPUSH dispatch\x06\x166 x": {"producer", "worker"},
+    "EVALSHA x 1 _kombu.binding.dispatch": {"app", "worker", "flower"},
+    "LPUSH dispatch x": {"app", "producer", "worker"},
+    "LPUSH dispatch\x06\x166 x": {"app", "producer", "worker"},
     "LPUSH llm x": {"worker"},
     "LPUSH replay x": {"worker"},
     "HSET unacked a b": {"worker"},
     "SET celery-task-meta-1 x": {"worker"},
-    "GET celery-task-meta-1": {"producer", "worker", "flower"},
+    "GET celery-task-meta-1": {"app", "producer", "worker", "flower"},
     "HSET llmos:goal:1 state x": {"producer", "worker"},
     "HGETALL llmos:goal:1": {"producer", "worker", "observer", "flower"},
     "RPOP dispatch": {"producer", "worker"},
     "PUBLISH /0.celery.pidbox x": {"worker", "flower"},
     "LLEN llm": {"worker", "observer", "flower"},
-    "SUBSCRIBE celery-task-meta-1": {"producer", "worker"},
+    "SUBSCRIBE celery-task-meta-1": {"app", "producer", "worker"},
 }
 
 

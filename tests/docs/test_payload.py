@@ -43,7 +43,7 @@ def test_limits_and_defaults_are_right() -> None:
     words = {None: "none", False: "false"}
     expected = {name: words.get(value, str(value)) for name, value in defaults.items()
                 if name in FIELDS and not isinstance(value, dict)}  # fmt: skip
-    expected |= {"metadata": "{}", "agent": "system-agent"}
+    expected |= {"metadata": "{}", "agent": "system-agent", "seal": "none"}
     assert told == expected
 
 
