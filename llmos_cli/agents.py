@@ -10,6 +10,7 @@ import click
 from llmos_cli.agents_render import agent_data, agent_lines, table, version_line
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import offers
 from llmos_cli.output import emit, emit_each, json_option, say
 from llmos_cli.render import printable
 from llmos_workers.contracts.errors import InvalidOption, UsageError
@@ -46,7 +47,7 @@ def list_agents(session: Session, as_json: bool) -> int:
 
 
 @agents.command()
-@click.argument("name")
+@click.argument("name", shell_complete=offers("agents"))
 @json_option
 @click.pass_obj
 def show(session: Session, name: str, as_json: bool) -> int:
@@ -117,7 +118,7 @@ def create(session: Session, /, name: str, why: str, as_json: bool, **given: Any
 
 
 @agents.command()
-@click.argument("name")
+@click.argument("name", shell_complete=offers("agents"))
 @click.option("--status", type=click.Choice(["active", "disabled"]), help="Whether it is used.")
 @_fields
 @click.pass_obj
@@ -146,7 +147,7 @@ def edit(
 
 
 @agents.command()
-@click.argument("name")
+@click.argument("name", shell_complete=offers("agents"))
 @json_option
 @click.pass_obj
 def history(session: Session, name: str, as_json: bool) -> int:
@@ -162,7 +163,7 @@ def history(session: Session, name: str, as_json: bool) -> int:
 
 
 @agents.command()
-@click.argument("name")
+@click.argument("name", shell_complete=offers("agents"))
 @click.argument("before", type=click.IntRange(1))
 @click.argument("after", type=click.IntRange(1))
 @json_option
@@ -176,7 +177,7 @@ def diff(session: Session, name: str, before: int, after: int, as_json: bool) ->
 
 
 @agents.command()
-@click.argument("name")
+@click.argument("name", shell_complete=offers("agents"))
 @click.argument("version", type=click.IntRange(1))
 @click.option("--why", default="", metavar="TEXT", help="Reason, for the history.")
 @json_option
@@ -193,7 +194,7 @@ def rollback(session: Session, name: str, version: int, why: str, as_json: bool)
 
 
 @agents.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, shell_complete=offers("agents"))
 @json_option
 @click.pass_obj
 def lint(session: Session, names: tuple[str, ...], as_json: bool) -> int:

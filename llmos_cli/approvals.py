@@ -6,7 +6,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import by_option, project_option
+from llmos_cli.options import by_option, offers, project_option
 from llmos_cli.output import emit, json_option
 from llmos_cli.render import printable
 from llmos_workers.contracts.approvals import Approval, ApprovalState
@@ -15,7 +15,7 @@ from llmos_workers.kernel.clock import iso
 
 @click.command()
 @project_option("Only requests of this project.")
-@click.option("--goal", "goal_id", metavar="ID",
+@click.option("--goal", "goal_id", metavar="ID", shell_complete=offers("goals"),
               help="All requests of this goal, answered ones too.")  # fmt: skip
 @json_option
 @click.pass_obj
@@ -40,7 +40,7 @@ def approvals(session: Session, project: str | None, goal_id: str | None, as_jso
 
 
 @click.command()
-@click.argument("approval_id", metavar="ID")
+@click.argument("approval_id", metavar="ID", shell_complete=offers("approvals"))
 @by_option("Who answers")
 @click.option("--why", default="", metavar="TEXT", help="Why, for the record.")
 @json_option
@@ -54,7 +54,7 @@ def approve(session: Session, approval_id: str, by: str | None, why: str, as_jso
 
 
 @click.command()
-@click.argument("approval_id", metavar="ID")
+@click.argument("approval_id", metavar="ID", shell_complete=offers("approvals"))
 @click.option("--why", required=True, metavar="TEXT", help="Why; the goal's agent is told.")
 @by_option("Who answers")
 @json_option

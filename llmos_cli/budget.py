@@ -21,7 +21,7 @@ from llmos_cli.budget_render import (
 )
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import project_option
+from llmos_cli.options import offers, project_option
 from llmos_cli.output import data_of, emit, json_option, moment
 from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
@@ -106,7 +106,9 @@ def set_limit(
 
 
 @budget.command()
-@click.option("--goal", metavar="ID", help="Only lines of this goal.")
+@click.option(
+    "--goal", metavar="ID", shell_complete=offers("goals"), help="Only lines of this goal."
+)
 @project_option("Only lines of this project.")
 @click.option("--since", metavar="TIME", help="Only from then on: ISO 8601, UTC without a zone.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV with a head.")

@@ -94,6 +94,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "restore": Entry("backup:restore", "Bring back what such a file holds."),
         "migrate": Entry("migrate:migrate", "Bring the data to this release's schema."),
         "config": Entry("config:config", "Look at the settings."),
+        "completion": Entry(
+            "completion:completion", "Print the script that completes llmos in SHELL."
+        ),
         "version": Entry(
             "config:version", "Print the versions of llmos, Python and the parts that matter."
         ),

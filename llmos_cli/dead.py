@@ -8,7 +8,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import project_option
+from llmos_cli.options import offers, project_option
 from llmos_cli.output import data_of, emit, json_option
 from llmos_cli.render import event_line, goals_table, printable, record_data, record_lines
 from llmos_workers.client_connect import talking
@@ -48,7 +48,7 @@ def list_dead(session: Session, project: str | None, limit: int, as_json: bool) 
 
 
 @dead.command()
-@click.argument("goal_id", metavar="ID")
+@click.argument("goal_id", metavar="ID", shell_complete=offers("dead"))
 @json_option
 @click.pass_obj
 def show(session: Session, goal_id: str, as_json: bool) -> int:
@@ -66,7 +66,7 @@ def show(session: Session, goal_id: str, as_json: bool) -> int:
 
 
 @dead.command()
-@click.argument("goal_ids", metavar="[ID]...", nargs=-1)
+@click.argument("goal_ids", metavar="[ID]...", nargs=-1, shell_complete=offers("dead"))
 @all_option
 @json_option
 @click.pass_obj
@@ -87,7 +87,7 @@ def retry(session: Session, goal_ids: tuple[str, ...], everything: bool, as_json
 
 
 @dead.command()
-@click.argument("goal_ids", metavar="[ID]...", nargs=-1)
+@click.argument("goal_ids", metavar="[ID]...", nargs=-1, shell_complete=offers("dead"))
 @all_option
 @json_option
 @click.pass_obj

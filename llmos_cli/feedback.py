@@ -6,13 +6,13 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import by_option
+from llmos_cli.options import by_option, offers
 from llmos_cli.output import emit, json_option
 from llmos_cli.render import printable
 
 
 @click.command()
-@click.argument("goal_id", metavar="ID")
+@click.argument("goal_id", metavar="ID", shell_complete=offers("goals"))
 @click.argument("verdict", type=click.Choice(["good", "bad"]))
 @click.option("--why", default="", metavar="TEXT", help="Why, for the record.")
 @by_option("Who says so")

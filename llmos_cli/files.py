@@ -9,7 +9,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import by_option, project_option
+from llmos_cli.options import by_option, offers, project_option
 from llmos_cli.output import data_of, emit, json_option
 from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
@@ -25,7 +25,7 @@ MOST_FILES = 50
 
 
 @click.command()
-@click.argument("goal_id", metavar="GOAL")
+@click.argument("goal_id", metavar="GOAL", shell_complete=offers("goals"))
 @project_option("Its project, when its record is gone.")
 @by_option("Who takes it back")
 @json_option

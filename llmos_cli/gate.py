@@ -9,7 +9,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import project_option
+from llmos_cli.options import offers, project_option
 from llmos_cli.output import data_of, emit, json_option
 from llmos_cli.render import printable, short
 from llmos_workers.client_connect import talking
@@ -28,7 +28,9 @@ def gate() -> None:
 
 
 @gate.command(name="log")
-@click.option("--goal", metavar="ID", help="Only calls of this goal.")
+@click.option(
+    "--goal", metavar="ID", shell_complete=offers("goals"), help="Only calls of this goal."
+)
 @project_option("Only calls in this project.")
 @click.option("--decision", type=click.Choice([each.value for each in GateDecision]),
               help="Only calls that were decided so.")  # fmt: skip

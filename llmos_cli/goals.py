@@ -6,7 +6,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit, exit_of
-from llmos_cli.options import project_option, timeout_option
+from llmos_cli.options import offers, project_option, timeout_option
 from llmos_cli.output import emit, json_option
 from llmos_cli.render import goals_table, record_data, record_lines
 from llmos_cli.waiting import tell, told_waiting, wait
@@ -15,7 +15,7 @@ from llmos_workers.contracts.goal import GoalState
 
 
 @click.command()
-@click.argument("goal_id", metavar="ID")
+@click.argument("goal_id", metavar="ID", shell_complete=offers("goals"))
 @json_option
 @click.pass_obj
 def status(session: Session, goal_id: str, as_json: bool) -> int:
@@ -29,7 +29,7 @@ def status(session: Session, goal_id: str, as_json: bool) -> int:
 
 
 @click.command()
-@click.argument("goal_id", metavar="ID")
+@click.argument("goal_id", metavar="ID", shell_complete=offers("goals"))
 @click.option("--after", default="0-0", metavar="EVENT", help="Only events after this event id.")
 @timeout_option("Leave after so long (exit 8); the goal goes on.")
 @json_option
@@ -56,7 +56,7 @@ def watch(session: Session, goal_id: str, after: str, timeout: float | None, as_
 
 
 @click.command()
-@click.argument("goal_id", metavar="ID")
+@click.argument("goal_id", metavar="ID", shell_complete=offers("goals"))
 @click.option("--wait/--no-wait", "waits", help="Wait for the outcome if there is none yet.")
 @timeout_option("With --wait: leave after so long (exit 8).")
 @json_option
@@ -101,7 +101,7 @@ def list_goals(
 
 
 @click.command()
-@click.argument("goal_id", metavar="ID")
+@click.argument("goal_id", metavar="ID", shell_complete=offers("live"))
 @json_option
 @click.pass_obj
 def cancel(session: Session, goal_id: str, as_json: bool) -> int:

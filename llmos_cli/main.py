@@ -15,6 +15,9 @@ from llmos_cli.groups import LazyGroup
 from llmos_cli.options import Declined
 from llmos_workers.contracts.errors import InfrastructureError, LLMOSError, UsageError
 
+COMPLETING = "_LLMOS_COMPLETE"
+"""Set by the script of ``llmos completion`` to ask for completions; the name is click's."""
+
 
 @click.group(
     cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True
@@ -55,6 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.SUCCEEDED
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the process boundary
+        if COMPLETING in os.environ:
+            return Exit.SUCCEEDED  # the line that is being typed is no place for errors
         return _told(error, as_json=_wants_json(given))
     return code if isinstance(code, int) else Exit.SUCCEEDED
 

@@ -9,10 +9,14 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
+from llmos_cli.context import Session
+from llmos_cli.lean import lean_redis
 from llmos_workers.contracts.errors import InvalidOption, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
+Offers = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 FROM_NOW = re.compile(r"\+?(\d+(?:\.\d+)?)([smhd])")
@@ -27,6 +31,18 @@ def by_option(who: str) -> Callable[[F], F]:
     return click.option("--by", metavar="NAME", help=f"{who} (default: user@host).")
 
 
+def offers(kind: str) -> Offers:
+    """What a shell completes a value with, for ``shell_complete=``; kinds: offers.SOURCES."""
+
+    def offered(ctx: click.Context, _param: click.Parameter, begins: str) -> list[CompletionItem]:
+        given = {k: v for k, v in ctx.find_root().params.items() if k != "verbose"}
+        with lean_redis():
+            from llmos_cli import offers as found
+        return found.offered(kind, Session(**given), ctx.params.get("project"), begins)
+
+    return offered
+
+
 def _project(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
     if value is None:
         return None
@@ -39,7 +55,8 @@ def project_option(help_text: str, *, default: str | None = None) -> Callable[[F
     """``--project NAME``; a name that cannot be one is refused before anything is done."""
     shown = default is not None
     return click.option("--project", metavar="NAME", default=default, show_default=shown,
-                        callback=_project, help=help_text)  # fmt: skip
+                        callback=_project, shell_complete=offers("projects"),
+                        help=help_text)  # fmt: skip
 
 
 def confirm(question: str) -> None:

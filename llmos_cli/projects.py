@@ -8,6 +8,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import offers
 from llmos_cli.output import emit, json_option
 from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
@@ -47,7 +48,7 @@ def list_projects(session: Session, as_json: bool) -> int:
 
 
 @projects.command()
-@click.argument("name")
+@click.argument("name", shell_complete=offers("projects"))
 @click.argument("most", metavar=f"[N|{DEFAULT}]", required=False)
 @json_option
 @click.pass_obj

@@ -11,7 +11,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import project_option
+from llmos_cli.options import offers, project_option
 from llmos_cli.output import emit, json_option, moment
 from llmos_cli.render import printable, short
 from llmos_workers.client_check import check_agent
@@ -36,7 +36,7 @@ def schedule() -> None:
 @click.argument("goal")
 @project_option("Project of the goals.")
 @click.option("--mode", metavar="MODE", default="auto", help="Mode of the goals; see llmos submit.")
-@click.option("--agent", metavar="NAME", help="Agent that thinks.")
+@click.option("--agent", metavar="NAME", shell_complete=offers("agents"), help="Agent that thinks.")
 @click.option("--budget", metavar="USD", help="Most that each goal may cost, in dollars.")
 @click.option(
     "--priority",
@@ -89,7 +89,7 @@ def list_schedules(session: Session, as_json: bool) -> int:
 
 
 @schedule.command(name="next")
-@click.argument("schedule_id", metavar="[ID]", required=False)
+@click.argument("schedule_id", metavar="[ID]", required=False, shell_complete=offers("schedules"))
 @click.option("--count", default=10, show_default=True, type=click.IntRange(1, 1_000),
               help="How many firings to show.")  # fmt: skip
 @json_option
@@ -113,7 +113,7 @@ def upcoming(session: Session, schedule_id: str | None, count: int, as_json: boo
 
 
 @schedule.command()
-@click.argument("schedule_id", metavar="ID")
+@click.argument("schedule_id", metavar="ID", shell_complete=offers("schedules"))
 @json_option
 @click.pass_obj
 def pause(session: Session, schedule_id: str, as_json: bool) -> int:
@@ -122,7 +122,7 @@ def pause(session: Session, schedule_id: str, as_json: bool) -> int:
 
 
 @schedule.command()
-@click.argument("schedule_id", metavar="ID")
+@click.argument("schedule_id", metavar="ID", shell_complete=offers("schedules"))
 @json_option
 @click.pass_obj
 def resume(session: Session, schedule_id: str, as_json: bool) -> int:
@@ -134,7 +134,7 @@ def resume(session: Session, schedule_id: str, as_json: bool) -> int:
 
 
 @schedule.command()
-@click.argument("schedule_id", metavar="ID")
+@click.argument("schedule_id", metavar="ID", shell_complete=offers("schedules"))
 @json_option
 @click.pass_obj
 def remove(session: Session, schedule_id: str, as_json: bool) -> int:

@@ -8,7 +8,7 @@ from typing import Any, BinaryIO
 import click
 
 from llmos_cli.context import Session
-from llmos_cli.options import project_option, read_deadline, read_metadata, timeout_option
+from llmos_cli.options import offers, project_option, read_deadline, read_metadata, timeout_option
 from llmos_cli.output import json_option, say
 from llmos_cli.waiting import wait
 from llmos_workers.contracts.errors import InvalidGoal
@@ -32,7 +32,10 @@ from llmos_workers.contracts.errors import InvalidGoal
     help="auto (default), follower, mixed, learner, crystallized, orchestrator.",
 )
 @click.option(
-    "--agent", metavar="NAME", help="Name of the agent that thinks; auto: the one that fits best."
+    "--agent",
+    metavar="NAME",
+    shell_complete=offers("agents"),
+    help="Name of the agent that thinks; auto: the one that fits best.",
 )
 @click.option("--budget", metavar="USD", help="Most this goal may cost, in dollars.")
 @click.option(

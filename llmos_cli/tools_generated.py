@@ -8,7 +8,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import by_option, project_option
+from llmos_cli.options import by_option, offers, project_option
 from llmos_cli.output import data_of, emit, emit_each, json_option, say
 from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
@@ -112,7 +112,9 @@ def rollback(
 
 
 @click.command()
-@click.argument("trace_ids", nargs=-1, required=True, metavar="ID...")
+@click.argument(
+    "trace_ids", nargs=-1, required=True, metavar="ID...", shell_complete=offers("traces")
+)
 @project_option("Project of the traces.", default="default")
 @json_option
 @click.pass_obj

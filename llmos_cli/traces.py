@@ -7,7 +7,7 @@ import click
 from llmos_cli import traces_render as render
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import project_option
+from llmos_cli.options import offers, project_option
 from llmos_cli.output import emit, json_option, say
 from llmos_cli.traces_change import approve, pin, remove, restore, sync, unpin
 from llmos_cli.traces_find import find, projects_of
@@ -46,7 +46,7 @@ def list_traces(session: Session, project: str | None, as_json: bool) -> int:
 
 
 @traces.command()
-@click.argument("trace_id", metavar="ID")
+@click.argument("trace_id", metavar="ID", shell_complete=offers("traces"))
 @project_option("Project of the trace.")
 @click.option("--version", type=int, metavar="N", help="An old version of it.")
 @json_option
@@ -64,7 +64,7 @@ def show(
 
 
 @traces.command()
-@click.argument("trace_id", metavar="ID")
+@click.argument("trace_id", metavar="ID", shell_complete=offers("traces"))
 @project_option("Project of the trace.")
 @json_option
 @click.pass_obj
@@ -90,8 +90,8 @@ def history(session: Session, trace_id: str, project: str | None, as_json: bool)
 
 
 @traces.command()
-@click.argument("trace_id", metavar="ID")
-@click.argument("other_id", metavar="[OTHER]", required=False)
+@click.argument("trace_id", metavar="ID", shell_complete=offers("traces"))
+@click.argument("other_id", metavar="[OTHER]", required=False, shell_complete=offers("traces"))
 @project_option("Project of the traces.")
 @click.option("--from", "before", type=int, metavar="N", help="Version on the left side.")
 @click.option("--to", "after", type=int, metavar="N", help="Version on the right side.")

@@ -9,7 +9,7 @@ import click
 from llmos_cli import traces_render as render
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import by_option, confirm, project_option, yes_option
+from llmos_cli.options import by_option, confirm, offers, project_option, yes_option
 from llmos_cli.output import emit, json_option, say
 from llmos_cli.render import printable
 from llmos_cli.traces_find import find, projects_of
@@ -20,7 +20,7 @@ from llmos_workers.learning.trace_seal import objection, taint_objection
 
 
 @click.command()
-@click.argument("trace_id", metavar="ID")
+@click.argument("trace_id", metavar="ID", shell_complete=offers("traces"))
 @project_option("Project of the trace.")
 @json_option
 @click.pass_obj
@@ -33,7 +33,7 @@ def pin(session: Session, trace_id: str, project: str | None, as_json: bool) -> 
 
 
 @click.command()
-@click.argument("trace_id", metavar="ID")
+@click.argument("trace_id", metavar="ID", shell_complete=offers("traces"))
 @project_option("Project of the trace.")
 @json_option
 @click.pass_obj
@@ -43,7 +43,7 @@ def unpin(session: Session, trace_id: str, project: str | None, as_json: bool) -
 
 
 @click.command(name="rm")
-@click.argument("trace_id", metavar="ID")
+@click.argument("trace_id", metavar="ID", shell_complete=offers("traces"))
 @project_option("Project of the trace.")
 @click.option("--purge", is_flag=True, help="Its old versions too: it cannot be restored.")
 @yes_option
@@ -95,7 +95,7 @@ def _waits(trace: ExecutionTrace) -> bool:
 
 
 @click.command()
-@click.argument("trace_ids", metavar="[ID]...", nargs=-1)
+@click.argument("trace_ids", metavar="[ID]...", nargs=-1, shell_complete=offers("traces"))
 @project_option("Project of the trace.")
 @click.option("--all", "everything", is_flag=True, help="All that wait, of --project or of all.")
 @click.option("--yes", is_flag=True, help="Do not show and ask.")

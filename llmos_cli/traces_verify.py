@@ -6,7 +6,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import project_option
+from llmos_cli.options import offers, project_option
 from llmos_cli.output import emit, json_option, say
 from llmos_cli.render import printable
 from llmos_cli.traces_find import find, projects_of
@@ -14,7 +14,7 @@ from llmos_workers.client_connect import talking
 
 
 @click.command()
-@click.argument("trace_ids", metavar="[ID]...", nargs=-1)
+@click.argument("trace_ids", metavar="[ID]...", nargs=-1, shell_complete=offers("traces"))
 @project_option("Only traces of this project.")
 @json_option
 @click.pass_obj

@@ -98,6 +98,10 @@ class TraceManager:
         fresh = (self._sync.fresh(record) for record in records)
         return [trace for trace in fresh if trace is not None]
 
+    def ids(self, project: str) -> Sequence[str]:
+        """Ids of a project's traces as Redis knows them, sorted; reads no trace."""
+        return self._store.ids(project)
+
     def projects(self) -> Sequence[str]:
         """Projects that have, or had, traces."""
         return self._store.projects()

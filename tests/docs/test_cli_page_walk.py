@@ -15,6 +15,7 @@ from tests.support.commands import GROUPS, LEAVES
 
 WITHOUT = {
     "interactive": "a prompt for people; programs use submit --file - --json",
+    "completion": "prints a script for a shell",
     "up": "runs until it is stopped; what is up is told by doctor --json",
     "worker": "becomes a Celery worker",
     "flower": "becomes Flower",
