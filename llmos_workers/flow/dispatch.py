@@ -7,7 +7,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from llmos_workers.contracts.agents import AUTO
-from llmos_workers.contracts.base import format_usd
 from llmos_workers.contracts.decision import MatchResult, ModeDecision
 from llmos_workers.contracts.errors import NoTrace, PolicyDenied
 from llmos_workers.contracts.goal import GoalRecord
@@ -143,7 +142,6 @@ class Dispatcher:
         sure = trace is not None and not decision.generalized
         if trace is not None and sure and not trace.is_plan:
             files = [path_with_slots(trace, decision.slots, f.path) for f in trace.outputs]
-        worst = self._worst_cost_micro(record, decision)
         return {
             "mode": decision.mode.value,
             "reason": decision.reason,
@@ -151,8 +149,7 @@ class Dispatcher:
             "trace_id": decision.trace_id,
             "trace_goal": trace.goal_text if trace else None,
             "slots": decision.slots,
-            "worst_cost_micro": worst,
-            "worst_cost": format_usd(worst),
+            "worst_cost_micro": self._worst_cost_micro(record, decision),
             "files": files,
             "files_known": sure and not decision.mode.calls_model,
             "threshold": decision.threshold,

@@ -82,10 +82,16 @@ def test_a_dry_run_tells_mode_trace_slots_cost_and_files():
     told = "\n".join(
         summary(outcome(dry_run={
             "mode": "FOLLOWER", "trace_id": "abc", "trace_goal": "Create it",
-            "worst_cost": "$0.0000", "slots": {"lang": "Rust"}, "files": ["a.rs"],
+            "worst_cost_micro": 2_500_000, "slots": {"lang": "Rust"}, "files": ["a.rs"],
         }))
     )  # fmt: skip
-    for part in ("would run as FOLLOWER", "abc (Create it)", "lang = Rust", "$0.0000", "a.rs"):
+    for part in (
+        "would run as FOLLOWER",
+        "abc (Create it)",
+        "lang = Rust",
+        "worst cost: $2.5000",
+        "a.rs",
+    ):
         assert part in told
 
 

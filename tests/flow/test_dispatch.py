@@ -73,6 +73,7 @@ def test_a_dry_run_of_a_new_goal_bounds_its_cost(flow):
     assert (told["mode"], told["files"], told["files_known"]) == ("LEARNER", [], False)
     spent = flow.run(CALCULATOR).cost_micro
     assert told["worst_cost_micro"] > spent > 0
+    assert "worst_cost" not in told  # money is micro-dollars; text is for people
 
 
 def test_a_dry_run_is_bounded_by_the_goal_s_own_budget(flow):
