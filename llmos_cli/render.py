@@ -149,7 +149,8 @@ def dry_run_lines(told: dict[str, Any]) -> list[str]:
         lines.append(f"trace: {told['trace_id']} ({short(str(told.get('trace_goal') or ''))})")
     for name, value in dict(told.get("slots") or {}).items():
         lines.append(f"slot: {name} = {value}")
-    lines.append(f"worst cost: {format_usd(int(told.get('worst_cost_micro', 0)))}")
+    worst = told.get("worst_cost_micro")
+    lines.append(f"worst cost: {'?' if worst is None else format_usd(int(worst))}")
     files = list(told.get("files") or ())
     lines += [f"would touch: {path}" for path in files]
     if not told.get("files_known", True):

@@ -95,6 +95,10 @@ def test_a_dry_run_tells_mode_trace_slots_cost_and_files():
         assert part in told
 
 
+def test_a_dry_run_that_names_no_cost_is_not_said_to_be_free():
+    assert "worst cost: ?" in summary(outcome(dry_run={"mode": "LEARNER"}))
+
+
 @pytest.mark.process
 def test_a_terminal_gets_a_live_panel(redis_server, state, worker, tmp_path):
     reader, writer = pty.openpty()
