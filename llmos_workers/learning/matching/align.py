@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from llmos_workers.learning.matching.lexicon import Lexicon
 from llmos_workers.learning.matching.tokens import ANCHORS, TYPED, Kind, Token
 from llmos_workers.learning.matching.typos import is_slip, stem
+
+if TYPE_CHECKING:
+    from llmos_workers.learning.matching.parse import Goal
 
 Pair = tuple[Token, Token]
 """A token of the reference and its partner in the query."""
 
 _MAX_LEFT = 40
 """More unpaired tokens than this need no closer look: the goals differ."""
+_CARRIER_REACH = 5
+_DEFINITE = frozenset({"the", "this", "that", "these", "those"})
 _OPEN = frozenset({Kind.WORD, Kind.ACTION})
 
 
@@ -39,13 +45,14 @@ class Alignment:
         return dict(self.pairs) | {other: one for one, other in self.pairs}
 
 
-def align(reference: Sequence[Token], query: Sequence[Token], lex: Lexicon) -> Alignment:
+def align(reference: Goal, query: Goal, lex: Lexicon) -> Alignment:
     """Pair what means the same: equal values first, then wider and wider."""
-    found = Alignment(left_reference=list(reference), left_query=list(query))
+    found = Alignment(left_reference=list(reference.said), left_query=list(query.said))
     _take(found, _value_key)
     _take(found, _text_key)
     _take(found, _stem_keys)
-    _take(found, _all_keys)
+    carried = _carried(reference.tokens, lex) | _carried(query.tokens, lex)
+    _take(found, _all_keys, lambda one, other: _same_thing(one, other, carried))
     if max(len(found.left_reference), len(found.left_query)) > _MAX_LEFT:
         return found
     _take_near(found, lex)
@@ -55,8 +62,42 @@ def align(reference: Sequence[Token], query: Sequence[Token], lex: Lexicon) -> A
     return found
 
 
-def _take(found: Alignment, keys_of: Callable[[Token], Iterable[object]]) -> None:
-    """Pair tokens that share a key, each with the first free partner."""
+def _carried(tokens: Sequence[Token], lex: Lexicon) -> set[Token]:
+    """Nouns that are the deed of a verb before them: "make a copy", "send him a quick reminder".
+    "Send the copy" speaks of a thing.
+    """
+    found = set()
+    for at, token in enumerate(tokens):
+        if token.kind is not Kind.WORD or token.action is None:
+            continue
+        before = tokens[max(0, at - _CARRIER_REACH) : at]
+        definite = any(t.word in _DEFINITE for t in before[-2:])
+        if not definite and any(t.word in lex.words["carrier"] for t in before):
+            found.add(token)
+    return found
+
+
+def _same_thing(one: Token, other: Token, carried: set[Token]) -> bool:
+    """Whether two words with a key in common mean the same here. Nouns do not because their verbs
+    do: who lists reports, but a list is no report.
+    """
+    if not (_is_noun(one) and _is_noun(other)):
+        return True
+    if any(not key.startswith("a:") for key in one.keys & other.keys):
+        return True
+    return one in carried and other in carried and one.action != "show"
+
+
+def _is_noun(token: Token) -> bool:
+    return token.kind is Kind.WORD or not {"a", "an", "the"}.isdisjoint(token.word.split())
+
+
+def _take(
+    found: Alignment,
+    keys_of: Callable[[Token], Iterable[object]],
+    fits: Callable[[Token, Token], bool] = lambda _one, _other: True,
+) -> None:
+    """Pair tokens that share a key and fit, each with the first free partner."""
     free: dict[object, list[Token]] = {}
     for token in found.left_query:
         for key in keys_of(token):
@@ -64,7 +105,11 @@ def _take(found: Alignment, keys_of: Callable[[Token], Iterable[object]]) -> Non
     taken: set[Token] = set()
     for token in found.left_reference:
         choices = (other for key in keys_of(token) for other in free.get(key, ()))
-        other = min((o for o in choices if o not in taken), key=_place(token), default=None)
+        other = min(
+            (o for o in choices if o not in taken and fits(token, o)),
+            key=_place(token),
+            default=None,
+        )
         if other is not None:
             taken |= {token, other}
             found.pairs.append((token, other))

@@ -40,7 +40,7 @@ class Claims:
 
     def __init__(self, trace: ExecutionTrace, goal: Goal, query: Goal, lex: Lexicon) -> None:
         self._trace, self._goal, self._query, self._lex = trace, goal, query, lex
-        self._alignment: Alignment = align(goal.said, query.said, lex)
+        self._alignment: Alignment = align(goal, query, lex)
         _part_traded(self._alignment)
         self._partner = self._alignment.partner()
         self._left_goal = set(self._alignment.left_reference)

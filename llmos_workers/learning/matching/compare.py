@@ -67,7 +67,7 @@ def compare(
     second = parse_beside(query, first)
     if max(len(first.tokens), len(second.tokens)) > MAX_TOKENS:
         return Comparison(0.0, {}, (), ("too long to be compared safely",), ("anchor_added",))
-    alignment = align(first.said, second.said, lex)
+    alignment = align(first, second, lex)
     sides = sides_of(first, second, alignment, lex)
     if cosine is None:
         known, asked = embed(reference), embed(query)

@@ -12,6 +12,7 @@ from itertools import pairwise
 
 from llmos_workers.learning.matching.lexicon import Lexicon
 from llmos_workers.learning.matching.tokens import Kind, Role, Token
+from llmos_workers.learning.matching.typos import stem
 
 Tokens = list[Token]
 
@@ -20,6 +21,8 @@ _THINGS = _FILES | {Kind.URL, Kind.QUOTE, Kind.GLOB}
 _PRONOUNS = frozenset({"it", "them", "this", "that"})
 _PUTTING = frozenset({"save", "store", "put", "write", "place", "keep"})
 _INTO = frozenset({"to", "in", "into", "under", "as", "at"})
+_PLACING = frozenset({"to", "in", "into", "on", "onto", "from", "->"})
+_OWNERS = frozenset({"your", "their", "his", "her", "my", "our", "its"})
 _JOINING = frozenset({"and", "then"})
 _ARTICLES = frozenset({"the", "a", "an", "my", "our"})
 _ASKING = frozenset({"what", "what's", "how", "put"})
@@ -39,7 +42,19 @@ def construed(tokens: Sequence[Token], lex: Lexicon) -> Tokens:
     for starts, rule in _RULES:
         if not words.isdisjoint(starts):
             found = rule(found, lex)
-    return found
+    return [_thing(found, at) for at in range(len(found))]
+
+
+def _thing(tokens: Tokens, at: int) -> Token:
+    """A word of showing that names a thing: "rename report A", "her list", "put it on display"."""
+    token, before = tokens[at], tokens[at - 1] if at else None
+    if before is None or token.kind is not Kind.ACTION or token.value != "show":
+        return token
+    ends = at == len(tokens) - 1 and before.value in _PLACING
+    if not (ends or before.kind is Kind.ACTION or before.value in _OWNERS):
+        return token
+    keys = frozenset(key for key in token.keys if not key.startswith("a:"))
+    return replace(token, kind=Kind.WORD, value=stem(token.word), keys=keys) if keys else token
 
 
 def _saved_there(tokens: Tokens, _: Lexicon) -> Tokens:

@@ -83,6 +83,17 @@ def test_other_calculators_do_not_follow(stored: str, asked: str) -> None:
         ("show the report for March", "show the report for May"),
         ("install numpy 1.26", "install numpy 2.0"),
         ("ping 10.0.0.1", "ping 10.0.0.2"),
+        # What is shown is no thing of another name that one can show.
+        ("delete the old report", "delete the old list"),
+        ("send the report to Bob", "send the list to Bob"),
+        ("write the label Pump to the display", "write the label Pump to the report"),
+        ("write Pump to display", "write Pump to report"),
+        ("write a report of sales.csv to r.md", "write a list of sales.csv to r.md"),
+        ("rename report A to B", "rename list A to B"),
+        ("remove Anna from her list", "remove Anna from her report"),
+        ("rename the copy to b.txt", "rename the duplicate to b.txt"),
+        ("upload the export", "upload the conversion"),
+        ("give me a report of sales", "give me a list of sales"),
     ],
 )
 def test_look_alikes_do_not_follow_in_either_direction(one: str, other: str) -> None:
