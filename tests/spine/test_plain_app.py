@@ -35,7 +35,7 @@ def test_a_success_is_json_under_the_task_id(app, llmos, project):
 
 def test_the_program_of_the_payload_page_runs(app, system):
     page = (Path(__file__).parents[2] / "docs" / "payload.md").read_text()
-    (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
+    program, _sealed = re.findall(r"^```python\n(.*?)^```$", page, re.M | re.S)
     program = program.replace("redis://localhost:6379", system.config.redis.url)
     told = subprocess.check_output([app.python, "-c", program], cwd=app.folder, env=app.env)
     assert told.startswith(b"SUCCEEDED ")
