@@ -82,12 +82,31 @@ def paid_twice(found: Evidence) -> list[str]:
             asked[entry.goal, entry.messages].append(entry)
     for (text, messages), entries in asked.items():
         kept = [journaled[entry.request_id] for entry in entries if entry.request_id in journaled]
-        words += [
-            f"{text!r}: the answer to message {messages} was journaled and asked for again"
-            for entry in entries
-            if kept and entry.asked_at > min(kept)
-        ]
+        again = [entry for entry in entries if kept and entry.asked_at > min(kept)]
+        if len(again) > _in_doubt_before(found, text, min(kept, default=0.0)):
+            words.append(
+                f"{text!r}: the answer to message {messages} was journaled and asked for again"
+            )
     return words
+
+
+def _in_doubt_before(found: Evidence, text: str, at: float) -> int:
+    """Calls of a goal that were in doubt before ``at`` and that the server had not seen by then. A
+    link that is cut holds a request back; healed, it delivers it: that one was asked before.
+    """
+    mine = {goal.goal_id for goal in found.goals if goal.planned.text == text}
+    doubts = {
+        line.reservation_id
+        for line in found.ledger
+        if line.kind == "doubt" and line.goal_id in mine and line.at < at
+    }
+    journaled = _journaled(found)
+    seen = [
+        entry
+        for entry in found.served
+        if entry.goal == text and entry.asked_at <= at and entry.request_id not in journaled
+    ]
+    return max(0, len(doubts) - len(seen))
 
 
 def unpaid(found: Evidence) -> list[str]:

@@ -156,6 +156,21 @@ def test_what_is_in_doubt_is_no_fault() -> None:
     assert checks.overspent(doubtful) == 0
 
 
+def test_a_request_that_a_cut_link_held_back_was_asked_before() -> None:
+    """It arrives when the link heals; it was in doubt before the answer was journaled, and it is
+    the only one that this doubt explains.
+    """
+    doubt = LedgerEntry(entry_id="0-1", kind="doubt", reservation_id="y", goal_id="g")
+    asked = [served(), served("r2", at=2.0)]
+    delayed = dataclasses.replace(GOOD, served=asked, ledger=[*GOOD.ledger, doubt])
+    assert not checks.CHECKS["paid_twice"](delayed)
+    after = doubt.model_copy(update={"entry_id": "2-1"})
+    later = dataclasses.replace(delayed, ledger=[*GOOD.ledger, after])
+    assert checks.CHECKS["paid_twice"](later)
+    seen = dataclasses.replace(delayed, served=[served("r0", at=0.0001), *asked])
+    assert checks.CHECKS["paid_twice"](seen)
+
+
 def test_a_call_in_doubt_may_be_settled_late() -> None:
     """By a woken run, which may book its answer and not journal it; any other may not."""
     booked = [*GOOD.ledger, line("settle", "y", 9)]
