@@ -52,11 +52,11 @@ def align(reference: Goal, query: Goal, lex: Lexicon) -> Alignment:
     _take(found, _text_key)
     _take(found, _stem_keys)
     carried = _carried(reference.tokens, lex) | _carried(query.tokens, lex)
-    _take(found, _all_keys, lambda one, other: _same_thing(one, other, carried))
+    _take(found, _all_keys, lambda one, other: _same_thing(one, other, carried, lex))
     if max(len(found.left_reference), len(found.left_query)) > _MAX_LEFT:
         return found
     _take_near(found, lex)
-    _unquote(found, lex)
+    _unquote(found, _definite(reference.tokens) | _definite(query.tokens), lex)
     _join_compounds(found)
     _take_slips(found, lex)
     return found
@@ -77,10 +77,12 @@ def _carried(tokens: Sequence[Token], lex: Lexicon) -> set[Token]:
     return found
 
 
-def _same_thing(one: Token, other: Token, carried: set[Token]) -> bool:
+def _same_thing(one: Token, other: Token, carried: set[Token], lex: Lexicon) -> bool:
     """Whether two words with a key in common mean the same here. Nouns do not because their verbs
     do: who lists reports, but a list is no report.
     """
+    if lex.unlike_keys(one.keys, other.keys):
+        return False
     if not (_is_noun(one) and _is_noun(other)):
         return True
     if any(not key.startswith("a:") for key in one.keys & other.keys):
@@ -142,21 +144,22 @@ def _take_near(found: Alignment, lex: Lexicon) -> None:
     """Pair nouns that may mean the same thing."""
     for token in [t for t in found.left_reference if t.kind is Kind.WORD]:
         for other in found.left_query:
-            if other.kind is Kind.WORD and frozenset({token.value, other.value}) in lex.near:
+            near = frozenset({token.value, other.value}) in lex.near
+            if near and other.kind is Kind.WORD and not lex.unlike_keys(token.keys, other.keys):
                 found.pair(token, other)
                 break
 
 
-def _unquote(found: Alignment, lex: Lexicon) -> None:
+def _unquote(found: Alignment, definite: set[Token], lex: Lexicon) -> None:
     """Words in quotes on one side may stand bare on the other."""
     for quote in [t for t in found.left_reference if t.kind is Kind.QUOTE]:
         words = _bare_words(quote, found.left_query, lex)
-        if words:
+        if words and not _told_apart(quote, words, definite):
             found.pair(quote, words[0])
             found.left_query = [t for t in found.left_query if t not in words]
     for quote in [t for t in found.left_query if t.kind is Kind.QUOTE]:
         words = _bare_words(quote, found.left_reference, lex)
-        if words:
+        if words and not _told_apart(quote, words, definite):
             found.pair(words[0], quote)
             found.left_reference = [t for t in found.left_reference if t not in words]
 
@@ -166,6 +169,8 @@ def _bare_words(quote: Token, others: Sequence[Token], lex: Lexicon) -> list[Tok
     wanted = [w.strip(".,;:!?").lower() for w in quote.value.split()]
     dumb = lex.words["stop"] | lex.words["negation"]
     if not all(wanted) or (len(wanted) > 1 and all(word in dumb for word in wanted)):
+        return []
+    if len(wanted) > 1 and any(word in lex.tables["quantifier"] for word in wanted):
         return []
     candidates = [t for t in others if t.kind not in ANCHORS or t.kind is Kind.IDENTIFIER]
     chosen: list[Token] = []
@@ -179,6 +184,20 @@ def _bare_words(quote: Token, others: Sequence[Token], lex: Lexicon) -> list[Tok
             return []
         chosen.append(token)
     return chosen
+
+
+def _definite(tokens: Sequence[Token]) -> set[Token]:
+    """What stands right behind "the" and its like."""
+    return {after for before, after in pairwise(tokens) if before.word in _DEFINITE}
+
+
+def _told_apart(quote: Token, chosen: Sequence[Token], definite: set[Token]) -> bool:
+    """Whether the bare words ask for a thing where the quote is words: to write "the date" writes
+    two words, to write the date writes which day it is.
+    """
+    named = not _DEFINITE.isdisjoint(quote.word.split())
+    dated = any(token.kind is Kind.DATE for token in chosen)
+    return named or dated or (chosen[0] in definite and quote not in definite)
 
 
 def _spells(token: Token, word: str) -> bool:

@@ -325,12 +325,15 @@ def _unproved(sides: Sides, things: Sequence[Pair], lex: Lexicon) -> bool:
     exchanges = any(
         t.kind is Kind.ACTION and t.value in lex.classes["directed"] for t in sides.reference.tokens
     )
+    if _related_otherwise(sides):
+        return True
     for first, second in combinations(things, 2):
         if first[0].kind is not second[0].kind:
             continue
         swapped = (first[0].start < second[0].start) != (first[1].start < second[1].start)
         roles = {token.role for token in (*first, *second)}
-        if swapped and first[0].kind in _SWAPPED and roles == {None}:
+        like = first[0].kind in _SWAPPED or _deed_between(sides.reference.tokens, first, second)
+        if swapped and like and roles == {None}:
             return True
         if not _needs_proof(first, second, exchanges=exchanges):
             continue
@@ -338,6 +341,36 @@ def _unproved(sides: Sides, things: Sequence[Pair], lex: Lexicon) -> bool:
         if not said and not _listed_alike(sides, first, second, swapped=swapped):
             return True
     return False
+
+
+def _deed_between(tokens: Sequence[Token], first: Pair, second: Pair) -> bool:
+    """Whether one name does something to the other: "Bob called Anna"."""
+    names = all(t.kind is Kind.WORD and t.text[0].isupper() for t in (first[0], second[0]))
+    low, high = sorted((first[0].start, second[0].start))
+    between = [t for t in tokens if low < t.start < high]
+    return names and bool(between) and all(t.value not in _LISTING for t in between)
+
+
+_LISTING = frozenset({"and", "or", "with"})
+_RATIOS = frozenset({"per", "within"})
+
+
+def _related_otherwise(sides: Sides) -> bool:
+    """Tell "sales per visitor" from "visitors per sale"."""
+    partner = sides.alignment.partner()
+    mine, theirs = _about(sides.reference.tokens), _about(sides.query.tokens)
+    return any(
+        partner.get(one) in theirs.values() or partner.get(two) in theirs
+        for one, two in mine.items()
+    )
+
+
+def _about(tokens: Sequence[Token]) -> dict[Token, Token]:
+    """What stands right before and right behind "per" or "within"."""
+    said = [t for t in tokens if t.kind is not Kind.STOP or t.value in _RATIOS]
+    return {
+        said[at - 1]: said[at + 1] for at in range(1, len(said) - 1) if said[at].value in _RATIOS
+    }
 
 
 def _needs_proof(first: Pair, second: Pair, *, exchanges: bool) -> bool:

@@ -32,6 +32,7 @@ _HAVING = frozenset(
 )  # fmt: skip
 _RELATIVE = frozenset({"that", "which", "who"})
 _GIVING_REACH = 6
+_PARTS = frozenset({"name", "title"})
 _RANKS = frozenset({"top", "bottom"})
 
 
@@ -193,6 +194,33 @@ def _of_length(tokens: Tokens, _: Lexicon) -> Tokens:
     return tokens
 
 
+def _orders(tokens: Tokens, _: Lexicon) -> Tokens:
+    """Read "order the books" as buying them, unless it says in which order."""
+    for at, token in enumerate(tokens):
+        ranked = any(
+            t.value in ("by", "in", "from") or t.kind is Kind.ORDER or t.word in _RANKED
+            for t in tokens[at:]
+        )
+        if token.word == "order" and token.kind is Kind.ACTION and not ranked:
+            tokens[at] = _deed(token, "buy")
+    return tokens
+
+
+_RANKED = frozenset({"alphabetical", "alphabetically", "numerically", "chronologically"})
+
+
+def _part_of(tokens: Tokens, _: Lexicon) -> Tokens:
+    """Read "the title of the book" as a thing of its own: not the book."""
+    for at, (before, token) in enumerate(pairwise(tokens), 1):
+        after = tokens[at + 1] if at + 1 < len(tokens) else None
+        led = before.value in _ARTICLES | {"by", "and"} or before.kind is Kind.WORD
+        ends = after is None or (after.kind is Kind.STOP and after.word not in _ARTICLES)
+        if led and ends and token.kind is Kind.STOP and token.word in _PARTS:
+            keys = frozenset({f"s:{stem(token.word)}"})
+            tokens[at] = replace(token, kind=Kind.WORD, value=stem(token.word), keys=keys)
+    return tokens
+
+
 def _first(token: Token) -> str:
     """Its first word."""
     return token.word.partition(" ")[0]
@@ -216,5 +244,7 @@ _RULES: tuple[tuple[frozenset[str], Callable[[Tokens, Lexicon], Tokens]], ...] =
     (frozenset({"most"}), _superlative),
     (frozenset({"rank", "ranked", "ranking"}), _ranked),
     (frozenset({"length"}), _of_length),
+    (_PARTS, _part_of),
+    (frozenset({"order"}), _orders),
 )
 """Each with the words that one of the frame's tokens starts with."""

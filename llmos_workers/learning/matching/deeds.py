@@ -30,6 +30,8 @@ def deeds_moved(sides: Sides) -> bool:
     """Whether two deeds traded places that may have to do with each other. Deeds on things of
     their own, which nobody put in an order, may be done in any.
     """
+    if _followed_otherwise(sides):
+        return True
     mine, theirs = clauses(sides.reference), clauses(sides.query)
     if min(len(mine), len(theirs)) < 2:
         return False
@@ -44,6 +46,52 @@ def deeds_moved(sides: Sides) -> bool:
         if not (loose and _apart(mine[first], mine[second])):
             return True
     return False
+
+
+_STEPS = frozenset({"and", "then", ","})
+_OF_STEPS = frozenset({"it", "them"})
+
+
+def _followed_otherwise(sides: Sides) -> bool:
+    """Whether what comes second on one side, by "then" or as done to "it" or "them", comes first
+    on the other: also where the deeds are words that no table knows as verbs.
+    """
+    partner = sides.alignment.partner()
+    mine, theirs = _second(sides.reference), _second(sides.query)
+    if not (mine and theirs):
+        return False
+    return any(
+        head in partner and partner[head] in _all_but(other, goal)
+        for head, other, goal in (
+            (mine[0], theirs, sides.query),
+            (theirs[0], mine, sides.reference),
+        )
+    )
+
+
+def _all_but(second: Sequence[Token], goal: Goal) -> set[Token]:
+    return set(goal.tokens) - set(second)
+
+
+def _second(goal: Goal) -> list[Token]:
+    """What a goal says of its second step, without stop words; empty if it has none."""
+    tokens = goal.tokens
+    for at in range(len(tokens) - 1, 0, -1):
+        gap = goal.text[tokens[at - 1].end : tokens[at].start]
+        if tokens[at].word not in _STEPS and "," not in gap:
+            continue
+        behind = [t for t in tokens[at:] if t.kind is not Kind.STOP]
+        said = {t.word for t in tokens[at:]}
+        if behind and ("then" in said or not said.isdisjoint(_OF_STEPS) or _takes_on(tokens, at)):
+            return behind
+    return []
+
+
+def _takes_on(tokens: Sequence[Token], at: int) -> bool:
+    """Whether the second of two steps speaks of what the first left: "sort the lines and take the
+    first ten".
+    """
+    return any(t.word in ("take", "keep") for t in tokens[at:])
 
 
 def clauses(goal: Goal) -> list[list[Token]]:

@@ -16,11 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmos_workers.learning.matching.actions import action_evidence
+from llmos_workers.learning.matching.align import Alignment
 from llmos_workers.learning.matching.binding import binding_evidence, count_changes
 from llmos_workers.learning.matching.embedder import Embedding
 from llmos_workers.learning.matching.lexicon import Lexicon
 from llmos_workers.learning.matching.sides import Sides
 from llmos_workers.learning.matching.tokens import ANCHORS, CLOSED, Kind, Token
+from llmos_workers.learning.matching.unsaid import plural
 
 FEATURES: dict[str, str] = {
     "cosine": "cosine of the two goals",
@@ -105,7 +107,9 @@ def evidence(sides: Sides, vectors: Vectors, lex: Lexicon) -> dict[str, float]:
     paired = {token for pair in sides.alignment.pairs for token in pair}
     reference_words = _spoken(sides.reference.tokens, paired)
     query_words = _spoken(sides.query.tokens, paired)
-    found["contrary"] = float(lex.contrary(reference_words, query_words))
+    found["contrary"] = float(
+        lex.contrary(reference_words, query_words) or _unlike(sides.alignment, lex)
+    )
     found["plural"] = float(count_changes(sides))
     found.update(action_evidence(sides, lex))
     if found["plural"] and _destroys(sides, lex):
@@ -119,7 +123,10 @@ def evidence(sides: Sides, vectors: Vectors, lex: Lexicon) -> dict[str, float]:
         token.kind is Kind.QUANTIFIER and (token.value != "all" or choice)
         for token in sides.left_reference
     )
-    doubt = limited or sides.alignment.slips > _MAX_SLIPS or any(found[name] for name in HARD)
+    recurs = _recurs(sides.left_reference, sides.reference.tokens)
+    doubt = (
+        limited or recurs or sides.alignment.slips > _MAX_SLIPS or any(found[name] for name in HARD)
+    )
     found["doubt"] = float(doubt)
     found["clean"] = float(not doubt and found["mass_added"] + found["mass_missing"] == 0)
     return found
@@ -133,6 +140,21 @@ def _shared_words(one: str, other: str) -> tuple[float, float]:
     mine, theirs = (set(_RE_WRITTEN.findall(text.lower())) for text in (one, other))
     both = len(mine & theirs)
     return both / max(len(mine | theirs), 1), both / max(min(len(mine), len(theirs)), 1)
+
+
+def _recurs(left: Iterable[Token], tokens: Sequence[Token]) -> bool:
+    """Whether what only one side says is "every" before a day: "every Monday" is not "Monday"."""
+    follows = {one: two.kind for one, two in pairwise(tokens)}
+    return any(t.kind is Kind.QUANTIFIER and follows.get(t) is Kind.DATE for t in left)
+
+
+def _unlike(alignment: Alignment, lex: Lexicon) -> bool:
+    """Whether a word left on one side is a look-alike of one left on the other."""
+    return any(
+        one.keys and lex.unlike_keys(one.keys, two.keys)
+        for one in alignment.left_reference
+        for two in alignment.left_query
+    )
 
 
 def as_vector(found: dict[str, float]) -> NDArray[np.float64]:
@@ -186,6 +208,22 @@ def _destroys(sides: Sides, lex: Lexicon) -> bool:
     return any(t.kind is Kind.ACTION and t.value in lex.classes["destructive"] for t in tokens)
 
 
+_CHOOSING = frozenset({"the", "all", "each", "every"})
+
+
+def _telling(tokens: Sequence[Token]) -> set[Token]:
+    """Words between an article and a noun: they tell which things are meant, "the small files"."""
+    rows = zip(tokens, tokens[1:], tokens[2:], strict=False)
+    return {
+        word
+        for before, word, noun in rows
+        if before.value in _CHOOSING
+        and word.kind is Kind.WORD
+        and noun.kind is Kind.WORD
+        and (word.word != "current" or plural(noun))
+    }
+
+
 class _Filler:
     """Which open words say nothing when they stand on one side only."""
 
@@ -194,6 +232,7 @@ class _Filler:
         self._dull = lex.words["dull"]
         self._beside_file = lex.words["filler_beside_file"]
         self._destroys = _destroys(sides, lex)
+        self._telling = _telling(sides.reference.tokens) | _telling(sides.query.tokens)
         self._file = any(one.kind in (Kind.FILE, Kind.PATH) for one, _ in sides.alignment.pairs)
 
     def names(self, token: Token) -> bool:
@@ -201,6 +240,8 @@ class _Filler:
         return token.word not in self._dull
 
     def empty(self, token: Token) -> bool:
+        if token in self._telling:
+            return False
         if token.word not in self._words and token.value not in self._words:
             return False
         if token.value in self._beside_file:

@@ -15,9 +15,14 @@ if TYPE_CHECKING:
 _LEAD_REACH = 2
 
 _CONTRARY_LEADS = frozenset(
-    frozenset(pair.split()) for pair in ("from for", "by for", "against for")
+    frozenset(pair.split()) for pair in ("from for", "by for", "against for", "to by", "of by")
 )
 """What is bought from Ann is not bought for her."""
+
+
+def _by_whom(thing: Token, here: str, there: str) -> bool:
+    """Tell "shared with Bob" from "shared by Bob"."""
+    return {here, there} == {"with", "by"} and thing.text[0].isupper()
 
 
 _MOMENTS = frozenset({Kind.DATE, Kind.DAY, Kind.TIME})
@@ -57,6 +62,8 @@ def led_otherwise(sides: Sides, things: Sequence[Pair], lex: Lexicon) -> bool:
     led = [(mine[one], theirs[two]) for one, two in things]
     moved = {lead for lead in led if lead[0] != lead[1]}
     if any(frozenset(lead) in _CONTRARY_LEADS for lead in moved):
+        return True
+    if any(_by_whom(one, mine[one], theirs[two]) for one, two in things):
         return True
     if any(_other_time(one, mine[one], theirs[two]) for one, two in things):
         return True

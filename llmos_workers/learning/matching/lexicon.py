@@ -22,6 +22,8 @@ second.
 
 Phrase = tuple[str, ...]
 
+_NONE: frozenset[str] = frozenset()
+
 
 @dataclass(frozen=True)
 class Lexicon:
@@ -53,6 +55,8 @@ class Lexicon:
     near: frozenset[frozenset[str]]
     """Pairs of nouns, by class or stem, that may mean the same thing."""
     antonyms: dict[str, frozenset[str]]
+    unlike: dict[str, frozenset[str]]
+    """Stem -> stems that share a class with it or may, and yet ask for another effect."""
     date_kind: dict[str, int]
     action_by_stem: dict[str, str]
     known: frozenset[str]
@@ -65,6 +69,10 @@ class Lexicon:
         """How much a word says, 0 (very common) to 1 (rare)."""
         rank = max(self.vocabulary.get(word, _RARE_RANK), _COMMON_RANK)
         return min(1.0, math.log(rank - _COMMON_RANK + 7) / math.log(_RARE_RANK))
+
+    def unlike_keys(self, one: frozenset[str], other: frozenset[str]) -> bool:
+        """Whether two words, by their keys, look alike in class and differ in effect."""
+        return any(not self.unlike.get(key, _NONE).isdisjoint(other) for key in one)
 
     def contrary(self, one: set[str], other: set[str]) -> bool:
         """Whether a word that only ``one`` has is the opposite of one that only ``other`` has."""
@@ -111,6 +119,7 @@ def lexicon() -> Lexicon:
             for pair in data["groups"]["near"]
         ),
         antonyms=_antonyms(data["groups"]["antonyms"]),
+        unlike=_unlike(data["groups"]["unlike"]),
         date_kind={w: i for i, row in enumerate(data["groups"]["dates"]) for w in row.split()},
         action_by_stem={
             stem(word): name
@@ -176,6 +185,18 @@ def _antonyms(pairs: list[str]) -> dict[str, frozenset[str]]:
         found.setdefault(one, set()).add(other)
         found.setdefault(other, set()).add(one)
     return {word: frozenset(others) for word, others in found.items()}
+
+
+def _unlike(rows: list[str]) -> dict[str, frozenset[str]]:
+    """Stem key -> the stem keys of the other cells of its rows ("pause | stop, halt")."""
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        cells = [{f"s:{stem(word)}" for word in _split(cell)} for cell in row.split("|")]
+        for at, cell in enumerate(cells):
+            others = set().union(*cells[:at], *cells[at + 1 :]) - cell
+            for key in cell:
+                found.setdefault(key, set()).update(others)
+    return {key: frozenset(others) for key, others in found.items()}
 
 
 def _vocabulary() -> dict[str, int]:

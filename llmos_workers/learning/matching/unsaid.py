@@ -160,13 +160,17 @@ def _says_all(token: Token, mine: Goal, other: Goal, alignment: Alignment) -> bo
     return any(t.kind is Kind.WORD and t in partner and plural(partner[t]) for t in behind)
 
 
-_GATHERING = frozenset({"count", "calc", "summarize", "measure", "merge", "compare", "plot"})
-"""Actions whose result for each is another than for all together."""
+_ONE_BY_ONE = frozenset(
+    {"delete", "rename", "move", "copy", "resize", "convert", "rotate", "crop", "restart", "stop",
+     "start", "encrypt", "decrypt", "install", "upgrade", "fix", "check", "close", "add", "set"}
+)  # fmt: skip
+"""Deeds that come to the same done to each or to all: who zips each makes several files."""
 
 
 def _each_is_all(other: Goal, alignment: Alignment) -> bool:
-    gathers = any(one.action in _GATHERING for one, _ in alignment.pairs)
-    return not gathers and any(t.value in _ALL for t in other.said)
+    deeds = {one.action for one, _ in alignment.pairs if one.kind is Kind.ACTION}
+    alone = bool(deeds) and deeds <= _ONE_BY_ONE
+    return alone and any(t.value in _ALL for t in other.said)
 
 
 def plural(token: Token) -> bool:

@@ -19,6 +19,7 @@ _PLAIN_TABLES = (
     ("speech", Kind.SPEECH),
     ("negation", Kind.NEGATION),
 )
+_DEFINITE = frozenset({"the", "all", "every", "each", "these", "those", "only"})
 _NOUN_LEAD = frozenset({Kind.WORD, Kind.NUMBER, Kind.FORMAT, Kind.LANGUAGE, Kind.DATE, Kind.ORDER})
 
 
@@ -73,6 +74,8 @@ def _open(word: str, text: str, before: Sequence[Token], lex: Lexicon) -> Readin
     )
     if action and verbal and (synonym is None or first):
         return Kind.ACTION, action, frozenset(keys)
+    if word == "new" and _chooses(before):
+        return Kind.WORD, "new", frozenset({"s:new"})
     if _is_stop(word, text, first=first, lex=lex):
         return Kind.STOP, word, frozenset(keys)
     if first and synonym is None and text.isalpha() and not _leads(word, lex):
@@ -100,6 +103,12 @@ def _is_stop(word: str, text: str, *, first: bool, lex: Lexicon) -> bool:
     if first and word in lex.words["stop_unless_first"]:
         return False
     return not (word == "new" and text[0].isupper() and not first)
+
+
+def _chooses(before: Sequence[Token]) -> bool:
+    """Whether "new" here tells things apart: "list the new orders", not "create a new order"."""
+    last = before[-1] if before else None
+    return last is not None and last.value in _DEFINITE
 
 
 def _after_all(before: Sequence[Token]) -> bool:

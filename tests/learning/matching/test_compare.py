@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -99,6 +100,24 @@ def test_other_calculators_do_not_follow(stored: str, asked: str) -> None:
 def test_look_alikes_do_not_follow_in_either_direction(one: str, other: str) -> None:
     assert confidence(one, other) < FOLLOW
     assert confidence(other, one) < FOLLOW
+
+
+LOOK_ALIKES = [
+    tuple(line.split("|"))
+    for line in (Path(__file__).parent / "look_alikes.txt").read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
+]
+
+
+def test_no_pair_of_the_look_alike_list_follows_in_either_direction() -> None:
+    wrong = [
+        (one, other)
+        for pair in LOOK_ALIKES
+        for one, other in itertools.permutations(pair)
+        if compare(one, other, bundled_embedder().embed, cosine=0.97).confidence >= FOLLOW
+    ]
+    assert len(LOOK_ALIKES) > 100
+    assert not wrong
 
 
 @pytest.mark.parametrize(
