@@ -38,6 +38,7 @@ def binding_evidence(sides: Sides, lex: Lexicon) -> dict[str, float]:
         "role_conflict": float(
             conflict
             or led_otherwise(sides, things, lex)
+            or _traded_place(sides)
             or _turned(sides, things)
             or _named_otherwise(sides, things)
         ),
@@ -241,6 +242,7 @@ def _roles(sides: Sides, things: Sequence[Pair]) -> tuple[bool, bool]:
     """Whether roles conflict, and whether the query names a destination of its own."""
     conflict = any(one.role and two.role and one.role != two.role for one, two in things)
     added = False
+    conflict = conflict or _traded(things)
     for role in _WAYS:
         mine: set[object] = {i for i, (one, _) in enumerate(things) if one.role is role}
         theirs: set[object] = {i for i, (_, two) in enumerate(things) if two.role is role}
@@ -253,6 +255,46 @@ def _roles(sides: Sides, things: Sequence[Pair]) -> tuple[bool, bool]:
     return conflict, added
 
 
+def _traded(things: Sequence[Pair]) -> bool:
+    """Tell "merge a into b" from "merge b into a" where only one side of each is led in: a thing
+    loses the role that another one of its clause takes.
+    """
+    for role in _WAYS:
+        lost = [one for one, two in things if one.role is role and two.role is None]
+        won = [one for one, two in things if one.role is None and two.role is role]
+        if any(a.kind is b.kind or {a.kind, b.kind} <= _CALLED for a in lost for b in won):
+            return True
+    return False
+
+
+def _traded_place(sides: Sides) -> bool:
+    """Tell "move Ann and tell Bob" from "move Bob and tell Ann", "the keys to Ann and the bill to
+    Bob" from "the bill to Ann and the keys to Bob": each stands right behind what the other did.
+    """
+    partner = sides.alignment.partner()
+    mine, theirs = _Row(sides.reference.tokens), _Row(sides.query.tokens)
+    moved: dict[tuple[Token, Token], Token] = {}
+    for one, two in sides.alignment.pairs:
+        if one.kind in _UNPLACED or two.kind in _UNPLACED:
+            continue
+        before, other = mine.before(one), theirs.before(two)
+        known = partner.get(other) if other else None
+        led = one.role is two.role and (one.role or (before and before.kind is Kind.ACTION))
+        if led and before and known and known.value != before.value:
+            moved[before, known] = one
+    return any(
+        one.kind is moved[there, here].kind
+        and one.value != moved[there, here].value
+        and {one, moved[there, here]}.isdisjoint((here, there))
+        for (here, there), one in moved.items()
+        if (there, here) in moved
+    )
+
+
+_UNPLACED = frozenset({Kind.STOP, Kind.NUMBER, Kind.UNIT})
+"""What may stand on either side of its thing: "32 characters", "length 32"."""
+_CALLED = frozenset({Kind.WORD, Kind.ACTION, Kind.IDENTIFIER, Kind.PATH, Kind.FILE})
+"""What may be a name, whatever it looks like."""
 _MAKING = frozenset(
     ("create", "convert", "translate", "merge", "plot", "summarize", "extract", "download", "save")
 )

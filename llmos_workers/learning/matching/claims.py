@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from llmos_workers.contracts.trace import ExecutionTrace, Slot, SlotType
 from llmos_workers.learning.matching.align import Alignment, align
@@ -16,8 +18,17 @@ from llmos_workers.learning.matching.values import may_name, may_vary, same_kind
 MAX_PHRASE_WORDS = 5
 _ARTICLES = frozenset({"the", "a", "an"})
 _ANY = frozenset({"any", "another", "other"})
+_POINTING = frozenset(
+    {"he", "she", "it", "they", "him", "her", "them", "his", "hers", "its", "their", "theirs",
+     "this", "that", "these", "those", "there", "here", "someone", "somebody", "something",
+     "anyone", "anybody", "anything", "everyone", "everybody", "everything", "one", "ones",
+     "somewhere", "anywhere", "everywhere", "same"}
+)  # fmt: skip
+"""What means another thing in every goal, or any."""
+_OWNING = frozenset({"'s", "\u2019s", "'", "\u2019"})
 _INSIDE_PHRASE = frozenset({"of", "the", "de", "la"})
 _ON_TOPIC = frozenset({"about", "on", "of", "for", "regarding", "concerning"})
+_BREAK = re.compile(r"[,;:!?]")
 _JOINING = ("preposition", "leading", "coordination")
 """Words that lead to the next thing: never part of a name."""
 _FILES = {Kind.FILE, Kind.PATH}
@@ -225,6 +236,8 @@ class Claims:
         if len(runs) != 1:
             return None
         run, trimmed = self._trim(runs[0])
+        if self._names_nothing(tokens, run):
+            return None
         self._free = [token for token in self._free if token not in runs[0]]
         start = self._with_lead(run[0].start)
         alone = not trimmed and not self._leads_noun(run[-1])
@@ -240,6 +253,27 @@ class Claims:
         if len(words) > MAX_PHRASE_WORDS or all(word in dull for word in words):
             return None
         return Change(slot, self._goal.text[tokens[0].start : tokens[-1].end], new, start, end)
+
+    def _names_nothing(self, old: Sequence[Token], run: Sequence[Token]) -> bool:
+        """Whether a run only points at a thing or describes it: "him", "her team", "Ann's
+        sister", or "a random playlist" for the playlist of a name.
+        """
+        owned = self._owning(self._query, run) and not self._owning(self._goal, old)
+        if run[0].word in _POINTING or owned:
+            return True
+        indefinite = self._article_before(self._query, run[0].start)
+        if indefinite is None or indefinite.value == "the" or not self._leads_noun(run[-1]):
+            return False
+        noun = next(t for t in self._query.tokens if t.start > run[-1].start)
+        mine = self._partner.get(noun)
+        article = self._article_before(self._goal, mine.start) if mine else None
+        return article is not None and article.value == "the"
+
+    @staticmethod
+    def _owning(goal: Goal, row: Sequence[Token]) -> bool:
+        """Whether something is another one's: "Ann's sister"."""
+        gaps = (goal.text[one.end : two.start] for one, two in pairwise(row))
+        return any(gap.strip().lower() in _OWNING for gap in gaps)
 
     def _quantified(self, first: Token) -> bool:
         """Whether "all", "any" or a number stands before: that is no name but a choice."""
@@ -286,7 +320,7 @@ class Claims:
             free = token in self._free and self._may_be_name(slot, tokens, token)
             fits = free or token in own
             if fits:
-                if joined:
+                if joined and not self._broken(runs[-1][-1], token):
                     runs[-1].append(token)
                 else:
                     runs.append([token])
@@ -294,6 +328,12 @@ class Claims:
             elif token.kind is not Kind.STOP or token.value not in _INSIDE_PHRASE:
                 joined = False
         return [run for run in runs if any(token in self._free for token in run)]
+
+    def _broken(self, last: Token, token: Token) -> bool:
+        """Whether a new clause or thing begins ("main, squash it"); "Paris, Texas" is one name."""
+        if not _BREAK.search(self._query.text, last.end, token.start):
+            return False
+        return not (last.text[0].isupper() and token.text[0].isupper())
 
     def _may_be_name(self, slot: Slot, tokens: Sequence[Token], new: Token) -> bool:
         """Whether a free token may be (part of) the new value of a phrase."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
 from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Token
@@ -32,7 +32,10 @@ def deeds_moved(sides: Sides) -> bool:
     """
     if _followed_otherwise(sides):
         return True
-    mine, theirs = clauses(sides.reference), clauses(sides.query)
+    verbs = frozenset(
+        t.word for t in (*sides.reference.tokens, *sides.query.tokens) if t.kind is Kind.ACTION
+    )
+    mine, theirs = clauses(sides.reference, verbs), clauses(sides.query, verbs)
     if min(len(mine), len(theirs)) < 2:
         return False
     partner = sides.alignment.partner()
@@ -42,6 +45,8 @@ def deeds_moved(sides: Sides) -> bool:
     for first, second in combinations(range(len(mine)), 2):
         one, two = places[first], places[second]
         if one is None or two is None or one <= two:
+            continue
+        if _says_when(mine[first]) or _says_when(mine[second]):
             continue
         if not (loose and _apart(mine[first], mine[second])):
             return True
@@ -94,15 +99,15 @@ def _takes_on(tokens: Sequence[Token], at: int) -> bool:
     return any(t.word in ("take", "keep") for t in tokens[at:])
 
 
-def clauses(goal: Goal) -> list[list[Token]]:
+def clauses(goal: Goal, verbs: frozenset[str] = frozenset()) -> list[list[Token]]:
     """The tokens from each verb that begins a clause to the next, the verb first; what stands
-    before the first verb goes with it.
+    before the first verb goes with it. ``verbs``: words that the other goal uses as such.
     """
     found: list[list[Token]] = []
     before: list[Token] = []
     last: Token | None = None
     for token in goal.tokens:
-        if _begins(goal.text, last, token):
+        if _begins(goal.text, last, token, verbs):
             found.append([token, *before])
             before = []
         elif found:
@@ -113,10 +118,12 @@ def clauses(goal: Goal) -> list[list[Token]]:
     return found
 
 
-def _begins(text: str, last: Token | None, token: Token) -> bool:
+def _begins(text: str, last: Token | None, token: Token, verbs: frozenset[str]) -> bool:
     """Whether a clause begins with the token: a verb behind a break or a conjunction."""
-    if token.kind is Kind.ACTION or token.action is None:
-        return token.kind is Kind.ACTION
+    if token.kind is Kind.ACTION:
+        return True
+    if token.action is None:
+        return token.word in verbs and last is not None and last.word in JOINTS
     if last is None or last.word in JOINTS:
         return True
     return _BREAK.search(text, last.end, token.start) is not None
@@ -139,8 +146,24 @@ def _ordered(tokens: Sequence[Token]) -> bool:
     return any(token.word in ORDERS or token.kind is Kind.ORDER for token in tokens)
 
 
+def _says_when(clause: Sequence[Token]) -> bool:
+    """Whether a clause says its own moment: "text me when it arrives" may stand anywhere."""
+    return clause[0].kind is Kind.WORD and any(token.word == "when" for token in clause)
+
+
 def _apart(one: Sequence[Token], two: Sequence[Token]) -> bool:
     """Whether two clauses name things of their own, and none of the other's."""
     names = [{t.value.lower() for t in clause if t.kind in _NAMES} for clause in (one, two)]
+    if Kind.WORD in (one[0].kind, two[0].kind):  # a deed we know nothing of: "mute channel 9"
+        names = [known | _numbered(c) for known, c in zip(names, (one, two), strict=True)]
     refers = any(t.word in _REFERS_BACK for t in (*one, *two))
     return all(names) and names[0].isdisjoint(names[1]) and not refers
+
+
+def _numbered(clause: Sequence[Token]) -> set[str]:
+    """What a clause names by a number behind its noun: "channel 9", no "30 seconds"."""
+    return {
+        f"{noun.value} {number.value}"
+        for noun, number in pairwise(clause[1:])
+        if noun.kind is Kind.WORD and number.kind is Kind.NUMBER
+    }

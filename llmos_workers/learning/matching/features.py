@@ -20,6 +20,7 @@ from llmos_workers.learning.matching.align import Alignment
 from llmos_workers.learning.matching.binding import binding_evidence, count_changes
 from llmos_workers.learning.matching.embedder import Embedding
 from llmos_workers.learning.matching.lexicon import Lexicon
+from llmos_workers.learning.matching.parse import Goal
 from llmos_workers.learning.matching.sides import Sides
 from llmos_workers.learning.matching.tokens import ANCHORS, CLOSED, Kind, Token
 from llmos_workers.learning.matching.unsaid import plural
@@ -112,7 +113,7 @@ def evidence(sides: Sides, vectors: Vectors, lex: Lexicon) -> dict[str, float]:
     )
     found["plural"] = float(count_changes(sides))
     found.update(action_evidence(sides, lex))
-    if found["plural"] and _destroys(sides, lex):
+    if _destroys(sides, lex) and (found["plural"] or _empties_otherwise(sides)):
         found["destructive"] = 1.0
     found.update(binding_evidence(sides, lex))
     _weigh_open(found, sides, vectors, lex)
@@ -224,6 +225,31 @@ def _telling(tokens: Sequence[Token]) -> set[Token]:
     }
 
 
+def _owned(goal: Goal) -> set[Token]:
+    """Nouns that are another one's: "Ann's team" is not Ann."""
+    gaps = ((two, goal.text[one.end : two.start].strip()) for one, two in pairwise(goal.tokens))
+    return {token for token, gap in gaps if gap in ("'s", "\u2019s")}
+
+
+def _texts(goal: Goal) -> set[Token]:
+    """The noun of "email the text of a.txt": a file's text is not the file."""
+    return {one for one, two in pairwise(goal.tokens) if one.word == "text" and two.word == "of"}
+
+
+_EMPTYING = frozenset({"clear", "wipe", "clean", "strip"})
+_FILES = frozenset({Kind.FILE, Kind.PATH})
+
+
+def _empties_otherwise(sides: Sides) -> bool:
+    """Tell "clear a.txt", which leaves an empty file, from "delete a.txt"."""
+    files = any(one.kind in _FILES for one, _ in sides.alignment.pairs)
+    emptied = [
+        any(t.kind is Kind.ACTION and _EMPTYING & set(t.word.split()) for t in goal.tokens)
+        for goal in (sides.reference, sides.query)
+    ]
+    return files and emptied[0] != emptied[1]
+
+
 class _Filler:
     """Which open words say nothing when they stand on one side only."""
 
@@ -231,6 +257,8 @@ class _Filler:
         self._words = lex.words["filler"]
         self._dull = lex.words["dull"]
         self._beside_file = lex.words["filler_beside_file"]
+        self._owned = _owned(sides.reference) | _owned(sides.query)
+        self._owned |= _texts(sides.reference) | _texts(sides.query)
         self._destroys = _destroys(sides, lex)
         self._telling = _telling(sides.reference.tokens) | _telling(sides.query.tokens)
         self._file = any(one.kind in (Kind.FILE, Kind.PATH) for one, _ in sides.alignment.pairs)
@@ -240,7 +268,7 @@ class _Filler:
         return token.word not in self._dull
 
     def empty(self, token: Token) -> bool:
-        if token in self._telling:
+        if token in self._telling or token in self._owned:
             return False
         if token.word not in self._words and token.value not in self._words:
             return False

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 _LEAD_REACH = 2
 
 _CONTRARY_LEADS = frozenset(
-    frozenset(pair.split()) for pair in ("from for", "by for", "against for", "to by", "of by")
+    frozenset(pair.split())
+    for pair in (
+        *("from for", "by for", "against for", "to by", "of by"),
+        *("to over", "into over", "on from"),
+    )
 )
 """What is bought from Ann is not bought for her."""
 
@@ -32,6 +36,17 @@ def _other_time(thing: Token, here: str, there: str) -> bool:
     """Tell "on Friday" from "after Friday" and "by Friday"."""
     telling = {"before", "after"} | ({"by"} if thing.kind in _MOMENTS else set())
     return here != there and bool({here, there} & telling)
+
+
+_SPANS = frozenset({"second", "minute", "hour", "day", "week", "month", "year"})
+
+
+def _other_span(sides: Sides, number: Token, here: str, there: str) -> bool:
+    """Tell "for 5 minutes", how long, from "in 5 minutes", when."""
+    if number.kind is not Kind.NUMBER or {here, there} != {"for", "in"}:
+        return False
+    after = next((t for t in sides.reference.tokens if t.start > number.start), None)
+    return after is not None and after.kind is Kind.UNIT and after.value in _SPANS
 
 
 _RELATIONS = {
@@ -66,6 +81,8 @@ def led_otherwise(sides: Sides, things: Sequence[Pair], lex: Lexicon) -> bool:
     if any(_by_whom(one, mine[one], theirs[two]) for one, two in things):
         return True
     if any(_other_time(one, mine[one], theirs[two]) for one, two in things):
+        return True
+    if any(_other_span(sides, one, mine[one], theirs[two]) for one, two in things):
         return True
     if any(_other_relation(mine[one], theirs[two]) for one, two in things):
         return True

@@ -62,7 +62,7 @@ def unsaid(
     listed = _listed(mine.tokens)
     shared = _shared(alignment)
     implied = {word for name in shared for word in lex.implied.get(name, ())}
-    kinds = _beside_their_thing(mine.tokens, paired)
+    kinds = _beside_their_thing(mine, paired)
     return tuple(
         token
         for token in left
@@ -125,15 +125,19 @@ def _shared(alignment: Alignment) -> set[str]:
     }
 
 
-def _beside_their_thing(tokens: Sequence[Token], paired: set[Token]) -> set[Token]:
-    """Nouns that name the kind of a paired value right beside them: "the file a.txt"."""
+def _beside_their_thing(goal: Goal, paired: set[Token]) -> set[Token]:
+    """Nouns that name the kind of a paired value right beside them: "the file a.txt". Another
+    one's is another thing: "Ann's team" is not Ann.
+    """
+    tokens = goal.tokens
     found = set()
     for one, two in pairwise(tokens):
         for noun, thing in ((one, two), (two, one)):
             if thing in paired and noun.kind in _OPEN and noun.word in _KINDS.get(thing.kind, ()):
                 found.add(noun)
     for at, (name, noun) in enumerate(pairwise(tokens)):
-        if name in paired and name.kind in _NAMES and noun.kind in _OPEN:
+        owned = goal.text[name.end : noun.start].strip()
+        if name in paired and not owned and name.kind in _NAMES and noun.kind in _OPEN:
             proper = name.kind is Kind.IDENTIFIER or name.text[0].isupper()
             leads = [t.value for t in tokens[max(0, at - 2) : at] if t.kind is Kind.STOP]
             placed = noun.word in _PLACES and not _PREPOSITIONS.isdisjoint(leads)

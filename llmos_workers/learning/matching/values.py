@@ -35,6 +35,9 @@ _ONE_WAY = frozenset({Kind.EMAIL, Kind.CHANNEL, Kind.SIZE})
 _FILES = {Kind.FILE, Kind.PATH}
 _FETCHING = frozenset({"download", "get", "save"})
 """What brings an address's file here, whatever its format."""
+_ORDINAL = re.compile(r"\d(?:st|nd|rd|th)$", re.IGNORECASE)
+_HALF_DAY = re.compile(r"[ap]\.?m\b", re.IGNORECASE)
+_SEVERAL = re.compile(r"[*?\[{]")
 _UP = re.compile(r"(?:^|/)\.\.(?:/|$)")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -75,7 +78,7 @@ def may_vary(token: Token, lex: Lexicon) -> bool:
 def may_name(token: Token) -> bool:
     """Whether a token can be the name of something: a word, an identifier, a plain path."""
     if token.kind is Kind.PATH:
-        return "." not in token.text.rsplit("/", 1)[-1]
+        return not ("." in token.text.rsplit("/", 1)[-1] or _SEVERAL.search(token.text))
     return token.kind in _NAMES
 
 
@@ -93,11 +96,24 @@ def same_kind(
     if old.kind is Kind.DATE:
         kinds = lex.date_kind.get(old.value), lex.date_kind.get(new.value)
         return None not in kinds and kinds[0] == kinds[1]
+    if _look(old) != _look(new):
+        return False
     quoted_file = old.kind is Kind.QUOTE and _FILE_LIKE.search(old.value)
     if old.kind in (Kind.FILE, Kind.PATH, Kind.GLOB) or quoted_file:
         blind = _blind(actions, lex.classes["format_blind"])
         return blind or _extension(old.text, lex) == _extension(new.text, lex)
     return old.kind is not Kind.URL or _same_address(old.text, new.text, actions, lex)
+
+
+def _look(token: Token) -> tuple[bool, ...]:
+    """What tells one value from a rank, several files, or a time of the other clock: "the 17th
+    ticket" is not ticket 17, "logs/*.txt" is no file, and a tool that took "6:45" may read "7:10
+    pm" as the morning.
+    """
+    ordinal = token.kind is Kind.NUMBER and bool(_ORDINAL.search(token.text))
+    halves = token.kind is Kind.TIME and bool(_HALF_DAY.search(token.text))
+    several = token.kind in (*_FILES, Kind.GLOB) and bool(_SEVERAL.search(token.text))
+    return ordinal, halves, several
 
 
 def _same_address(old: str, new: str, actions: Iterable[str], lex: Lexicon) -> bool:
@@ -135,7 +151,7 @@ def refuse_value(old: str, new: str, where: Iterable[Place]) -> str:
     addresses = "://" in old and "://" in new
     if not addresses and bool(_FILE_LIKE.search(old)) != bool(_FILE_LIKE.search(new)):
         return "one is a file, the other is not"
-    if _confined(old) != _confined(new):
+    if _confined(old) != _confined(new) or bool(_UP.search(old)) != bool(_UP.search(new)):
         return "one leads out of the folder, the other does not"
     if any(not place.whole for place in where) and not _may_splice(old, new):
         return "it cannot safely be put inside a command"

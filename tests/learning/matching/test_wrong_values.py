@@ -1,0 +1,99 @@
+"""Values that no slot may take, and goals whose things traded places."""
+
+from __future__ import annotations
+
+import pytest
+
+from llmos_workers.config import DispatcherConfig
+from llmos_workers.contracts.trace import ExecutionTrace
+from llmos_workers.learning.matching.compare import compare
+from llmos_workers.learning.matching.embedder import bundled_embedder
+from tests.learning.matching.conftest import step
+from tests.learning.matching.test_slots import ask, declared, replayed
+
+THRESHOLD = DispatcherConfig().follower_threshold
+
+AGENDA = declared("Send the agenda to Priya and the budget to Tom",
+                  step("Send", agenda="Priya", budget="Tom"),
+                  one="Priya", two="Tom")  # fmt: skip
+COPY = declared("Copy the file data/input.csv to archive/2026",
+                step("Copy", source="data/input.csv", to="archive/2026"),
+                source="data/input.csv", to="archive/2026")  # fmt: skip
+MERGE = declared("Merge the branch feature-login into develop and push it to origin",
+                 step("Merge", branch="feature-login", into="develop", remote="origin"),
+                 branch="feature-login", into="develop", remote="origin")  # fmt: skip
+UNPACK = declared("Download https://a.example/a.zip and unpack it to /srv/app",
+                  step("Unpack", url="https://a.example/a.zip", to="/srv/app"),
+                  url="https://a.example/a.zip", to="/srv/app")  # fmt: skip
+TIMER = declared("Set a timer called Pasta for 9 minutes", step("Timer", name="Pasta", n=9),
+                 name="Pasta", n="9")  # fmt: skip
+TICKET = declared("Assign ticket 381 to Nadia with priority high",
+                  step("Assign", n=381, to="Nadia", priority="high"),
+                  n="381", to="Nadia", priority="high")  # fmt: skip
+ORDERS = declared("Show Lena's last 5 orders", step("Orders", of="Lena", n=5), of="Lena", n="5")
+RESTART = declared("Restart the service nginx on host web1 and wait 30 seconds",
+                   step("Restart", service="nginx", host="web1", n=30),
+                   service="nginx", host="web1", n="30")  # fmt: skip
+WAKE = declared("Wake me at 6:45 on weekdays with the playlist Morning",
+                step("Wake", at="6:45", playlist="Morning"),
+                at="6:45", playlist="Morning")  # fmt: skip
+MAIL = declared("Email the file plan.docx to lea@corp.example",
+                step("Mail", file="plan.docx", to="lea@corp.example"),
+                file="plan.docx", to="lea@corp.example")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("trace", "goal"),
+    [
+        (AGENDA, "Send the agenda to Olga and the budget to him"),
+        (COPY, "Copy the file data/*.csv to archive/2026"),
+        (MERGE, "Merge the branch hotfix into main, squash it and push it to origin"),
+        (UNPACK, "Download https://a.example/b.zip and unpack it to ../app"),
+        (UNPACK, "Download https://a.example/b.zip and unpack it over /srv/app"),
+        (TIMER, "Set a timer called Eggs in 6 minutes"),
+        (TICKET, "Assign the 17th ticket to Nadia with priority high"),
+        (TICKET, "Assign ticket 17 to Nadia's team with priority high"),
+        (ORDERS, "Show Marco's sister's last 5 orders"),
+        (RESTART, "Wait 30 seconds and restart the service redis on host web1"),
+        (RESTART, "Restart the service redis from host web2 and wait 30 seconds"),
+        (WAKE, "Wake me at 7:10 pm on weekdays with the playlist Morning"),
+        (WAKE, "Wake me at 7:10 on weekdays with a random playlist"),
+        (MAIL, "Email the text of budget.docx to max@corp.example"),
+    ],
+)
+def test_what_is_no_value_of_the_slot_is_not_bound(trace: ExecutionTrace, goal: str) -> None:
+    found = ask(trace, goal)
+    assert found is None or found.confidence < THRESHOLD
+
+
+@pytest.mark.parametrize(
+    ("trace", "goal", "arguments"),
+    [
+        (AGENDA, "Send the agenda to Olga and the budget to Luis",
+         {"agenda": "Olga", "budget": "Luis"}),
+        (TICKET, "Assign ticket 17 to Omar with priority low",
+         {"n": 17, "to": "Omar", "priority": "low"}),
+        (WAKE, "Wake me at 5:30 on weekdays with the playlist Slow Jazz",
+         {"at": "5:30", "playlist": "Slow Jazz"}),
+    ],
+)  # fmt: skip
+def test_the_same_traces_take_values_of_their_kind(
+    trace: ExecutionTrace, goal: str, arguments: dict[str, object]
+) -> None:
+    assert replayed(trace, goal) == [arguments]
+
+
+@pytest.mark.parametrize(
+    ("known", "asked"),
+    [
+        (MERGE.goal_text, "Merge the branch develop into feature-login and push it to origin"),
+        ("Stop nginx and wait 30 seconds", "Wait 30 seconds and stop nginx"),
+        ("Move Ann from sales to support and tell Bob",
+         "Move Bob from sales to support and tell Ann"),
+        (AGENDA.goal_text, "Send the agenda to Tom and the budget to Priya"),
+        ("Delete the file a.txt", "Clear the file a.txt"),
+    ],
+)  # fmt: skip
+def test_traded_things_and_deeds_are_never_followed(known: str, asked: str) -> None:
+    for one, two in ((known, asked), (asked, known)):
+        assert compare(one, two, bundled_embedder().embed).confidence < THRESHOLD
