@@ -11,6 +11,7 @@ from llmos_workers.learning.matching.deeds import deeds_moved
 from llmos_workers.learning.matching.leads import led_otherwise
 from llmos_workers.learning.matching.lexicon import Lexicon
 from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Role, Token
+from llmos_workers.learning.matching.trades import Row, traded, traded_place
 from llmos_workers.learning.matching.unsaid import plural as _plural
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def binding_evidence(sides: Sides, lex: Lexicon) -> dict[str, float]:
         "role_conflict": float(
             conflict
             or led_otherwise(sides, things, lex)
-            or _traded_place(sides)
+            or traded_place(sides)
             or _turned(sides, things)
             or _named_otherwise(sides, things)
         ),
@@ -50,7 +51,7 @@ def binding_evidence(sides: Sides, lex: Lexicon) -> dict[str, float]:
 def _modifier_moved(sides: Sides) -> bool:
     """Tell "16-character password" from "16 passwords", "no X but Y" from "no Y but X"."""
     partner = sides.alignment.partner()
-    reference, query = _Row(sides.reference.tokens), _Row(sides.query.tokens)
+    reference, query = Row(sides.reference.tokens), Row(sides.query.tokens)
     left = {*sides.left_reference, *sides.left_query}
     for one, two in sides.alignment.pairs:
         if one.kind not in _MODIFIERS or one.kind is not two.kind:
@@ -154,30 +155,6 @@ def _quantified(tokens: Sequence[Token]) -> set[Token]:
 _WHOLE = frozenset({"entire", "whole"})
 
 
-class _Row:
-    """The meaningful tokens of one side, in order."""
-
-    def __init__(self, tokens: Sequence[Token]) -> None:
-        self._tokens = [t for t in tokens if t.kind is not Kind.STOP]
-        self._place = {token: at for at, token in enumerate(self._tokens)}
-
-    def after(self, token: Token) -> Token | None:
-        at = self._place[token] + 1
-        return self._tokens[at] if at < len(self._tokens) else None
-
-    def before(self, token: Token) -> Token | None:
-        at = self._place.get(token, 0) - 1
-        return self._tokens[at] if at >= 0 else None
-
-    def behind(self, token: Token, reach: int = 3) -> list[Token]:
-        at = self._place[token] + 1
-        return self._tokens[at : at + reach]
-
-    def near(self, token: Token, reach: int = 3) -> list[Token]:
-        at = self._place[token]
-        return self._tokens[max(0, at - reach) : at + reach + 1]
-
-
 def _counts_other(one: Token | None, two: Token | None, left: set[Token]) -> bool:
     if any(t in left and t.kind in (Kind.WORD, Kind.UNIT) for t in (one, two) if t):
         return True
@@ -201,7 +178,7 @@ def _counts_and_names(sides: Sides, one: Token, two: Token) -> bool:
 
 
 def _same_scope(
-    one: Token | None, two: Token | None, partner: dict[Token, Token], query: _Row, negation: Token
+    one: Token | None, two: Token | None, partner: dict[Token, Token], query: Row, negation: Token
 ) -> bool:
     """Whether what a negation denies is denied on the other side too."""
     if one is None or two is None:
@@ -225,7 +202,7 @@ def _crossed(
     return partner[one] not in near_two and partner[two] not in near_one
 
 
-def _taken(head: Token | None, modifier: Token, partner: dict[Token, Token], row: _Row) -> bool:
+def _taken(head: Token | None, modifier: Token, partner: dict[Token, Token], row: Row) -> bool:
     """Whether on the other side another modifier of the kind stands before the thing."""
     other = partner.get(head) if head else None
     before = row.before(other) if other else None
@@ -242,7 +219,7 @@ def _roles(sides: Sides, things: Sequence[Pair]) -> tuple[bool, bool]:
     """Whether roles conflict, and whether the query names a destination of its own."""
     conflict = any(one.role and two.role and one.role != two.role for one, two in things)
     added = False
-    conflict = conflict or _traded(things)
+    conflict = conflict or traded(things)
     for role in _WAYS:
         mine: set[object] = {i for i, (one, _) in enumerate(things) if one.role is role}
         theirs: set[object] = {i for i, (_, two) in enumerate(things) if two.role is role}
@@ -255,46 +232,6 @@ def _roles(sides: Sides, things: Sequence[Pair]) -> tuple[bool, bool]:
     return conflict, added
 
 
-def _traded(things: Sequence[Pair]) -> bool:
-    """Tell "merge a into b" from "merge b into a" where only one side of each is led in: a thing
-    loses the role that another one of its clause takes.
-    """
-    for role in _WAYS:
-        lost = [one for one, two in things if one.role is role and two.role is None]
-        won = [one for one, two in things if one.role is None and two.role is role]
-        if any(a.kind is b.kind or {a.kind, b.kind} <= _CALLED for a in lost for b in won):
-            return True
-    return False
-
-
-def _traded_place(sides: Sides) -> bool:
-    """Tell "move Ann and tell Bob" from "move Bob and tell Ann", "the keys to Ann and the bill to
-    Bob" from "the bill to Ann and the keys to Bob": each stands right behind what the other did.
-    """
-    partner = sides.alignment.partner()
-    mine, theirs = _Row(sides.reference.tokens), _Row(sides.query.tokens)
-    moved: dict[tuple[Token, Token], Token] = {}
-    for one, two in sides.alignment.pairs:
-        if one.kind in _UNPLACED or two.kind in _UNPLACED:
-            continue
-        before, other = mine.before(one), theirs.before(two)
-        known = partner.get(other) if other else None
-        led = one.role is two.role and (one.role or (before and before.kind is Kind.ACTION))
-        if led and before and known and known.value != before.value:
-            moved[before, known] = one
-    return any(
-        one.kind is moved[there, here].kind
-        and one.value != moved[there, here].value
-        and {one, moved[there, here]}.isdisjoint((here, there))
-        for (here, there), one in moved.items()
-        if (there, here) in moved
-    )
-
-
-_UNPLACED = frozenset({Kind.STOP, Kind.NUMBER, Kind.UNIT})
-"""What may stand on either side of its thing: "32 characters", "length 32"."""
-_CALLED = frozenset({Kind.WORD, Kind.ACTION, Kind.IDENTIFIER, Kind.PATH, Kind.FILE})
-"""What may be a name, whatever it looks like."""
 _MAKING = frozenset(
     ("create", "convert", "translate", "merge", "plot", "summarize", "extract", "download", "save")
 )

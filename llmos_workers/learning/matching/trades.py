@@ -1,0 +1,82 @@
+"""Have two things traded places? What stands right behind what, and which way it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from llmos_workers.learning.matching.align import Pair
+from llmos_workers.learning.matching.tokens import Kind, Role, Token
+
+if TYPE_CHECKING:
+    from llmos_workers.learning.matching.sides import Sides
+
+_WAYS = (Role.SOURCE, Role.DESTINATION)
+
+
+class Row:
+    """The meaningful tokens of one side, in order."""
+
+    def __init__(self, tokens: Sequence[Token]) -> None:
+        self._tokens = [t for t in tokens if t.kind is not Kind.STOP]
+        self._place = {token: at for at, token in enumerate(self._tokens)}
+
+    def after(self, token: Token) -> Token | None:
+        at = self._place[token] + 1
+        return self._tokens[at] if at < len(self._tokens) else None
+
+    def before(self, token: Token) -> Token | None:
+        at = self._place.get(token, 0) - 1
+        return self._tokens[at] if at >= 0 else None
+
+    def behind(self, token: Token, reach: int = 3) -> list[Token]:
+        at = self._place[token] + 1
+        return self._tokens[at : at + reach]
+
+    def near(self, token: Token, reach: int = 3) -> list[Token]:
+        at = self._place[token]
+        return self._tokens[max(0, at - reach) : at + reach + 1]
+
+
+_CALLED = frozenset({Kind.WORD, Kind.ACTION, Kind.IDENTIFIER, Kind.PATH, Kind.FILE})
+"""What may be a name, whatever it looks like."""
+
+
+def traded(things: Sequence[Pair]) -> bool:
+    """Tell "merge a into b" from "merge b into a" where only one side of each is led in: a thing
+    loses the role that another one of its clause takes.
+    """
+    for role in _WAYS:
+        lost = [one for one, two in things if one.role is role and two.role is None]
+        won = [one for one, two in things if one.role is None and two.role is role]
+        if any(a.kind is b.kind or {a.kind, b.kind} <= _CALLED for a in lost for b in won):
+            return True
+    return False
+
+
+def traded_place(sides: Sides) -> bool:
+    """Tell "move Ann and tell Bob" from "move Bob and tell Ann", "the keys to Ann and the bill to
+    Bob" from "the bill to Ann and the keys to Bob": each stands right behind what the other did.
+    """
+    partner = sides.alignment.partner()
+    mine, theirs = Row(sides.reference.tokens), Row(sides.query.tokens)
+    moved: dict[tuple[Token, Token], Token] = {}
+    for one, two in sides.alignment.pairs:
+        if one.kind in _UNPLACED or two.kind in _UNPLACED:
+            continue
+        before, other = mine.before(one), theirs.before(two)
+        known = partner.get(other) if other else None
+        led = one.role is two.role and (one.role or (before and before.kind is Kind.ACTION))
+        if led and before and known and known.value != before.value:
+            moved[before, known] = one
+    return any(
+        one.kind is moved[there, here].kind
+        and one.value != moved[there, here].value
+        and {one, moved[there, here]}.isdisjoint((here, there))
+        for (here, there), one in moved.items()
+        if (there, here) in moved
+    )
+
+
+_UNPLACED = frozenset({Kind.STOP, Kind.NUMBER, Kind.UNIT})
+"""What may stand on either side of its thing: "32 characters", "length 32"."""
