@@ -22,18 +22,22 @@ class Row:
         self._place = {token: at for at, token in enumerate(self._tokens)}
 
     def after(self, token: Token) -> Token | None:
+        """The next one, if any."""
         at = self._place[token] + 1
         return self._tokens[at] if at < len(self._tokens) else None
 
     def before(self, token: Token) -> Token | None:
+        """The one before, if any."""
         at = self._place.get(token, 0) - 1
         return self._tokens[at] if at >= 0 else None
 
     def behind(self, token: Token, reach: int = 3) -> list[Token]:
+        """The next few."""
         at = self._place[token] + 1
         return self._tokens[at : at + reach]
 
     def near(self, token: Token, reach: int = 3) -> list[Token]:
+        """The few on both sides, and itself."""
         at = self._place[token]
         return self._tokens[max(0, at - reach) : at + reach + 1]
 
