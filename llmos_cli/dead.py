@@ -8,7 +8,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import offers, project_option
+from llmos_cli.options import limit_option, offers, project_option
 from llmos_cli.output import data_of, emit, json_option
 from llmos_cli.render import event_line, goals_table, printable, record_data, record_lines
 from llmos_workers.client_connect import talking
@@ -31,8 +31,7 @@ def dead() -> None:
 
 @dead.command(name="list")
 @project_option("Only goals of this project.")
-@click.option("--limit", metavar="N", default=20, show_default=True, type=click.IntRange(1, 10_000),
-              help="Most goals to show.")  # fmt: skip
+@limit_option("Most goals to show.", 10_000)
 @json_option
 @click.pass_obj
 def list_dead(session: Session, project: str | None, limit: int, as_json: bool) -> int:

@@ -9,7 +9,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import offers, project_option
+from llmos_cli.options import limit_option, offers, project_option
 from llmos_cli.output import data_of, emit, json_option
 from llmos_cli.render import printable, short
 from llmos_workers.client_connect import talking
@@ -34,8 +34,7 @@ def gate() -> None:
 @project_option("Only calls in this project.")
 @click.option("--decision", type=click.Choice([each.value for each in GateDecision]),
               help="Only calls that were decided so.")  # fmt: skip
-@click.option("--limit", metavar="N", default=20, show_default=True, type=click.IntRange(1),
-              help="Most decisions to show.")  # fmt: skip
+@limit_option("Most decisions to show.")
 @json_option
 @click.pass_obj
 def show_log(

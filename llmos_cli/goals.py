@@ -6,7 +6,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit, exit_of
-from llmos_cli.options import offers, project_option, timeout_option
+from llmos_cli.options import limit_option, offers, project_option, timeout_option
 from llmos_cli.output import emit, json_option
 from llmos_cli.render import goals_table, record_data, record_lines
 from llmos_cli.waiting import tell, told_waiting, wait
@@ -83,8 +83,7 @@ def result(
 @click.command(name="list")
 @project_option("Only goals of this project.")
 @click.option("--state", help="Only goals in this state, e.g. running, failed, waiting_approval.")
-@click.option("--limit", metavar="N", default=20, show_default=True, type=click.IntRange(1, 10_000),
-              help="Most goals to show.")  # fmt: skip
+@limit_option("Most goals to show.", 10_000)
 @json_option
 @click.pass_obj
 def list_goals(

@@ -9,7 +9,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import project_option
+from llmos_cli.options import limit_option, project_option
 from llmos_cli.output import emit, emit_each, json_option
 from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
@@ -37,14 +37,7 @@ def memory() -> None:
 @click.argument("query", default="")
 @_project
 @click.option("--level", type=click.Choice([level.value for level in Level]), help="Only this one.")
-@click.option(
-    "--limit",
-    metavar="N",
-    type=click.IntRange(1, 200),
-    default=20,
-    show_default=True,
-    help="Most to show.",
-)
+@limit_option("Most to show.", 200)
 @json_option
 @click.pass_obj
 def search(

@@ -79,6 +79,18 @@ def _seconds(_ctx: click.Context, _param: click.Parameter, value: float | None) 
     return value
 
 
+def limit_option(help_text: str, most: int | None = None) -> Callable[[F], F]:
+    """``--limit N``, from 1 to ``most``; 20 where nobody says."""
+    return click.option(
+        "--limit",
+        metavar="N",
+        type=click.IntRange(1, most),
+        default=20,
+        show_default=True,
+        help=help_text,
+    )
+
+
 def timeout_option(help_text: str) -> Callable[[F], F]:
     """``--timeout SECONDS``."""
     return click.option(

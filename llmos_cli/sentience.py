@@ -9,7 +9,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import confirm, project_option, yes_option
+from llmos_cli.options import confirm, limit_option, project_option, yes_option
 from llmos_cli.output import data_of, emit, emit_each, json_option, say
 from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
@@ -60,14 +60,7 @@ def show(session: Session, project: str, whole: bool, as_json: bool) -> int:
 @sentience.command()
 @_project
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw it: an SVG.")
-@click.option(
-    "--limit",
-    metavar="N",
-    type=click.IntRange(1, 100),
-    default=20,
-    show_default=True,
-    help="Most to show.",
-)
+@limit_option("Most to show.", 100)
 @json_option
 @click.pass_obj
 def history(session: Session, project: str, plot: Path | None, limit: int, as_json: bool) -> int:

@@ -8,6 +8,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
+from llmos_cli.options import limit_option
 from llmos_cli.output import emit, json_option, moment
 from llmos_cli.render import printable, short
 from llmos_workers.client_connect import talking
@@ -22,8 +23,7 @@ def webhooks() -> None:
 
 
 @webhooks.command(name="list")
-@click.option("--limit", metavar="N", default=20, show_default=True,
-              type=click.IntRange(1, MAX_DEAD), help="Most deliveries to show.")  # fmt: skip
+@limit_option("Most deliveries to show.", MAX_DEAD)
 @json_option
 @click.pass_obj
 def list_dead(session: Session, limit: int, as_json: bool) -> int:

@@ -17,11 +17,10 @@ import redis
 
 from bench.chaos_parts.fleet import Fleet
 from bench.chaos_parts.model import HoldingLog
-from bench.chaos_parts.steps import OF_A_RUN, UNANSWERED, At, Steps, owner_pid
+from bench.chaos_parts.steps import OF_A_RUN, UNANSWERED, At, Steps, forget_taken, owner_pid
 from llmos_workers.contracts.errors import LLMOSError
 from llmos_workers.contracts.goal import GoalRecord, GoalState
 from llmos_workers.kernel.commits import CommitLog
-from llmos_workers.kernel.stage import stage_name
 from llmos_workers.rehearsal.log import ServedRequest
 
 MIN_ANSWERS = 5
@@ -242,13 +241,7 @@ class Mischief:
         while left and time.monotonic() < deadline:
             time.sleep(0.1)
             with contextlib.suppress(redis.RedisError, LLMOSError):
-                for goal_id, before in list(left.items()):
-                    now = self.steps.goals.get(goal_id)
-                    if now.fence > before.fence or now.state.final:
-                        commit_id = stage_name(goal_id, before.fence)
-                        if self.commits.get(before.project, commit_id) is None:
-                            self.late.add((before.project, commit_id))
-                        del left[goal_id]
+                forget_taken(left, self.steps.goals, self.commits, self.late)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -94,3 +94,18 @@ class Steps:
 def owner_pid(record: GoalRecord) -> int:
     """The process that holds the goal's lease; 0: none."""
     return int(record.lease_owner.split(":")[1]) if record.lease_owner else 0
+
+
+def forget_taken(
+    held: dict[str, GoalRecord], goals: GoalStore, commits: CommitLog, late: set[tuple[str, str]]
+) -> None:
+    """Drop those of the held goals that another run took over, or that ended. What their old run
+    had not published by then it must never publish: its commit goes to ``late``.
+    """
+    for goal_id, before in list(held.items()):
+        now = goals.get(goal_id)
+        if now.fence > before.fence or now.state.final:
+            commit_id = stage_name(goal_id, before.fence)
+            if commits.get(before.project, commit_id) is None:
+                late.add((before.project, commit_id))
+            del held[goal_id]

@@ -15,7 +15,7 @@ import redis
 
 from bench.chaos_parts.evidence import Evidence, gather
 from bench.chaos_parts.population import Planned
-from bench.chaos_parts.steps import Steps
+from bench.chaos_parts.steps import Steps, forget_taken
 from bench.hosts_parts.broker import Broker
 from bench.hosts_parts.network import Host
 from llmos_workers.client import LLMOS
@@ -23,7 +23,6 @@ from llmos_workers.contracts.errors import LLMOSError
 from llmos_workers.contracts.goal import GoalRecord
 from llmos_workers.kernel.commits import CommitLog
 from llmos_workers.kernel.redis import connect
-from llmos_workers.kernel.stage import stage_name
 from llmos_workers.kernel.workers import live_workers
 from llmos_workers.rehearsal.log import ServedLog
 
@@ -168,13 +167,7 @@ class Driver:
         """Those of the goals that are still the cut-off run's; what others took over must never
         be published by it from then on.
         """
-        for goal_id, before in list(left.items()):
-            now = self.operator.goals.get(goal_id)
-            if now.fence > before.fence or now.state.final:
-                commit_id = stage_name(goal_id, before.fence)
-                if self._commits.get(before.project, commit_id) is None:
-                    self.late.add((before.project, commit_id))
-                del left[goal_id]
+        forget_taken(left, self.operator.goals, self._commits, self.late)
         return left
 
     def _beating(self, host: Host, since: float) -> bool:
