@@ -74,6 +74,8 @@ def shown(trace: ExecutionTrace, older: Sequence[OldVersion]) -> list[str]:
         lines.append(f"vetoes:   {len(trace.vetoes)} goals must never follow it")
     for slot in trace.slots:
         lines.append(f"slot:     {slot.name} ({slot.type}) = {short(slot.value, 100)}")
+    for check in trace.checks:
+        lines.append(f"check:    {step_title(check.step)}  has to fail as it did")
     for file in trace.inputs:
         lines.append(f"input:    {file.path}  {_digest(file.digest)}")
     for file in trace.outputs:

@@ -84,6 +84,18 @@ class TraceStep(Record):
     duration_ms: float = 0.0
 
 
+class Check(Record):
+    """A call of the learning run that failed and changed nothing.
+
+    What was written after it rests on that: a replay makes it again in its place, and it has to
+    fail as it did.
+    """
+
+    at: int = Field(ge=0)
+    """How many of the trace's steps came before it."""
+    step: TraceStep
+
+
 class ExecutionTrace(Record):
     """The signed content of a trace plus counters that are merged in when it is read.
 
@@ -107,6 +119,8 @@ class ExecutionTrace(Record):
     """Signatures of goals that must never follow this trace."""
     slots: tuple[Slot, ...] = ()
     steps: tuple[TraceStep, ...] = ()
+    checks: tuple[Check, ...] = ()
+    """Calls that failed and that the model went on from, in order."""
     fixed: tuple[Slot, ...] = ()
     """Values that looked like slots, until another value in their place did not reach all that
     depends on them: they may not vary."""

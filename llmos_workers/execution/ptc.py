@@ -15,10 +15,10 @@ from typing import Protocol
 
 from llmos_workers.contracts.errors import ToolError
 from llmos_workers.contracts.tools import ToolCall, ToolResult
-from llmos_workers.contracts.trace import TraceStep
+from llmos_workers.contracts.trace import Check, TraceStep
 from llmos_workers.execution.gate import GateContext, ToolGate
 from llmos_workers.execution.once import OnceOnly
-from llmos_workers.execution.recording import output_digest
+from llmos_workers.execution.recording import failure_text, output_digest
 from llmos_workers.execution.references import handle, refers_to, resolved
 from llmos_workers.kernel.clock import Clock
 from llmos_workers.kernel.workspace import digest_file
@@ -36,6 +36,8 @@ class ToolSequence:
     steps: Sequence[TraceStep]
     slots: Mapping[str, str] = field(default_factory=dict)
     recorded: Sequence[TraceStep] = ()
+    checks: Sequence[Check] = ()
+    """Calls in between that have to fail as they did."""
     answer_depends: bool = False
     """Whether the recorded answer is given again, so that every output must be as it was."""
 
@@ -64,6 +66,8 @@ class SequenceResult:
     diverged_at: int | None = None
     """Index of the step that differed or could not start."""
     reason: str = ""
+    check: tuple[TraceStep, ToolResult] | None = None
+    """The call that should have failed as it did, where it was that which differed."""
 
 
 class StepProgram(Protocol):
@@ -104,6 +108,8 @@ class PTCExecutor:
         results: list[ToolResult] = []
         varying: set[str] = set()
         for index, planned in enumerate(sequence.steps):
+            if otherwise := self._checked(sequence, index, ctx, before_step):
+                return SequenceResult(results, False, index, otherwise[2], otherwise[:2])
             before_step()
             step = resolved(planned, results)
             touched = sequence.touched(index) or step.call != planned.call
@@ -130,9 +136,25 @@ class PTCExecutor:
                 return SequenceResult(results, False, index, reason)
             if varies:
                 varying.update(written.path for written in (*result.writes, *step.writes))
+        if otherwise := self._checked(sequence, len(results), ctx, before_step):
+            return SequenceResult(results, False, len(results), otherwise[2], otherwise[:2])
         if program is not None and (reason := program.objection(None)):
             return SequenceResult(results, False, len(results), reason)
         return SequenceResult(results, True)
+
+    def _checked(
+        self, sequence: ToolSequence, index: int, ctx: GateContext, before: Callable[[], None]
+    ) -> tuple[TraceStep, ToolResult, str] | None:
+        """The first call before a step that does not fail as it did, and why; None: all do."""
+        for step in (check.step for check in sequence.checks if check.at == index):
+            before()
+            reason = self._before(step, True, set(), ctx)
+            if reason:
+                return step, ToolResult(ok=False, error=reason), reason
+            result = self._gate.call(step.call, ctx)
+            if why := _not_alike(step, result):
+                return step, result, f"{step.call.name}, which failed when it was learned, {why}"
+        return None
 
     def _before(self, step: TraceStep, touched: bool, varying: set[str], ctx: GateContext) -> str:
         """Why the step may not run; empty when it may."""
@@ -176,6 +198,19 @@ def _after(
         return f"it left {changed} with another content"
     if step.informative and followed and step.output_digest != output_digest(result.output):
         return "its output differs, and later steps relied on it"
+    return ""
+
+
+def _not_alike(step: TraceStep, result: ToolResult) -> str:
+    """How a call that failed once ended otherwise now; empty when it did not."""
+    if (result.ok, result.exit_code) != (step.ok, step.exit_code):
+        return "ends in another way now"
+    if result.writes:
+        return "changes files now"
+    if output_digest(result.output) != step.output_digest:
+        return "says something else now"
+    if not result.output and failure_text(result) != step.output:
+        return "fails for another reason now"
     return ""
 
 

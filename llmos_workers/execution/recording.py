@@ -26,13 +26,18 @@ def record_step(spec: ToolSpec | None, call: ToolCall, result: ToolResult, turn:
         tool_version=spec.version if spec else "",
         ok=result.ok,
         exit_code=result.exit_code,
-        output=(result.output or result.error or "")[:MAX_STORED_OUTPUT],
+        output=failure_text(result),
         output_digest=output_digest(result.output),
         informative=spec.informative if spec else True,
         reads=result.reads,
         writes=result.writes,
         duration_ms=result.duration_ms,
     )
+
+
+def failure_text(result: ToolResult) -> str:
+    """What a step keeps of a result's words: its output, or why there is none."""
+    return (result.output or result.error or "")[:MAX_STORED_OUTPUT]
 
 
 def output_digest(output: str) -> str:

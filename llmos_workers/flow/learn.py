@@ -18,6 +18,7 @@ from llmos_workers.flow.verdict_label import label
 from llmos_workers.kernel.clock import iso
 from llmos_workers.kernel.redact import named_secrets, redact
 from llmos_workers.learning.answers import answers_alike
+from llmos_workers.learning.checks import unseen_failures
 from llmos_workers.learning.distill import RunFacts, distill
 from llmos_workers.learning.notes import Notes
 from llmos_workers.learning.perturbation import forms_of
@@ -186,6 +187,8 @@ def _same_calls(run: Run, trace: ExecutionTrace) -> ExecutionTrace | None:
         return None
     known = run.runtime.traces.get(run.project, run.decision.trace_id or "")
     if known is None or known.goal_signature == trace.goal_signature:
+        return None
+    if unseen_failures(known, trace):
         return None
     if trace.tainted and not known.tainted:
         return None  # what a page talked a run into is no word on a trace without pages

@@ -146,12 +146,13 @@ def supervised(trace: ExecutionTrace, known: ExecutionTrace | None) -> Execution
 def _done(trace: ExecutionTrace) -> tuple[object, ...]:
     """What two runs must have in common to be the same."""
     steps = [(s.call.digest(), s.exit_code, s.output_digest) for s in trace.steps]
-    return steps, trace.inputs, trace.outputs
+    checks = [(c.at, c.step.call.digest(), c.step.output_digest) for c in trace.checks]
+    return steps, checks, trace.inputs, trace.outputs
 
 
 def _replay(trials: Trials, trace: ExecutionTrace, before: Before) -> tuple[str, Trial]:
     """Why the replay in scratch was not the run again ("" when it was), and the replay."""
-    result, trial = trials.replay(trace.steps)
+    result, trial = trials.replay(trace.steps, trace.checks)
     if not result.completed and trials.time_left <= 0:
         return f"{UNTRIED}: it takes longer than learning.prove_timeout_secs", trial
     if not result.completed:

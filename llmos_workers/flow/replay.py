@@ -75,7 +75,7 @@ def _replay(run: Run) -> Outcome | Handover:
     if trace.tainted:
         context.taint.mark(f"trace {trace.trace_id}")
     steps = tuple(fill(trace.steps, trace.slots, decision.slots))
-    sequence = ToolSequence(steps, decision.slots, recorded=trace.steps)
+    sequence = ToolSequence(steps, decision.slots, recorded=trace.steps, checks=trace.checks)
     with opened(run, trace) as (run_as, program):
         result = PTCExecutor(runtime.gate, runtime.clock).execute_sequence(
             sequence,

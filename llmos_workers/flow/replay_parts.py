@@ -86,6 +86,10 @@ def done_steps(
     for step, outcome in zip(steps, result.results, strict=False):
         tool, call = runtime.tools.find(step.call.name), resolved(step, result.results).call
         done.append(record_step(tool.spec if tool else None, call, outcome, step.turn))
+    if result.check is not None:
+        step, outcome = result.check
+        tool = runtime.tools.find(step.call.name)
+        done.append(record_step(tool.spec if tool else None, step.call, outcome, step.turn))
     return tuple(done)
 
 

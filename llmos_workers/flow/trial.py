@@ -13,7 +13,7 @@ from llmos_workers.contracts.agents import AgentDefinition
 from llmos_workers.contracts.commits import FileKind, FileState
 from llmos_workers.contracts.errors import ToolError
 from llmos_workers.contracts.tools import COMMAND_TOOLS, ToolCall, ToolResult
-from llmos_workers.contracts.trace import TraceStep
+from llmos_workers.contracts.trace import Check, TraceStep
 from llmos_workers.execution.crystal.runners import Program, ProgramFault
 from llmos_workers.execution.gate import GateContext
 from llmos_workers.execution.ptc import PTCExecutor, SequenceResult, ToolSequence
@@ -61,7 +61,9 @@ class Trials:
         """Seconds."""
         return self.until - self.run.runtime.clock.steady()
 
-    def replay(self, steps: Sequence[TraceStep]) -> tuple[SequenceResult, Trial]:
+    def replay(
+        self, steps: Sequence[TraceStep], checks: Sequence[Check] = ()
+    ) -> tuple[SequenceResult, Trial]:
         """The steps as a follower replays them, each compared with what was recorded.
 
         Raises LLMOSError when no scratch copy could be made.
@@ -74,7 +76,7 @@ class Trials:
                 trial.reads.append(watch.read if step.call.name in COMMAND_TOOLS else None)
 
             executor = PTCExecutor(self.run.runtime.gate, self.run.runtime.clock)
-            sequence = ToolSequence(steps, recorded=steps)
+            sequence = ToolSequence(steps, recorded=steps, checks=checks)
             result = executor.execute_sequence(sequence, ctx, on_step=note)
             self._look(scratch, trial)
             return result, trial

@@ -14,6 +14,7 @@ from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Usage
 from llmos_workers.contracts.tools import CONFINED_TOOLS, Effect, ToolSpec
 from llmos_workers.contracts.trace import ExecutionTrace, Slot, TraceStep
+from llmos_workers.learning.checks import checks_of, doubts_about
 from llmos_workers.learning.dependence import (
     inputs_of,
     outputs_of,
@@ -72,8 +73,11 @@ def distill(
     facts = facts or RunFacts()
     tools = specs or {}
     transcript = [without_caches(step) for step in transcript]
-    steps = with_references(goal, _distilled(transcript, tools))
+    steps = _distilled(transcript, tools)
+    checks = checks_of(transcript, steps)
+    steps = with_references(goal, steps, [check.step for check in checks])
     doubts = _doubts(facts, transcript, steps, tools, answer)
+    doubts += doubts_about(checks, tools, reached=facts.reached)
     answer = _text(answer)
     outputs = outputs_of(steps)
     named = {slot.value.lower() for slot in declared}
@@ -86,6 +90,7 @@ def distill(
         aliases=tuple(aliases),
         slots=_named_apart((*declared, *found)),
         steps=tuple(steps),
+        checks=checks,
         inputs=inputs_of(transcript),
         outputs=outputs,
         answer=answer,

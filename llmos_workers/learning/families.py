@@ -44,7 +44,7 @@ def unfit_to_generalize(trace: ExecutionTrace) -> str:
     """Why a trace can be no member: its work rests on more than the words of its goal. "" when
     it can.
     """
-    if trace.inputs or trace.hidden:
+    if trace.inputs or trace.hidden or trace.checks:
         return "its work depends on files, or on what its goal does not say"
     if not trace.outputs:
         return "nothing but an answer came of it"

@@ -108,11 +108,11 @@ def slot_blockers(trace: ExecutionTrace, slots: Mapping[str, str]) -> list[str]:
     """With other values the model might have seen other results, and gone on differently."""
     changed = changed_slots(trace, slots)
     unknown = sorted(set(slots) - {slot.name for slot in trace.slots})
-    if unknown:
-        return [f"it has no slot {unknown[0]!r}"]
-    if not changed:
-        return []
+    if unknown or not changed:
+        return [f"it has no slot {name!r}" for name in unknown[:1]]
     names = ", ".join(slot.name for slot in changed)
+    if failed := _failed_with(trace, slots):
+        return [f"{_call(failed)} failed, and whether it would with another {names} is not known"]
     if not trace.steps:
         return [f"its answer was written for another {names}"]
     for at in steps_that_depend(trace, slots):
@@ -124,6 +124,14 @@ def slot_blockers(trace: ExecutionTrace, slots: Mapping[str, str]) -> list[str]:
         if not trace.outputs:
             return [f"{told}, and the answer was written with the old result in view"]
     return []
+
+
+def _failed_with(trace: ExecutionTrace, slots: Mapping[str, str]) -> TraceStep | None:
+    """The first failed call whose arguments would be others."""
+    asked = [check.step for check in trace.checks]
+    filled = fill(asked, trace.slots, slots)
+    both = zip(asked, filled, strict=True)
+    return next((was for was, now in both if was.call != now.call), None)
 
 
 def steps_that_depend(trace: ExecutionTrace, slots: Mapping[str, str]) -> list[int]:

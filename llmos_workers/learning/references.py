@@ -19,12 +19,19 @@ PART = 4
 """As many characters in a row of a value count as a part of it."""
 
 
-def with_references(goal: str, steps: Sequence[TraceStep]) -> list[TraceStep]:
-    """The steps, each with the references that its arguments hold."""
+def with_references(
+    goal: str, steps: Sequence[TraceStep], beside: Sequence[TraceStep] = ()
+) -> list[TraceStep]:
+    """The steps, each with the references that its arguments hold. What calls ``beside`` them hold
+    is taken as it was.
+    """
     found: dict[int, list[Reference]] = {}
+    said = [str(leaf).lower() for step in beside for _, leaf in leaves(step.call.arguments)]
     for source, step in enumerate(steps):
         value = handle(step.output)
         if value is None or not step.informative or _known_before(value, goal, steps[: source + 1]):
+            continue
+        if any(value.lower() in text for text in said):
             continue
         for at, places in _uses(value, source, steps).items():
             found.setdefault(at, []).extend(places)

@@ -33,10 +33,13 @@ def without_secrets(
         values = find_secrets(text) | values
     clean = _cleaner(values, redact)
     steps = tuple(_step(step, clean) for step in trace.steps)
+    checks = tuple(
+        check.model_copy(update={"step": _step(check.step, clean)}) for check in trace.checks
+    )
+    before = [*trace.steps, *(check.step for check in trace.checks)]
+    after = [*steps, *(check.step for check in checks)]
     changed = [
-        f"{before.call.name}"
-        for before, after in zip(trace.steps, steps, strict=True)
-        if before.call != after.call
+        was.call.name for was, now in zip(before, after, strict=True) if was.call != now.call
     ]
     update: dict[str, Any] = {
         "goal_text": clean(trace.goal_text),
@@ -45,6 +48,7 @@ def without_secrets(
         "slots": _open(trace.slots, clean),
         "fixed": _open(trace.fixed, clean),
         "steps": steps,
+        "checks": checks,
         "answer": clean(trace.answer),
         "output_summary": clean(trace.output_summary),
         "error_notes": clean(trace.error_notes),
@@ -59,7 +63,7 @@ def without_secrets(
 
 def _texts(trace: ExecutionTrace) -> Iterable[str]:
     yield trace.goal_text
-    for step in trace.steps:
+    for step in (*trace.steps, *(check.step for check in trace.checks)):
         yield step.output
         for _, leaf in leaves(step.call.arguments):
             if isinstance(leaf, str):

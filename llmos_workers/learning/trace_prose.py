@@ -67,6 +67,9 @@ def _summary(trace: ExecutionTrace) -> str:
         lines.append(f"Values that may not change: {named}.")
     if trace.hidden:
         lines.append(f"Holds what the goal does not say: {', '.join(trace.hidden)}.")
+    if trace.checks:
+        named = ", ".join(f"`{step_title(check.step)}`" for check in trace.checks)
+        lines.append(f"Followed only while these fail as they did: {named}.")
     if trace.inputs:
         lines.append(f"Depends on: {', '.join(f'`{file.path}`' for file in trace.inputs)}.")
     if trace.outputs:

@@ -157,7 +157,7 @@ def _replay(
     runtime: Runtime, trace: ExecutionTrace, decision: ModeDecision, area: Path
 ) -> Replayed:
     steps = tuple(fill(trace.steps, trace.slots, decision.slots))
-    sequence = ToolSequence(steps, decision.slots, recorded=trace.steps)
+    sequence = ToolSequence(steps, decision.slots, recorded=trace.steps, checks=trace.checks)
     try:
         agent = runtime.agents.get(trace.agent)
     except LLMOSError as error:

@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 
 from llmos_workers.contracts.outcome import FileDigest, Usage
 from llmos_workers.contracts.tools import ToolCall
-from llmos_workers.contracts.trace import ExecutionTrace, Reference, Slot, SlotType, TraceStep
+from llmos_workers.contracts.trace import (
+    Check,
+    ExecutionTrace,
+    Reference,
+    Slot,
+    SlotType,
+    TraceStep,
+)
 
 NASTY = [
     "---", "---\n", "\n---\n", "```", "```json\n[]\n```", "## Tool Calls (PTC)\n\n```json\n[]\n```",
@@ -88,6 +95,7 @@ traces = st.builds(
     vetoes=texts,
     slots=st.lists(slots, max_size=2).map(tuple),
     steps=st.lists(steps, max_size=3).map(tuple),
+    checks=st.lists(st.builds(Check, at=st.integers(0, 3), step=steps), max_size=2).map(tuple),
     fixed=st.lists(slots, max_size=2).map(tuple),
     hidden=texts,
     inputs=files,
