@@ -10,7 +10,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import project_option
+from llmos_cli.options import offers, project_option
 from llmos_cli.output import emit, json_option, moment, say
 from llmos_cli.render import printable, short
 from llmos_workers.client_connect import talking
@@ -103,7 +103,7 @@ def runner(folder: Path, *, agentic: bool, as_json: bool) -> int:
 
 
 @edge.command(name="import")
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", shell_complete=offers("files"))
 @project_option("Store it in this project, not the bundle's.")
 @json_option
 @click.pass_obj

@@ -62,7 +62,7 @@ def undo(session: Session, goal_id: str, project: str | None, by: str | None, as
 
 
 @click.command()
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", shell_complete=offers("files"))
 @project_option("Project of FILE (default: the one it lies in, else default).")
 @click.option(
     "--trust",

@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from llmos_cli.context import Session
+from llmos_cli.options import offers
 from llmos_workers.contracts.errors import ConfigError, InvalidOption
 
 FLOWER_DEFAULTS = {
@@ -44,7 +45,7 @@ def up(session: Session, concurrency: tuple[str, ...]) -> int:
 
 
 @click.command()
-@click.argument("role", metavar="ROLE")
+@click.argument("role", metavar="ROLE", shell_complete=offers("roles"))
 @click.option("--concurrency", type=int, metavar="N", help="Tasks at a time (default: the role's).")
 @click.option("--log-level", help="Least level that is logged (default: logging.level).")
 @click.pass_obj

@@ -82,7 +82,8 @@ def result(
 
 @click.command(name="list")
 @project_option("Only goals of this project.")
-@click.option("--state", help="Only goals in this state, e.g. running, failed, waiting_approval.")
+@click.option("--state", shell_complete=offers("states"),
+              help="Only goals in this state, e.g. running, failed, waiting_approval.")  # fmt: skip
 @limit_option("Most goals to show.", 10_000)
 @json_option
 @click.pass_obj

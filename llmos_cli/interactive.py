@@ -10,7 +10,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit, report, worst
-from llmos_cli.options import project_option
+from llmos_cli.options import offers, project_option
 from llmos_cli.render import goals_table
 from llmos_cli.waiting import wait
 from llmos_workers.contracts.errors import LLMOSError, UsageError
@@ -26,7 +26,8 @@ Ctrl-C ends the waiting for a goal, not the goal."""
 
 @click.command()
 @project_option("Project of all goals (default: default).")
-@click.option("--mode", metavar="MODE", help="Mode of all goals (default: auto).")
+@click.option("--mode", metavar="MODE", shell_complete=offers("modes"),
+              help="Mode of all goals (default: auto).")  # fmt: skip
 @click.pass_obj
 def interactive(session: Session, project: str | None, mode: str | None) -> int:
     """Ask for goals one by one and show what comes of each.

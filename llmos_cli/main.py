@@ -12,7 +12,7 @@ import click
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit, report, stopped
 from llmos_cli.groups import LazyGroup
-from llmos_cli.options import Declined
+from llmos_cli.options import Declined, offers
 from llmos_workers.contracts.errors import InfrastructureError, LLMOSError, UsageError
 
 COMPLETING = "_LLMOS_COMPLETE"
@@ -23,10 +23,24 @@ COMPLETING = "_LLMOS_COMPLETE"
     cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=True
 )
 @click.option(
-    "--config", "config_path", metavar="FILE", help="Settings file (default: llmos.toml)."
+    "--config",
+    "config_path",
+    metavar="FILE",
+    shell_complete=offers("files"),
+    help="Settings file (default: llmos.toml).",
 )
-@click.option("--preset", metavar="NAME", help="default, development, production or testing.")
-@click.option("--workspace", metavar="DIR", help="Folder of agents, memories and projects.")
+@click.option(
+    "--preset",
+    metavar="NAME",
+    shell_complete=offers("presets"),
+    help="default, development, production or testing.",
+)
+@click.option(
+    "--workspace",
+    metavar="DIR",
+    shell_complete=offers("files"),
+    help="Folder of agents, memories and projects.",
+)
 @click.option(
     "--redis-url", metavar="URL", help="Redis of the system: redis://[user:pw@]host:port."
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from redis.retry import Retry
 from llmos_cli.render import short
 from llmos_workers.client_connect import find_redis
 from llmos_workers.contracts.goal import GoalRecord, GoalState
+from llmos_workers.contracts.modes import RequestedMode
 from llmos_workers.kernel.clock import SystemClock
 from llmos_workers.kernel.goals import GoalStore
 from llmos_workers.kernel.redis import Client, connect
@@ -66,10 +67,12 @@ class Place:
 
 
 def offered(kind: str, session: Session, project: str | None, begins: str) -> list[CompletionItem]:
-    """At most MOST values of ``kind`` (a name of SOURCES) that begin with ``begins``.
+    """At most MOST values of ``kind`` (a name of WORDS or SOURCES) that begin with ``begins``.
 
     What goes wrong is not told, as a prompt is no place for it: what was found until then counts.
     """
+    if kind in WORDS:
+        return [CompletionItem(word) for word in WORDS[kind]() if word.startswith(begins.lower())]
     found: dict[str, str] = {}
     with _quiet(), suppress(Exception), _place(session, project, begins) as place:
         for value, told in SOURCES[kind](place):
@@ -156,6 +159,31 @@ def _agents(place: Place) -> Pairs:
     for agent in AgentLoader(place.workspace).load_agents():
         yield agent.name, agent.description
 
+
+def _modes() -> Iterable[str]:
+    return (mode.value.lower() for mode in RequestedMode)
+
+
+def _states() -> Iterable[str]:
+    return (state.value.lower() for state in GoalState)
+
+
+def _roles() -> Iterable[str]:
+    from llmos_workers.worker import ROLES
+
+    return ROLES
+
+
+def _presets() -> Iterable[str]:
+    from llmos_workers.config_sources import PRESETS
+
+    return PRESETS
+
+
+WORDS: dict[str, Callable[[], Iterable[str]]] = {
+    "modes": _modes, "states": _states, "roles": _roles, "presets": _presets,
+}  # fmt: skip
+"""Kind of value -> the words that are one, wherever llmos is used."""
 
 SOURCES: dict[str, Callable[[Place], Pairs]] = {
     "goals": _goals, "live": _live, "dead": _dead, "approvals": _approvals,

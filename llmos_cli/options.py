@@ -21,8 +21,6 @@ Offers = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
 UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 FROM_NOW = re.compile(r"\+?(\d+(?:\.\d+)?)([smhd])")
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")
-
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 
 
@@ -32,9 +30,13 @@ def by_option(who: str) -> Callable[[F], F]:
 
 
 def offers(kind: str) -> Offers:
-    """What a shell completes a value with, for ``shell_complete=``; kinds: offers.SOURCES."""
+    """What a shell completes a value with, for ``shell_complete=``; kinds: those of offers.WORDS
+    and offers.SOURCES, and ``files``, files and folders, which a shell finds by itself.
+    """
 
     def offered(ctx: click.Context, _param: click.Parameter, begins: str) -> list[CompletionItem]:
+        if kind == "files":
+            return [CompletionItem(begins, type="file")]
         given = {k: v for k, v in ctx.find_root().params.items() if k != "verbose"}
         with lean_redis():
             from llmos_cli import offers as found

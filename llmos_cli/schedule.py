@@ -35,7 +35,8 @@ def schedule() -> None:
 @click.argument("cron")
 @click.argument("goal")
 @project_option("Project of the goals.")
-@click.option("--mode", metavar="MODE", default="auto", help="Mode of the goals; see llmos submit.")
+@click.option("--mode", metavar="MODE", default="auto", shell_complete=offers("modes"),
+              help="Mode of the goals; see llmos submit.")  # fmt: skip
 @click.option("--agent", metavar="NAME", shell_complete=offers("agents"), help="Agent that thinks.")
 @click.option("--budget", metavar="USD", help="Most that each goal may cost, in dollars.")
 @click.option(

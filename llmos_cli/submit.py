@@ -29,6 +29,7 @@ from llmos_workers.contracts.errors import InvalidGoal
 @click.option(
     "--mode",
     metavar="MODE",
+    shell_complete=offers("modes"),
     help="auto (default), follower, mixed, learner, crystallized, orchestrator.",
 )
 @click.option(

@@ -11,7 +11,7 @@ import click
 
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
-from llmos_cli.options import project_option
+from llmos_cli.options import offers, project_option
 from llmos_cli.output import emit, json_option
 from llmos_cli.render import printable, short
 from llmos_workers.client_connect import talking
@@ -25,7 +25,7 @@ FOLDER = "trace-tests"
 
 
 @click.command()
-@click.argument("folder", metavar="[FOLDER]", default=FOLDER)
+@click.argument("folder", metavar="[FOLDER]", default=FOLDER, shell_complete=offers("files"))
 @click.option(
     "--init",
     "source",
@@ -33,7 +33,8 @@ FOLDER = "trace-tests"
     help="Write a fixture into FOLDER from trace ID, or from what goal ID learned.",
 )
 @project_option("With --init: project of the trace.")
-@click.option("--junit", metavar="FILE", help="Also write the results as JUnit XML.")
+@click.option("--junit", metavar="FILE", shell_complete=offers("files"),
+              help="Also write the results as JUnit XML.")  # fmt: skip
 @json_option
 @click.pass_obj
 def test(

@@ -25,7 +25,7 @@ from llmos_workers.contracts.goal import check_project_name
 
 
 @click.command(name="export")
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", shell_complete=offers("files"))
 @click.argument("trace_ids", metavar="[ID]...", nargs=-1, shell_complete=offers("traces"))
 @project_option("Only traces of this project.")
 @json_option
@@ -68,7 +68,7 @@ def export(
 
 
 @click.command(name="import")
-@click.argument("file", metavar="FILE")
+@click.argument("file", metavar="FILE", shell_complete=offers("files"))
 @project_option("Store all of it in this project.")
 @click.option("--trust", is_flag=True, help="Trust the pack's key from now on.")
 @click.option(
