@@ -89,12 +89,8 @@ class Zsh:
         """The line that typing something and TAB makes."""
         before = self._lines.read_text()
         self.terminal.keys(f"{typed}\t\x07")
-        made = wait_until(
-            lambda: self._lines.read_text().removeprefix(before).endswith(".\n")
-            and self._lines.read_text().removeprefix(before),
-            what="the line",
-        )
-        return made.removesuffix(".\n")
+        wait_until(lambda: self._lines.read_text() != before, what="the line")
+        return self._lines.read_text().removeprefix(before).removesuffix(".\n")
 
 
 @pytest.fixture
