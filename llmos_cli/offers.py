@@ -175,7 +175,7 @@ def _roles() -> Iterable[str]:
 
 
 def _presets() -> Iterable[str]:
-    from llmos_workers.config_sources import PRESETS
+    from llmos_workers.config import PRESETS
 
     return PRESETS
 
