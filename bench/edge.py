@@ -138,7 +138,7 @@ def cold(runs: int) -> Start:
     """How long a known goal takes from the start of the process."""
     with tempfile.TemporaryDirectory() as name:
         known, other = _goals(Path(name))
-        compiled = py_compile.compile(str(RUNNER), str(Path(name) / "run_follower.pyc"))
+        compiled = py_compile.compile(str(RUNNER), str(Path(name) / "device" / "run_follower.pyc"))
         commands = {
             "bare": ["-c", "pass"],
             "source": [str(RUNNER), *known],
@@ -169,7 +169,9 @@ def _goals(folder: Path) -> tuple[list[str], list[str]]:
     traces[0] = traces[0].model_copy(update={"slots": ()})
     made = write_bundle(traces, keys, Allowed(), project="default", now=time.time(), counter=1)
     (folder / "b.llmos").write_bytes(made.data)
-    options = ["--key", keys.own().text, "--base", str(folder), "--state", str(folder / "s.json")]
+    (folder / "base").mkdir()
+    options = ["--key", keys.own().text, "--base", str(folder / "base")]
+    options += ["--state", str(folder / "s.json")]
     known, other = traces[0].goal_text, CASES[2].others[0][0]
     bundle = str(folder / "b.llmos")
     return [bundle, known, *options], [bundle, other, *options]

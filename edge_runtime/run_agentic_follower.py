@@ -317,7 +317,7 @@ def check_vetoes(item: Data, values: dict[str, str]) -> None:
             said = said.replace(slot["value"], f"\0{at}\0")
         for at, slot in enumerate(longest_first):
             said = said.replace(f"\0{at}\0", values[slot["name"]])
-        if base.signature_of(said) in item["match"]["vetoes"]:
+        if base.is_vetoed(item["match"], said):
             raise base.Refusal("people said that this goal is not this trace's")
 
 
@@ -441,7 +441,7 @@ def candidate(items: list[Data], goal: str, device: Data, error: base.NoMatch) -
     found = []
     for item in items:
         trace = item["match"]
-        if trace["exact_only"] or base.signature_of(goal) in trace["vetoes"]:
+        if trace["exact_only"] or base.is_vetoed(trace, goal):
             continue
         if not trace["slots"]:
             error.against[item["id"]] = "it has no arguments that a model could fill in"

@@ -9,7 +9,8 @@ usage: run_follower.py BUNDLE "goal" --key ed25519:... [options]
   --base DIR       the folder to work in, and never out of it (default: .)
   --device FILE    what this device allows, as JSON: {"tools": ["Read", "Write", "Edit", "Bash"],
                    "commands": ["sort", "cp"], "bounds": {"MoveArm": {"x": [0, 300]}},
-                   "run": {"MoveArm": ["./arm", "--x", "{x}"]}}. Without it: Read, Write, Edit.
+                   "run": {"MoveArm": ["/usr/local/bin/arm", "--x", "{x}"]}}.
+                   Without it: Read, Write, Edit.
   --state FILE     where the newest bundle seen is noted, so that an older one is refused
                    (default: ~/.llmos-edge.json)
   --record FILE    add one line of JSON for the run, for llmos edge import
@@ -75,6 +76,8 @@ MAX_BUNDLE_BYTES = 64 * 1024 * 1024
 MAX_FILE_BYTES = 20_000_000
 MAX_PHRASE_WORDS = 4
 COMMAND_SECS = 60
+CLOCK_SLACK_SECS = 24 * 3600
+"""A clock that is further behind the bundle's making cannot tell whether it has expired."""
 DEFAULT_TOOLS = ("Read", "Write", "Edit")
 
 
@@ -189,9 +192,9 @@ def verify(key: bytes, message: bytes, signature: bytes) -> bool:
     """Whether ``signature`` (64 bytes) of ``message`` is by the public ``key`` (32 bytes)."""
     if len(key) != 32 or len(signature) != 64:
         return False
-    public, commitment = _point(key), _point(signature[:32])
+    public = _point(key)
     s = int.from_bytes(signature[32:], "little")
-    if public is None or commitment is None or s >= L:
+    if public is None or s >= L:
         return False
     digest = sha512(signature[:32] + key + message).digest()
     k = int.from_bytes(digest, "little") % L
@@ -205,8 +208,9 @@ def verify(key: bytes, message: bytes, signature: bytes) -> bool:
         found = _double(found)
         for point in by_bit.get(bit, ()):
             found = _add(found, point)
-    x, y, z, _ = found
-    return not ((x - commitment[0] * z) % P or (y - commitment[1] * z) % P)
+    inverse = pow(found[2], -1, P)
+    x, y = found[0] * inverse % P, found[1] * inverse % P
+    return (y | (x & 1) << 255).to_bytes(32, "little") == signature[:32]  # a point has one form
 
 
 def _terms(scalar: int, point: Point) -> Iterator[tuple[int, Point]]:
@@ -275,6 +279,8 @@ def load_bundle(path: str, key: bytes, now: float) -> tuple[Data, list[bytes]]:
         raise Unusable("the bundle has a form that is not known here: take a newer run_follower.py")
     if now >= manifest["expires_at"]:
         raise Unusable("the bundle has expired")
+    if now < manifest["made_at"] - CLOCK_SLACK_SECS:
+        raise Unusable("by this device's clock the bundle is not made yet: it may have expired")
     if len(manifest["items"]) != len(lines) - 3:
         raise Unusable("the bundle holds other items than its manifest lists")
     items = []
@@ -318,13 +324,13 @@ QUOTED = "(\"[^\"]*\"|\u201c[^\u201d]*\u201d|`[^`]*`|(?<!\\w)'[^']*'(?!\\w))"
 PLAIN_WORD = r"(?<![\w./\\@#$~*-])[^\W\d_]+(?![\w/\\@*-]|\.\w)"
 TOKENS = (
     "(?P<quote>\"[^\"]*\"|\u201c[^\u201d]*\u201d|`[^`]*`|(?<!\\w)'[^']*'(?!\\w))"
-    r"|(?P<url>[a-z][a-z0-9+]{1,9}://[^\s,;]*[^\s,;.?!])"
+    r"|(?P<url>[A-Za-z][A-Za-z0-9+]{1,9}://[^\s,;]*[^\s,;.?!])"
     r"|(?P<email>[\w.+-]+@[\w-]+(?:\.[\w-]+)+)"
     r"|(?P<day>\b\d{4}-\d\d-\d\d\b)"
     r"|(?P<time>\b\d{1,2}:\d\d(?::\d\d)?\b)"
     r"|(?P<file>(?<![\w.])(?:[\w.-]*/)+[\w.*-]*|(?<![\w.])\.?(?:[\w-]+\.)+[A-Za-z]\w{0,7}\b)"
     r"|(?P<number>(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?![\w%]))"
-    r"|(?P<word>[^\W\d_]+(?:'[a-z]+)?)"
+    r"|(?P<word>[^\W\d_]+(?:'[A-Za-z]+)?)"
     r"|(?P<other>[^\s,.;:!?]+|[,.;:!?])"
 )
 POLITE = frozenset({"please", "kindly"})
@@ -335,12 +341,26 @@ LOADED = frozenset(
     another than then if unless until while when after before in on at to from into onto out of off
     over under up down with by for as per via using about between against like reverse reversed
     ascending descending this that these those it its them my your our their his her new old
+    i me we us you he him she they mine yours ours theirs hers one ones same there here now
+    someone somebody something somewhere anyone anybody anything anywhere everyone everybody
+    everything everywhere nobody nothing nowhere who whom whose which what whatever where why how
+    whether be been being am is are was were do does did done have has had having can cannot could
+    may might must shall should will would need needs let want wants so because since though
+    although instead besides else again once twice thrice yet still already soon later earlier
+    today tomorrow yesterday tonight always often together apart alone back backward backwards
+    forward forwards away across along among around behind below beneath beside beyond during inside
+    near outside through throughout toward towards upon within above minus plus times etc excluding
+    including ignoring omitting skipping lacking containing concerning regarding excluded omitted
+    ignored skipped skip omit ignore avoid exclude include half quarter double several enough much
+    little very quite rather almost nearly best worst latest newest oldest earliest top bottom
+    highest lowest largest smallest biggest longest shortest whole entire current following please
+    kindly thanks thank
     """.split()  # noqa: SIM905 - a text of words is easier to read
 )
 """Words that say more than a name does: a value that holds one is not bound."""
+QUOTES = "\"[^\"]*\"|'[^']*'"
 SPLICEABLE = r"(?![-:+=])[\w@%+=:,./^ -]+"
 GROUPED = r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?"
-UP = r"(?:^|/)\.\.(?:/|$)"
 
 
 def normalize(text: str) -> str:
@@ -362,7 +382,7 @@ def tokens_of(text: str) -> list[Token]:
     ends is dropped.
     """
     found = []
-    for match in re.finditer(TOKENS, unicodedata.normalize("NFC", text), re.IGNORECASE):
+    for match in re.finditer(TOKENS, unicodedata.normalize("NFC", text)):
         kind, piece = str(match.lastgroup), match[0]
         if kind == "file":
             piece = piece.rstrip(".") or piece  # the end of a sentence
@@ -456,7 +476,7 @@ def fits(slot: Data, taken: list[Token]) -> bool:
     """Whether tokens may stand for the slot's value: of the same kind, and nothing but a value."""
     old = tokens_of(slot["value"])
     if all(part[0] == "word" for part in old):
-        return all(part[0] == "word" and part[1] not in LOADED for part in taken)
+        return all(part[0] == "word" and not says_more(part[2]) for part in taken)
     if [part[0] for part in old] != [part[0] for part in taken]:
         return False
     if any(
@@ -468,10 +488,20 @@ def fits(slot: Data, taken: list[Token]) -> bool:
     return all(extension(a[2]) == extension(b[2]) for a, b in zip(old, taken) if a[0] == "file")
 
 
+def says_more(word: str) -> bool:
+    """Whether a word may tell how or whether to do it ("quickly", "don't"): no part of a value."""
+    return word.lower() in LOADED or (word.islower() and word.endswith(("ly", "n't")))
+
+
 def extension(path: str) -> str:
     """What stands behind the last dot of a file's name."""
     name = path.rstrip("/").rsplit("/", 1)[-1].lstrip(".")
     return name.rsplit(".", 1)[-1].lower() if "." in name else ""
+
+
+def leads_out(path: str) -> bool:
+    """Whether a relative path could name something that is not below where it begins."""
+    return path.startswith(("/", "~")) or ".." in path.split("/")
 
 
 def objection_to_value(slot: Data, new: str) -> str:
@@ -481,13 +511,14 @@ def objection_to_value(slot: Data, new: str) -> str:
         return ""
     if slot.get("frozen"):
         return f"{slot['name']} may not vary: {slot['frozen']}"
-    if not new.strip() or re.search(r"[\x00-\x1f\x7f]", new):
+    if not new.strip() or any(character < " " or character == "\x7f" for character in new):
         return f"the value of {slot['name']} is empty or holds control characters"
     if new.startswith("-") and not old.startswith("-"):
         return f"the value of {slot['name']} could be read as an option"
-    confined = [not (re.search(UP, path) or path.startswith(("/", "~"))) for path in (old, new)]
-    if confined[0] != confined[1]:
+    if leads_out(old) != leads_out(new):
         return f"the value of {slot['name']} leads out of the folder"
+    if "*" in new and "*" not in old:
+        return f"the value of {slot['name']} names several"
     if slot["spliced"] and not (re.fullmatch(SPLICEABLE, new) and (" " in old or " " not in new)):
         return f"the value of {slot['name']} cannot safely be put inside a command"
     return ""
@@ -497,16 +528,39 @@ def is_known(trace: Data, goal: str) -> bool:
     """Whether the goal is one of a trace's wordings, and nobody said no to it."""
     if trace["vetoes"] and signature_of(goal) in trace["vetoes"]:
         return False
-    return goal in trace["wordings"] or normalize(goal) in map(normalize, trace["wordings"])
+    if goal in trace["wordings"]:
+        return True
+    told = bare(goal)
+    return any(
+        bare(wording) == told and normalize(wording) == normalize(goal)
+        for wording in trace["wordings"]
+    )
+
+
+def bare(text: str) -> str:
+    """Equal for texts that normalize() makes equal, and for some more; it takes no time."""
+    folded = unicodedata.normalize("NFC", text).casefold()
+    return "".join(folded.split()).rstrip(".!?")
+
+
+def is_vetoed(trace: Data, goal: str) -> bool:
+    """Whether people said no to a goal, politely worded or not."""
+    if not trace["vetoes"]:
+        return False
+    goal = unicodedata.normalize("NFC", goal)
+    tokens = tokens_of(goal) or [("", "", "", 0)]
+    plain = goal[tokens[0][3] : tokens[-1][3] + len(tokens[-1][2])]
+    said = (goal, plain, f"please {plain}", f"{plain} please")
+    return any(signature_of(text) in trace["vetoes"] for text in said)
 
 
 def match(item: Data, goal: str) -> dict[str, str]:
     """Slot values for a goal that is the item's. Raises Refusal saying what is against it."""
     trace = item["match"]
-    if trace["vetoes"] and signature_of(goal) in trace["vetoes"]:
-        raise Refusal("people said that this goal is not this trace's")
     if is_known(trace, goal):
         return {slot["name"]: slot["value"] for slot in trace["slots"]}
+    if is_vetoed(trace, goal):
+        raise Refusal("people said that this goal is not this trace's")
     if trace["exact_only"]:
         raise Refusal("only its very wording is followed")
     ways: list[dict[str, str]] = []
@@ -540,11 +594,21 @@ def holds(steps: str, name: str) -> bool:
 class Folder:
     """The base directory; nothing outside of it is read or written, links are not followed."""
 
-    def __init__(self, base: str) -> None:
+    def __init__(self, base: str, kept: list[str]) -> None:
+        """``kept``: files that no goal may change, should they lie in it."""
         self.base = os.path.realpath(base)
         if not os.path.isdir(self.base):
             raise Unusable(f"{base} is no folder")
+        self.kept = [os.path.realpath(path) for path in kept]
         self.before: dict[str, bytes | None] = {}
+
+    def refuse_kept(self, real: str) -> None:
+        """Raise Refusal for what decides what this device does: the runner with its whole folder,
+        where Python looks for modules, and the files of the command line.
+        """
+        runner = os.path.dirname(os.path.realpath(__file__))
+        if real in self.kept or (real + os.sep).startswith(runner + os.sep):
+            raise Refusal(f"{real} decides what this device does: no goal may change it")
 
     def _folder_of(self, path: str, *, make: bool = False) -> tuple[int, str]:
         """(descriptor of the folder that holds the path, name in it), reached folder by folder, so
@@ -602,6 +666,7 @@ class Folder:
     def write(self, path: str, data: bytes) -> None:
         """Give a file this content; what it held is kept until the run has ended."""
         if path not in self.before:
+            self.refuse_kept(os.path.normpath(os.path.join(self.base, path)))
             self.before[path] = self.read(path)
         with os.fdopen(self._open(path, os.O_WRONLY | os.O_CREAT, make=True), "wb") as file:
             file.truncate(0)
@@ -610,14 +675,19 @@ class Folder:
             os.fsync(file.fileno())
 
     def restore(self) -> None:
-        """Put back what write() replaced."""
+        """Put back what write() replaced, all that can be."""
         for path, data in self.before.items():
-            if data is None:
+            try:
+                if data is not None:
+                    self.write(path, data)
+                    continue
                 at, name = self._folder_of(path)
-                os.unlink(name, dir_fd=at)
-                os.close(at)
-            else:
-                self.write(path, data)
+                try:
+                    os.unlink(name, dir_fd=at)
+                finally:
+                    os.close(at)
+            except (Refusal, OSError):
+                continue  # a program took it away; why the run failed is what is told
 
     def digest(self, path: str) -> str | None:
         """sha256 of a file; None when there is none."""
@@ -820,7 +890,8 @@ class Runner:
         """
         import shlex
 
-        if re.search(r"[$`\\\n*?\[\]{}~#!]", re.sub(r"'[^']*'", "", command)):
+        bare = re.sub(QUOTES, lambda m: m[0] if m[0][0] == '"' else "", command)
+        if re.search(r"[$`\\\n*?\[\]{}~#!]|\d>", bare):
             raise Refusal("the command needs a shell, and there is none here")
         try:
             reader = shlex.shlex(command, posix=True, punctuation_chars="();<>|&")
@@ -836,18 +907,20 @@ class Runner:
             if not words or words[0] not in allowed:
                 raise Refusal(f"the command {words[:1]} is not allowed here")
         for word in words[1:]:
-            for part in word.split("="):
+            for part in {word, *re.split(r"[=:,;@|%]", word)}:
                 self.confined(part)
         return words, target
 
     def confined(self, word: str) -> None:
         """Raise Refusal for a word that names something outside of the folder."""
         base = self.folder.base
-        if re.search(UP, word) or word.startswith(("/", "~")):
+        glued = word.startswith("-") and re.match(r"-\w+/|-.*\.\.", word)  # "-o/etc/passwd"
+        if leads_out(word) or glued:
             raise Refusal(f"the command names {word!r}, which is outside of the folder")
         real = os.path.realpath(os.path.join(base, word))
         if real != base and not real.startswith(base + os.sep):
             raise Refusal(f"{word!r} leads out of the folder")
+        self.folder.refuse_kept(real)
 
     def command(self, argv: list[str], target: str = "") -> Data:
         """Run a program without a shell, in the folder, with next to no environment."""
@@ -934,6 +1007,9 @@ def read_device(path: str | None) -> Data:
             raise Unusable(f"the device's file cannot be read: {error}") from None
         if unknown:
             raise Unusable(f"the device's file says {sorted(unknown)[0]!r}, which is not known")
+        for name, value in said.items():
+            if not isinstance(value, type(device[name])):
+                raise Unusable(f"the device's file: {name} is no {type(device[name]).__name__}")
         device.update(said)
     return device
 
@@ -1006,11 +1082,13 @@ def follow(given: Data, words: list[str], report: Data, helper: Helper | None = 
     if "--explain" in given:
         report["against"] = against
         return
-    folder = Folder(given.get("--base") or ".")
+    named = ("--key", "--device", "--state", "--record")
+    kept = [words[0], state, *(given[name] for name in named if name in given)]
+    folder = Folder(given.get("--base") or ".", kept)
     runner = Runner(folder, manifest, device, digests="--record" in given)
     try:
         runner.run(item, values, report, dry="--dry-run" in given)
-    except (Refusal, OSError):
+    except BaseException:
         folder.restore()
         raise
     report["answer"] = filled(item["answer"], values)
