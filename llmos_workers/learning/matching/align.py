@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from llmos_workers.learning.matching.lexicon import Lexicon
-from llmos_workers.learning.matching.tokens import ANCHORS, TYPED, Kind, Token
+from llmos_workers.learning.matching.tokens import ANCHORS, MEMO, TYPED, Kind, Token
 from llmos_workers.learning.matching.typos import is_slip, stem
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def align(reference: Goal, query: Goal, lex: Lexicon) -> Alignment:
     return found
 
 
-def _carried(tokens: Sequence[Token], lex: Lexicon) -> set[Token]:
+@lru_cache(maxsize=MEMO)
+def _carried(tokens: tuple[Token, ...], lex: Lexicon) -> set[Token]:
     """Nouns that are the deed of a verb before them: "make a copy", "send him a quick reminder".
     "Send the copy" speaks of a thing.
     """
@@ -97,31 +99,32 @@ def _is_noun(token: Token) -> bool:
 def _take(
     found: Alignment,
     keys_of: Callable[[Token], Iterable[object]],
-    fits: Callable[[Token, Token], bool] = lambda _one, _other: True,
+    fits: Callable[[Token, Token], bool] | None = None,
 ) -> None:
-    """Pair tokens that share a key and fit, each with the first free partner."""
+    """Pair tokens that share a key and fit: each with the first free one, best of its own role."""
     free: dict[object, list[Token]] = {}
     for token in found.left_query:
         for key in keys_of(token):
             free.setdefault(key, []).append(token)
+    if not free:
+        return
     taken: set[Token] = set()
     for token in found.left_reference:
-        choices = (other for key in keys_of(token) for other in free.get(key, ()))
-        other = min(
-            (o for o in choices if o not in taken and fits(token, o)),
-            key=_place(token),
-            default=None,
-        )
-        if other is not None:
-            taken |= {token, other}
-            found.pairs.append((token, other))
-    found.left_reference = [t for t in found.left_reference if t not in taken]
-    found.left_query = [t for t in found.left_query if t not in taken]
-
-
-def _place(token: Token) -> Callable[[Token], tuple[bool, int]]:
-    """Prefer a partner with the same role, then the first."""
-    return lambda other: (other.role is not token.role, other.start)
+        best: Token | None = None
+        place = (True, -1)
+        for key in keys_of(token):
+            for other in free.get(key, ()):
+                here = (other.role is not token.role, other.start)
+                if other in taken or (best is not None and here >= place):
+                    continue
+                if fits is None or fits(token, other):
+                    best, place = other, here
+        if best is not None:
+            taken |= {token, best}
+            found.pairs.append((token, best))
+    if taken:
+        found.left_reference = [t for t in found.left_reference if t not in taken]
+        found.left_query = [t for t in found.left_query if t not in taken]
 
 
 def _value_key(token: Token) -> Iterable[object]:
@@ -186,7 +189,8 @@ def _bare_words(quote: Token, others: Sequence[Token], lex: Lexicon) -> list[Tok
     return chosen
 
 
-def _definite(tokens: Sequence[Token]) -> set[Token]:
+@lru_cache(maxsize=MEMO)
+def _definite(tokens: tuple[Token, ...]) -> set[Token]:
     """What stands right behind "the" and its like."""
     return {after for before, after in pairwise(tokens) if before.word in _DEFINITE}
 

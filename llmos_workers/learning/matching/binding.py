@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
@@ -10,8 +11,8 @@ from llmos_workers.learning.matching.align import Pair
 from llmos_workers.learning.matching.deeds import deeds_moved
 from llmos_workers.learning.matching.leads import led_otherwise
 from llmos_workers.learning.matching.lexicon import Lexicon
-from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Role, Token
-from llmos_workers.learning.matching.trades import Row, traded, traded_place
+from llmos_workers.learning.matching.tokens import ANCHORS, MEMO, Kind, Role, Token
+from llmos_workers.learning.matching.trades import Row, row_of, traded, traded_place
 from llmos_workers.learning.matching.unsaid import plural as _plural
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def binding_evidence(sides: Sides, lex: Lexicon) -> dict[str, float]:
 def _modifier_moved(sides: Sides) -> bool:
     """Tell "16-character password" from "16 passwords", "no X but Y" from "no Y but X"."""
     partner = sides.alignment.partner()
-    reference, query = Row(sides.reference.tokens), Row(sides.query.tokens)
+    reference, query = row_of(sides.reference.tokens), row_of(sides.query.tokens)
     left = {*sides.left_reference, *sides.left_query}
     for one, two in sides.alignment.pairs:
         if one.kind not in _MODIFIERS or one.kind is not two.kind:
@@ -85,7 +86,8 @@ def _joined_otherwise(sides: Sides) -> bool:
     return False
 
 
-def _joints(tokens: Sequence[Token]) -> dict[Pair, str]:
+@lru_cache(maxsize=MEMO)
+def _joints(tokens: tuple[Token, ...]) -> dict[Pair, str]:
     """Neighbouring nouns with what joins them: "and", or a preposition of place."""
     found: dict[Pair, str] = {}
     last: Token | None = None
@@ -118,8 +120,9 @@ def count_changes(sides: Sides) -> int:
     )
 
 
-def _stem_key(token: Token) -> set[str]:
-    return {key for key in token.keys if key[0] == "s" and " " not in key}
+@lru_cache(maxsize=16 * MEMO)
+def _stem_key(token: Token) -> frozenset[str]:
+    return frozenset(key for key in token.keys if key[0] == "s" and " " not in key)
 
 
 def _mentions(one: Token, two: Token, sides: Sides) -> set[bool]:
@@ -131,12 +134,14 @@ def _mentions(one: Token, two: Token, sides: Sides) -> set[bool]:
     return max(numbers, key=len)
 
 
-def _phrase_ends(tokens: Sequence[Token]) -> set[Token]:
+@lru_cache(maxsize=MEMO)
+def _phrase_ends(tokens: tuple[Token, ...]) -> set[Token]:
     inner = {token for token, after in pairwise(tokens) if after.kind is Kind.STOP}
     return inner | set(tokens[-1:])
 
 
-def _quantified(tokens: Sequence[Token]) -> set[Token]:
+@lru_cache(maxsize=MEMO)
+def _quantified(tokens: tuple[Token, ...]) -> set[Token]:
     """Nouns behind all, every or each: several, whatever their ending. "Every overdue loan" is
     several loans; "the entire file system" is one system.
     """
@@ -285,7 +290,8 @@ _SAID = frozenset({Kind.QUOTE, Kind.IDENTIFIER, Kind.WORD, Kind.FILE, Kind.GLOB}
 _SEARCH = frozenset({"search", "grep", "scan", "look", "searching"})
 
 
-def _way(tokens: Sequence[Token], value: Token) -> str:
+@lru_cache(maxsize=16 * MEMO)
+def _way(tokens: tuple[Token, ...], value: Token) -> str:
     words = " ".join(t.word for t in tokens if t.start < value.start).split()
     if words[-1:] == ["for"] and _SEARCH & set(words[:-2]):
         return "held"  # "search the letters for x"; "search for x" may mean its name

@@ -7,10 +7,11 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
-from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Token
+from llmos_workers.learning.matching.tokens import ANCHORS, MEMO, Kind, Token
 
 if TYPE_CHECKING:
     from llmos_workers.learning.matching.parse import Goal
@@ -78,6 +79,7 @@ def _all_but(second: Sequence[Token], goal: Goal) -> set[Token]:
     return set(goal.tokens) - set(second)
 
 
+@lru_cache(maxsize=MEMO)
 def _second(goal: Goal) -> list[Token]:
     """What a goal says of its second step, without stop words; empty if it has none."""
     tokens = goal.tokens

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -22,7 +23,7 @@ from llmos_workers.learning.matching.embedder import Embedding
 from llmos_workers.learning.matching.lexicon import Lexicon
 from llmos_workers.learning.matching.parse import Goal
 from llmos_workers.learning.matching.sides import Sides
-from llmos_workers.learning.matching.tokens import ANCHORS, CLOSED, Kind, Token
+from llmos_workers.learning.matching.tokens import ANCHORS, CLOSED, MEMO, Kind, Token
 from llmos_workers.learning.matching.unsaid import plural
 
 FEATURES: dict[str, str] = {
@@ -212,7 +213,8 @@ def _destroys(sides: Sides, lex: Lexicon) -> bool:
 _CHOOSING = frozenset({"the", "all", "each", "every"})
 
 
-def _telling(tokens: Sequence[Token]) -> set[Token]:
+@lru_cache(maxsize=MEMO)
+def _telling(tokens: tuple[Token, ...]) -> set[Token]:
     """Words between an article and a noun: they tell which things are meant, "the small files"."""
     rows = zip(tokens, tokens[1:], tokens[2:], strict=False)
     return {
@@ -225,12 +227,14 @@ def _telling(tokens: Sequence[Token]) -> set[Token]:
     }
 
 
+@lru_cache(maxsize=MEMO)
 def _owned(goal: Goal) -> set[Token]:
     """Nouns that are another one's: "Ann's team" is not Ann."""
     gaps = ((two, goal.text[one.end : two.start].strip()) for one, two in pairwise(goal.tokens))
     return {token for token, gap in gaps if gap in ("'s", "\u2019s")}
 
 
+@lru_cache(maxsize=MEMO)
 def _texts(goal: Goal) -> set[Token]:
     """The noun of "email the text of a.txt": a file's text is not the file."""
     return {one for one, two in pairwise(goal.tokens) if one.word == "text" and two.word == "of"}
@@ -257,8 +261,8 @@ class _Filler:
         self._words = lex.words["filler"]
         self._dull = lex.words["dull"]
         self._beside_file = lex.words["filler_beside_file"]
-        self._owned = _owned(sides.reference) | _owned(sides.query)
-        self._owned |= _texts(sides.reference) | _texts(sides.query)
+        owned = _owned(sides.reference) | _owned(sides.query)
+        self._owned = owned | _texts(sides.reference) | _texts(sides.query)
         self._destroys = _destroys(sides, lex)
         self._telling = _telling(sides.reference.tokens) | _telling(sides.query.tokens)
         self._file = any(one.kind in (Kind.FILE, Kind.PATH) for one, _ in sides.alignment.pairs)

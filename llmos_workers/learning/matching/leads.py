@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from llmos_workers.learning.matching.align import Pair
 from llmos_workers.learning.matching.lexicon import Lexicon
-from llmos_workers.learning.matching.tokens import Kind, Token
+from llmos_workers.learning.matching.tokens import MEMO, Kind, Token
 
 if TYPE_CHECKING:
     from llmos_workers.learning.matching.sides import Sides
@@ -89,7 +90,8 @@ def led_otherwise(sides: Sides, things: Sequence[Pair], lex: Lexicon) -> bool:
     return any((there, here) in moved for here, there in moved)
 
 
-def _leads(tokens: Sequence[Token], lex: Lexicon) -> dict[Token, str]:
+@lru_cache(maxsize=MEMO)
+def _leads(tokens: tuple[Token, ...], lex: Lexicon) -> dict[Token, str]:
     """For each token the preposition that leads it in, at most a few words before."""
     prepositions, others = lex.words["preposition"], lex.words["leading"]
     found: dict[Token, str] = {}

@@ -25,7 +25,7 @@ Phrase = tuple[str, ...]
 _NONE: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Lexicon:
     """Word -> class for each table, and sets of words; all in lower case."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from llmos_workers.learning.matching.constructions import construed
@@ -40,11 +40,12 @@ class Goal:
     """The text with slips of the finger put right; this is what gets embedded."""
     strange: bool = False
     """Whether a plain word is no word, so that the other side may say what was meant."""
+    said: tuple[Token, ...] = field(init=False, repr=False, compare=False)
+    """The tokens that carry meaning."""
 
-    @property
-    def said(self) -> tuple[Token, ...]:
-        """The tokens that carry meaning."""
-        return tuple(token for token in self.tokens if token.kind is not Kind.STOP)
+    def __post_init__(self) -> None:
+        said = tuple(token for token in self.tokens if token.kind is not Kind.STOP)
+        object.__setattr__(self, "said", said)
 
 
 @lru_cache(maxsize=8_192)

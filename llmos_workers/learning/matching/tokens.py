@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -75,6 +75,10 @@ CLOSED = frozenset(
 TYPED = ANCHORS | CLOSED
 
 
+MEMO = 256
+"""Of how many goals is kept what was read out of them: a goal is held against many others."""
+
+
 class Role(StrEnum):
     """Which way a thing goes, where the goal says so by a preposition or an arrow."""
 
@@ -98,16 +102,16 @@ class Token:
     keys: frozenset[str] = frozenset()
     """What an open word may match by: ``s:`` stem, ``c:`` synonym class, ``a:`` action class."""
     role: Role | None = None
+    word: str = field(init=False, repr=False)
+    """The text in lower case."""
+    action: str | None = field(init=False, repr=False)
+    """The action class this word belongs to, also as a noun."""
 
-    @property
-    def word(self) -> str:
-        """The text in lower case."""
-        return self.text.lower()
-
-    @property
-    def action(self) -> str | None:
-        """The action class this word belongs to, also as a noun."""
-        return next((key[2:] for key in self.keys if key.startswith("a:")), None)
+    def __post_init__(self) -> None:
+        """Worked out once: a comparison asks for both of them a thousand times."""
+        action = next((key[2:] for key in self.keys if key.startswith("a:")), None)
+        object.__setattr__(self, "word", self.text.lower())
+        object.__setattr__(self, "action", action)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from llmos_workers.learning.matching.align import Pair
-from llmos_workers.learning.matching.tokens import Kind, Role, Token
+from llmos_workers.learning.matching.tokens import MEMO, Kind, Role, Token
 
 if TYPE_CHECKING:
     from llmos_workers.learning.matching.sides import Sides
@@ -17,7 +18,7 @@ _WAYS = (Role.SOURCE, Role.DESTINATION)
 class Row:
     """The meaningful tokens of one side, in order."""
 
-    def __init__(self, tokens: Sequence[Token]) -> None:
+    def __init__(self, tokens: tuple[Token, ...]) -> None:
         self._tokens = [t for t in tokens if t.kind is not Kind.STOP]
         self._place = {token: at for at, token in enumerate(self._tokens)}
 
@@ -42,6 +43,8 @@ class Row:
         return self._tokens[max(0, at - reach) : at + reach + 1]
 
 
+row_of = lru_cache(maxsize=MEMO)(Row)
+
 _CALLED = frozenset({Kind.WORD, Kind.ACTION, Kind.IDENTIFIER, Kind.PATH, Kind.FILE})
 """What may be a name, whatever it looks like."""
 
@@ -63,7 +66,7 @@ def traded_place(sides: Sides) -> bool:
     Bob" from "the bill to Ann and the keys to Bob": each stands right behind what the other did.
     """
     partner = sides.alignment.partner()
-    mine, theirs = Row(sides.reference.tokens), Row(sides.query.tokens)
+    mine, theirs = row_of(sides.reference.tokens), row_of(sides.query.tokens)
     moved: dict[tuple[Token, Token], Token] = {}
     for one, two in sides.alignment.pairs:
         if one.kind in _UNPLACED or two.kind in _UNPLACED:

@@ -4,13 +4,14 @@ are implied by what both say, the kind of a thing beside the thing, "all" before
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from functools import lru_cache
 from itertools import pairwise
 
 from llmos_workers.learning.matching.align import Alignment
 from llmos_workers.learning.matching.lexicon import Lexicon
 from llmos_workers.learning.matching.parse import Goal
-from llmos_workers.learning.matching.tokens import ANCHORS, CLOSED, Kind, Token
+from llmos_workers.learning.matching.tokens import ANCHORS, CLOSED, MEMO, Kind, Token
 
 _COUNTED_EACH = frozenset({Kind.NEGATION, Kind.NUMBER})
 """Saying these twice is not saying them once."""
@@ -58,7 +59,7 @@ def unsaid(
 ) -> tuple[Token, ...]:
     """The tokens of ``left`` (unpaired, of goal ``mine``) that say more than ``other`` does."""
     paired = {token for pair in alignment.pairs for token in pair}
-    said = _Said(other.said)
+    said = _said(other.said)
     listed = _listed(mine.tokens)
     shared = _shared(alignment)
     implied = {word for name in shared for word in lex.implied.get(name, ())}
@@ -78,7 +79,7 @@ def unsaid(
 class _Said:
     """What a goal says, in any form."""
 
-    def __init__(self, tokens: Sequence[Token]) -> None:
+    def __init__(self, tokens: tuple[Token, ...]) -> None:
         self._values = {(t.kind, t.value) for t in tokens if t.kind in ANCHORS | CLOSED}
         self._classes = {k for t in tokens if t.kind is Kind.WORD for k in t.keys if k[0] == "c"}
         self._stems: dict[str, set[Kind]] = {}
@@ -100,10 +101,12 @@ class _Said:
         return any(self._stems.get(k, set()) - {token.kind} for k in token.keys if k[0] == "s")
 
 
+_said = lru_cache(maxsize=MEMO)(_Said)
 _SPEAKING = _OPEN | {Kind.UNIT, Kind.ORDER}
 
 
-def _listed(tokens: Sequence[Token]) -> set[Token]:
+@lru_cache(maxsize=MEMO)
+def _listed(tokens: tuple[Token, ...]) -> set[Token]:
     """What stands right behind or before "and" or "or"."""
     joins = {"and", "or", "&", "/", "plus"}
     found = set()
