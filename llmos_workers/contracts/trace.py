@@ -141,6 +141,8 @@ class ExecutionTrace(Record):
     answer: str = ""
     """The learner's final text."""
     agent: str = "system-agent"
+    agent_digest: str = ""
+    """Of what that agent was told to be; "" unknown. See flow.followed.agent_digest."""
     mode: Mode = Mode.LEARNER
     created_at: str = ""
     """ISO 8601, UTC."""

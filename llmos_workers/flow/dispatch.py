@@ -14,9 +14,10 @@ from llmos_workers.contracts.modes import Mode, RequestedMode
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.flow.crystal import usable
 from llmos_workers.flow.explain import explained
+from llmos_workers.flow.followed import blockers_now
 from llmos_workers.flow.general_run import generalized
 from llmos_workers.flow.judge import in_doubt
-from llmos_workers.learning.followable import path_with_slots, replay_blockers
+from llmos_workers.learning.followable import path_with_slots
 from llmos_workers.learning.plan_trace import plan_blockers
 from llmos_workers.learning.posterior import Threshold, own_threshold
 from llmos_workers.learning.quarantine import without_unapproved
@@ -126,12 +127,8 @@ class Dispatcher:
             elif not runtime.config.execution.enable_ptc:
                 found[candidate.trace_id] = ("replay is switched off (execution.enable_ptc)",)
             elif candidate.confidence >= runtime.config.dispatcher.follower_threshold:
-                found[candidate.trace_id] = replay_blockers(
-                    trace,
-                    candidate.slots,
-                    area,
-                    runtime.tools.versions(),
-                    stage=candidate.stage,
+                found[candidate.trace_id] = blockers_now(
+                    runtime, record, trace, candidate.slots, stage=candidate.stage, area=area
                 )
         return found
 

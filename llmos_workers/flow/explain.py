@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from llmos_workers.contracts.decision import MatchCandidate, ModeDecision
 from llmos_workers.contracts.goal import GoalRecord
-from llmos_workers.learning.followable import replay_blockers
+from llmos_workers.flow.followed import blockers_now
 from llmos_workers.learning.posterior import own_threshold, standing
 from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.verdicts import StoredVerdict
@@ -30,10 +30,7 @@ def _explain(runtime: Runtime, record: GoalRecord, candidate: MatchCandidate) ->
         return told | {"against": ["its trace is gone"]}
     config = runtime.config.dispatcher
     own = own_threshold(trace.evidence, config.follower_threshold, config.max_replay_error)
-    area = runtime.workspace.peek(record.place).output
-    against = replay_blockers(
-        trace, candidate.slots, area, runtime.tools.versions(), stage=candidate.stage
-    )
+    against = blockers_now(runtime, record, trace, candidate.slots, stage=candidate.stage)
     verdict = runtime.verdicts.get(trace, goal_signature(record.text), candidate.slots)
     return told | {
         "standing": round(standing(candidate.stage, candidate.confidence), 4),

@@ -21,13 +21,13 @@ from llmos_workers.execution.crystal.runners import ProgramFault, Session
 from llmos_workers.execution.ptc import PTCExecutor, ToolSequence
 from llmos_workers.flow.agents import agent_of
 from llmos_workers.flow.crystal import demote, is_of
+from llmos_workers.flow.followed import blockers_now
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.publish import publish
 from llmos_workers.flow.replay_parts import Handover, count, done_steps, hand_over, told_otherwise
 from llmos_workers.flow.run import Run
 from llmos_workers.learning.compiled import arguments_for
 from llmos_workers.learning.families import of_their_kind, values_in
-from llmos_workers.learning.followable import replay_blockers
 from llmos_workers.learning.posterior import own_threshold, standing
 from llmos_workers.learning.signature import goal_signature
 
@@ -59,7 +59,7 @@ def generalized(runtime: Runtime, record: GoalRecord, match: MatchResult) -> Mod
 def objection_to(runtime: Runtime, tool: LoadedTool, record: GoalRecord) -> str:
     """Why the tool may not do this goal now; "" when nothing is against it."""
     config = runtime.config.dispatcher
-    area, versions = runtime.workspace.peek(record.place).output, runtime.tools.versions()
+    area = runtime.workspace.peek(record.place).output
     for source in tool.record.traces:
         trace = runtime.traces.get(record.project, source.trace_id)
         if trace is None or trace.crystallized_into_tool != tool.record.ref:
@@ -68,7 +68,7 @@ def objection_to(runtime: Runtime, tool: LoadedTool, record: GoalRecord) -> str:
             return "one of its traces is another now"
         if goal_signature(record.text) in trace.vetoes:
             return "this wording was refused"
-        if blockers := replay_blockers(trace, {}, area, versions):
+        if blockers := blockers_now(runtime, record, trace, {}, area=area):
             return "; ".join(blockers)
         own = own_threshold(trace.evidence, config.follower_threshold, config.max_replay_error)
         if standing("template", CONFIDENCE) < own.value:

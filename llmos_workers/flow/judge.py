@@ -27,6 +27,7 @@ from llmos_workers.execution.llm_contracts import (
     ModelResponse,
     read_journal_entry,
 )
+from llmos_workers.flow.followed import blockers_now
 from llmos_workers.flow.permit import permit
 from llmos_workers.flow.replay_parts import Handover
 from llmos_workers.flow.run import Run
@@ -34,7 +35,6 @@ from llmos_workers.flow.think import think
 from llmos_workers.flow.verdict_label import keep_wording
 from llmos_workers.kernel.clock import iso
 from llmos_workers.learning.complexity import complexity
-from llmos_workers.learning.followable import replay_blockers
 from llmos_workers.learning.judge import (
     SCHEMA,
     SYSTEM,
@@ -145,8 +145,9 @@ def _doubtful(
             agents = {agent.name for agent in runtime.agents.load_agents()}
             blockers = plan_blockers(trace, agents) if may_plan else ("it may not be split",)
         else:
-            versions = runtime.tools.versions()
-            blockers = replay_blockers(trace, candidate.slots, area, versions, stage="judged")
+            blockers = blockers_now(
+                runtime, record, trace, candidate.slots, stage="judged", area=area
+            )
         if not blockers:
             return candidate
     return None

@@ -11,6 +11,7 @@ from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.execution.agent import AgentResult, AgentTask
 from llmos_workers.execution.llm_contracts import CallContext
+from llmos_workers.flow.followed import agent_digest
 from llmos_workers.flow.notes import ask_for_notes
 from llmos_workers.flow.prove import Before, prove, supervised
 from llmos_workers.flow.run import Run
@@ -105,6 +106,7 @@ def learn(
         )
         if healed is not None:
             trace = trace.model_copy(update={"trace_id": healed.trace_id})
+        trace = trace.model_copy(update={"agent_digest": agent_digest(task.agent)})
         trace = supervised(_explained(prove(run, trace, result.steps, before)), healed)
         trace = without_secrets(trace, named_secrets(os.environ), redact)
         trace = _with_premises(trace, premises, told_later=told_later)

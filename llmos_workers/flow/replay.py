@@ -20,6 +20,7 @@ from llmos_workers.execution.ptc import PTCExecutor, SequenceResult, ToolSequenc
 from llmos_workers.flow.agents import agent_of
 from llmos_workers.flow.approval import doubter
 from llmos_workers.flow.crystal import demote, opened
+from llmos_workers.flow.followed import blockers_now
 from llmos_workers.flow.general_run import run_generalized
 from llmos_workers.flow.outcomes import make_outcome
 from llmos_workers.flow.publish import publish
@@ -32,7 +33,7 @@ from llmos_workers.flow.replay_parts import (
 )
 from llmos_workers.flow.run import Run, journal_of
 from llmos_workers.learning.answers import needs_model, replay_answer
-from llmos_workers.learning.followable import path_with_slots, replay_blockers
+from llmos_workers.learning.followable import path_with_slots
 from llmos_workers.learning.matching.slots import fill
 
 if TYPE_CHECKING:
@@ -125,10 +126,11 @@ def _refusal(run: Run, trace: ExecutionTrace | None) -> str:
     if decision.trace_version is not None and trace.version != decision.trace_version:
         return f"the trace became version {trace.version} after the decision"
     area = run.stage.area
-    versions = run.runtime.tools.versions()
     followed = (c for c in decision.match.candidates if c.trace_id == decision.trace_id)
     stage = next((candidate.stage for candidate in followed), "exact")
-    return "; ".join(replay_blockers(trace, decision.slots, area, versions, stage=stage))
+    return "; ".join(
+        blockers_now(run.runtime, run.record, trace, decision.slots, stage=stage, area=area)
+    )
 
 
 def _unnamed(trace: ExecutionTrace, decision: ModeDecision) -> list[FileDigest]:

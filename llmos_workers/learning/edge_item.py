@@ -16,6 +16,7 @@ from llmos_workers.learning.dependence import VOLATILE_FOLDERS
 from llmos_workers.learning.followable import slot_blockers, standing_blockers, steps_that_depend
 from llmos_workers.learning.matching.arguments import places, substitute
 from llmos_workers.learning.matching.values import forms_of
+from llmos_workers.learning.moment import moment_in
 
 OPEN, CLOSE = "\ue000", "\ue001"
 """Mark a hole while it is looked for; characters of nobody's text."""
@@ -131,6 +132,8 @@ def _misfits(trace: ExecutionTrace) -> Iterable[str]:
             yield "one of its calls needs what an earlier one says"
         if step.call.name == "Bash" and "$" in str(step.call.arguments.get("command")):
             yield "one of its commands needs a shell"
+    if moment_in(trace.goal_text):
+        yield "its goal asks about a moment"
     if trace.checks:
         yield "it rests on a call that failed, which no device makes again"
     if trace.premises:

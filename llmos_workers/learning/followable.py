@@ -21,6 +21,7 @@ from llmos_workers.learning.dependence import (
     written_after_seeing,
 )
 from llmos_workers.learning.matching.slots import fill
+from llmos_workers.learning.moment import time_blockers
 from llmos_workers.learning.trace_seal import objection, taint_objection
 
 DEMOTED_AFTER = 2
@@ -37,11 +38,13 @@ def replay_blockers(
     tool_versions: Mapping[str, str],
     *,
     stage: str = "exact",
+    day: str | None = None,
 ) -> tuple[str, ...]:
     """Why the trace may not be followed with these slot values; empty: it may.
 
     ``slots`` maps names to values (unnamed ones keep theirs), ``area`` is the project's output
-    folder, ``tool_versions`` are the tools of this worker, ``stage`` is how the match was found.
+    folder, ``tool_versions`` are the tools of this worker, ``stage`` is how the match was found,
+    ``day`` the day in UTC (None: whatever day it is).
     Reads the input files to compare their digests, which is its only cost.
     """
     blockers = [
@@ -50,6 +53,7 @@ def replay_blockers(
         *_of_hidden(trace, stage),
         *_of_tools(trace, tool_versions),
         *slot_blockers(trace, slots),
+        *(time_blockers(trace, day) if day is not None else ()),
     ]
     return tuple(blockers or _of_inputs(trace, slots, area))
 

@@ -27,6 +27,7 @@ from llmos_workers.execution.ptc import PTCExecutor, ToolSequence
 from llmos_workers.execution.sandbox.identity import UNUSED_IDS, can_change_user
 from llmos_workers.execution.tools.base import ToolContext
 from llmos_workers.flow.dispatch import Dispatcher
+from llmos_workers.kernel.clock import SystemClock, iso
 from llmos_workers.kernel.goals import new_record
 from llmos_workers.kernel.workspace import Workspace
 from llmos_workers.learning.answers import needs_model, replay_answer
@@ -84,7 +85,7 @@ class TraceTester:
         self._config = config.model_copy(
             update={"sentience": sentience, "dispatcher": dispatcher, "memory": memory}
         )
-        self._embedder = embedder
+        self._embedder, self._now = embedder, iso(SystemClock().now())
         has_agents = any((config.workspace / "agents").glob("*.md"))
         self._agents = AgentLoader(config.workspace) if has_agents else None
 
@@ -132,6 +133,7 @@ class TraceTester:
                 except ToolError as error:
                     raise MalformedFile(path, f"'given' names it: {error.message}") from None
             config = self._config.model_copy(update={"workspace": Path(folder)})
+            traces = [_learned_now(trace, self._now) for trace in traces]
             shelf, index = MemoryTraces(traces), MemoryIndex()
             index.upsert([entry for t in traces for entry in entries_of(t, self._embedder)])
             parts = {"agents": self._agents} if self._agents else {}
@@ -142,6 +144,13 @@ class TraceTester:
                 runtime.tools, ProjectHooks(config), runtime.clock, record=unrecorded
             )
             yield runtime, area
+
+
+def _learned_now(trace: ExecutionTrace, now: str) -> ExecutionTrace:
+    """The trace as if learned today, by an agent of here: neither the day nor the agents of the
+    place where a fixture is run are what it tests.
+    """
+    return trace.model_copy(update={"created_at": now, "agent_digest": ""})
 
 
 def _decide(runtime: Runtime, goal: str, project: str) -> tuple[ModeDecision | None, str]:
