@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
-from typing import Annotated, Any, TypeVar, cast
+from functools import cache
+from typing import Annotated, Any, TypeVar, cast, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -44,13 +45,29 @@ class Record(Contract):
 def unknown_fields(record: BaseModel) -> tuple[str, ...]:
     """Dotted names of the fields in it, at any depth, that this release does not know."""
     found = list(record.model_extra or ())
-    for name in type(record).model_fields:
+    for name in _nesting(type(record)):
         value = getattr(record, name)
         many = value if isinstance(value, tuple) else (value,)
         for part in many:
             if isinstance(part, BaseModel):
                 found += [f"{name}.{inner}" for inner in unknown_fields(part)]
     return tuple(found)
+
+
+@cache
+def _nesting(kind: type[BaseModel]) -> tuple[str, ...]:
+    """Fields that may hold records: all but those that are declared as plain values."""
+    return tuple(
+        name for name, field in kind.model_fields.items() if not _is_plain(field.annotation)
+    )
+
+
+def _is_plain(annotation: Any) -> bool:
+    parts = get_args(annotation) or (annotation,)
+    return all(part is Ellipsis or part in _PLAIN for part in parts)
+
+
+_PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
 
 
 def of_known(kind: type[T], data: Mapping[str, Any], **more: Any) -> T:

@@ -19,10 +19,11 @@ import logging
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -38,7 +39,10 @@ from llmos_workers.kernel.paths import give_to_owner_of
 from llmos_workers.kernel.workspace import make_folder
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +98,35 @@ class PublicKey:
         return cls(raw, name)
 
 
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """The keys whose signatures count, as they are at one moment: for who checks many at once."""
+
+    stamp: str
+    """Another one as soon as keys are trusted or no longer."""
+    known: Mapping[str, PublicKey]
+    """By their ids."""
+
+    def check(
+        self, kind: str, content: bytes, signature: str, *, by: PublicKey | None = None
+    ) -> Verdict:
+        """What ``signature`` says of the content; ``by`` checks against that key alone."""
+        if not signature:
+            return Verdict.MISSING
+        algorithm, _, rest = signature.partition(":")
+        key_id, _, data = rest.partition(":")
+        try:
+            raw = base64.b64decode(data, validate=True)
+        except ValueError:
+            return Verdict.WRONG
+        if algorithm != ALGORITHM or not KEY_ID.fullmatch(key_id):
+            return Verdict.WRONG
+        key = by if by is not None else self.known.get(key_id)
+        if key is None or key.key_id != key_id:
+            return Verdict.UNKNOWN_KEY
+        return Verdict.GOOD if _holds(key, _message(kind, content), raw) else Verdict.WRONG
+
+
 class KeyRing:
     """The signing key and the trusted keys of a workspace. Thread-safe.
 
@@ -110,7 +143,7 @@ class KeyRing:
         self._clock = clock or SystemClock()
         self._lock = Lock()
         self._private: tuple[str, Ed25519PrivateKey] | None = None
-        self._trusted: tuple[str, dict[str, PublicKey]] | None = None
+        self._trusted: Trust | None = None
 
     # -- signing -------------------------------------------------------------------------------
 
@@ -123,20 +156,7 @@ class KeyRing:
         self, kind: str, content: bytes, signature: str, *, by: PublicKey | None = None
     ) -> Verdict:
         """What ``signature`` says of the content; ``by`` checks against that key alone."""
-        if not signature:
-            return Verdict.MISSING
-        algorithm, _, rest = signature.partition(":")
-        key_id, _, data = rest.partition(":")
-        try:
-            raw = base64.b64decode(data, validate=True)
-        except ValueError:
-            return Verdict.WRONG
-        if algorithm != ALGORITHM or not KEY_ID.fullmatch(key_id):
-            return Verdict.WRONG
-        key = by if by is not None else self._known().get(key_id)
-        if key is None or key.key_id != key_id:
-            return Verdict.UNKNOWN_KEY
-        return Verdict.GOOD if _holds(key, _message(kind, content), raw) else Verdict.WRONG
+        return self.trust_now().check(kind, content, signature, by=by)
 
     def own(self) -> PublicKey:
         """The public half of the signing key."""
@@ -163,7 +183,23 @@ class KeyRing:
 
     def trusted(self) -> list[PublicKey]:
         """All keys whose signatures count, by id; the own one once it exists."""
-        return [key for _, key in sorted(self._known().items())]
+        return [key for _, key in sorted(self.trust_now().known.items())]
+
+    def trust_now(self) -> Trust:
+        """The keys that are trusted at this moment."""
+        stamp = self.stamp
+        with self._lock:
+            if self._trusted is not None and self._trusted.stamp == stamp:
+                return self._trusted
+        known = {key.key_id: key for key in self._read_trusted()}
+        if self.there:
+            with suppress(ConfigError, MalformedFile):
+                own = self.own()
+                known.setdefault(own.key_id, own)
+        trust = Trust(stamp, known)
+        with self._lock:
+            self._trusted = trust
+        return trust
 
     def trust(self, key: PublicKey) -> PublicKey:
         """From now on signatures of this key count."""
@@ -218,20 +254,6 @@ class KeyRing:
 
     def _trust_file(self, key_id: str) -> Path:
         return self.folder / "trusted" / f"{key_id}.json"
-
-    def _known(self) -> dict[str, PublicKey]:
-        stamp = self.stamp
-        with self._lock:
-            if self._trusted is not None and self._trusted[0] == stamp:
-                return self._trusted[1]
-        known = {key.key_id: key for key in self._read_trusted()}
-        if self.there:
-            with suppress(ConfigError, MalformedFile):
-                own = self.own()
-                known.setdefault(own.key_id, own)
-        with self._lock:
-            self._trusted = (stamp, known)
-        return known
 
     def _read_trusted(self) -> Iterator[PublicKey]:
         for file in sorted((self.folder / "trusted").glob("*.json")):
@@ -291,13 +313,19 @@ def _message(kind: str, content: bytes) -> bytes:
 
 def _holds(key: PublicKey, message: bytes, signature: bytes) -> bool:
     from cryptography.exceptions import InvalidSignature
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
     try:
-        Ed25519PublicKey.from_public_bytes(key.raw).verify(signature, message)
+        _verifier(key.raw).verify(signature, message)
     except InvalidSignature:
         return False
     return True
+
+
+@lru_cache(maxsize=64)
+def _verifier(raw: bytes) -> Ed25519PublicKey:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    return Ed25519PublicKey.from_public_bytes(raw)
 
 
 def _new_private() -> bytes:

@@ -13,7 +13,7 @@ import json
 
 from llmos_workers.contracts.base import unknown_fields
 from llmos_workers.contracts.trace import ExecutionTrace, Standing
-from llmos_workers.kernel.signing import KeyRing, Verdict
+from llmos_workers.kernel.signing import KeyRing, Trust, Verdict
 from llmos_workers.learning.trace_fields import COUNTERS
 
 KIND = "trace"
@@ -46,7 +46,7 @@ def sealed(trace: ExecutionTrace, keys: KeyRing) -> ExecutionTrace:
     return trace.model_copy(update={"signature": signature, "standing": Standing.SIGNED})
 
 
-def judged(trace: ExecutionTrace, keys: KeyRing) -> ExecutionTrace:
+def judged(trace: ExecutionTrace, keys: KeyRing | Trust) -> ExecutionTrace:
     """The trace with the standing that its signature gives it."""
     standing = _STANDING[keys.check(KIND, signed_bytes(trace), trace.signature)]
     if standing is Standing.SIGNED and unknown_fields(trace):

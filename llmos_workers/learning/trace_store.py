@@ -20,7 +20,7 @@ from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.kernel import keys, scripts
 from llmos_workers.kernel.codec import pack, unpack
 from llmos_workers.kernel.lease import Lease
-from llmos_workers.kernel.signing import KeyRing
+from llmos_workers.kernel.signing import KeyRing, Trust
 from llmos_workers.learning.signature import goal_signature
 from llmos_workers.learning.trace_fields import COUNTERS
 from llmos_workers.learning.trace_seal import judged
@@ -74,7 +74,7 @@ class TraceStore:
     def get(self, project: str, trace_id: str) -> TraceRecord | None:
         """One round trip."""
         fields: Any = self._redis.hgetall(keys.trace(project, trace_id))
-        return self._record(project, trace_id, fields)
+        return self._record(project, trace_id, fields, self._keys.trust_now())
 
     def by_signature(self, project: str, signature: str) -> TraceRecord | None:
         """Whose goal or alias has the signature; one round trip, two for an alias.
@@ -90,7 +90,7 @@ class TraceStore:
             return None
         trace_id = owner.decode()
         if trace_id == signature:
-            return self._record(project, trace_id, fields)
+            return self._record(project, trace_id, fields, self._keys.trust_now())
         return self.get(project, trace_id)
 
     def many(self, project: str, trace_ids: Sequence[str]) -> list[TraceRecord]:
@@ -99,7 +99,9 @@ class TraceStore:
             for trace_id in trace_ids:
                 pipe.hgetall(keys.trace(project, trace_id))
             answers = pipe.execute()
-        found = (self._record(project, i, f) for i, f in zip(trace_ids, answers, strict=True))
+        trust = self._keys.trust_now()
+        rows = zip(trace_ids, answers, strict=True)
+        found = (self._record(project, trace_id, fields, trust) for trace_id, fields in rows)
         return [record for record in found if record is not None]
 
     def ids(self, project: str) -> list[str]:
@@ -241,12 +243,12 @@ class TraceStore:
         )
 
     def _record(
-        self, project: str, trace_id: str, fields: dict[bytes, bytes]
+        self, project: str, trace_id: str, fields: dict[bytes, bytes], trust: Trust
     ) -> TraceRecord | None:
         content = fields.get(b"content")
         if content is None:
             return None
-        trace = self._parsed(project, trace_id, content)
+        trace = self._parsed(project, trace_id, content, trust)
         return TraceRecord(
             trace=trace.model_copy(update=_counters(fields)),
             revision=int(fields[b"revision"]),
@@ -256,22 +258,22 @@ class TraceStore:
             flushed=int(fields[b"flushed"]),
         )
 
-    def _parsed(self, project: str, trace_id: str, content: bytes) -> ExecutionTrace:
+    def _parsed(self, project: str, trace_id: str, content: bytes, trust: Trust) -> ExecutionTrace:
         """Parse the content and check its signature, or take it from the cache when the very
         same bytes are there and the same keys are trusted.
         """
-        key, trust = (project, trace_id), self._keys.stamp
+        key = (project, trace_id)
         with self._lock:
             cached = self._cache.get(key)
-            if cached is not None and (cached.content, cached.trust) == (content, trust):
+            if cached is not None and (cached.content, cached.trust) == (content, trust.stamp):
                 self._cache.move_to_end(key)
                 return cached.trace
         trace = ExecutionTrace.model_validate(unpack(content))
         if (trace.project, trace.trace_id) != key:
             raise DataError(f"the record of trace {trace_id} of project {project} is another's.")
-        trace = judged(trace, self._keys)
+        trace = judged(trace, trust)
         with self._lock:
-            self._cache[key] = _Parsed(content, trust, trace)
+            self._cache[key] = _Parsed(content, trust.stamp, trace)
             self._cache.move_to_end(key)
             while len(self._cache) > self._cache_size:
                 self._cache.popitem(last=False)

@@ -48,6 +48,13 @@ class Alignment:
 
 def align(reference: Goal, query: Goal, lex: Lexicon) -> Alignment:
     """Pair what means the same: equal values first, then wider and wider."""
+    known = _aligned(reference, query, lex)
+    return Alignment([*known.pairs], [*known.left_reference], [*known.left_query], known.slips)
+
+
+@lru_cache(maxsize=MEMO)
+def _aligned(reference: Goal, query: Goal, lex: Lexicon) -> Alignment:
+    """Kept, because a goal is held against a reference first, and then its slots are bound."""
     found = Alignment(left_reference=list(reference.said), left_query=list(query.said))
     _take(found, _value_key)
     _take(found, _text_key)
