@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _SOFT_HEADS = frozenset({"add", "send", "show", "get"})
 """Beside the light ones: verbs that leave the deed to their object ("send a reminder")."""
 _SHOWING = frozenset({"show", "get", "find"})
+_PLAIN = frozenset({"show", "get", "find", "check"})
+"""Classes that stand for each other where the verb means no more than to inform."""
+_PLAIN_WORDS = ("informing_plain", "ask_show", "ask_check")
 _SEEKING = frozenset({"find", "check", "get", "read"})
 _GIVING = frozenset({"get", "give"})
 _MOVING = frozenset({"put", "take"})
@@ -172,6 +175,8 @@ class _Actions:
         deeds = frozenset({one.value, two.value})
         if deeds not in self._lex.compatible and not (self._fetches and deeds <= _FETCHING):
             return False
+        if any(t.value in _PLAIN and not self._plain(t) for t in (one, two)):
+            return False
         # "add tests to the app" does not create the app.
         adds_to = (
             (one, self._sides.reference.tokens),
@@ -181,6 +186,10 @@ class _Actions:
             verb.value == "add" and any(t.role is Role.DESTINATION for t in tokens)
             for verb, tokens in adds_to
         )
+
+    def _plain(self, token: Token) -> bool:
+        words = self._lex.words
+        return any(token.word in words[name] for name in _PLAIN_WORDS)
 
     def _drop_compatible(self, left_reference: list[Token], left_query: list[Token]) -> None:
         for one in list(left_reference):

@@ -8,11 +8,20 @@ from itertools import combinations, pairwise
 from typing import TYPE_CHECKING
 
 from llmos_workers.learning.matching.align import Pair
+from llmos_workers.learning.matching.counts import counted_otherwise
 from llmos_workers.learning.matching.deeds import deeds_moved
 from llmos_workers.learning.matching.leads import led_otherwise
 from llmos_workers.learning.matching.lexicon import Lexicon
+from llmos_workers.learning.matching.owners import owned_otherwise
+from llmos_workers.learning.matching.parties import sent_otherwise
 from llmos_workers.learning.matching.tokens import ANCHORS, MEMO, Kind, Role, Token
-from llmos_workers.learning.matching.trades import Row, row_of, traded, traded_place
+from llmos_workers.learning.matching.trades import (
+    Row,
+    row_of,
+    traded,
+    traded_around,
+    traded_place,
+)
 from llmos_workers.learning.matching.unsaid import plural as _plural
 
 if TYPE_CHECKING:
@@ -36,13 +45,18 @@ def binding_evidence(sides: Sides, lex: Lexicon) -> dict[str, float]:
     things = [pair for pair in sides.alignment.pairs if _directed(pair)]
     conflict, added = _roles(sides, things)
     return {
-        "modifier": float(_modifier_moved(sides) or _joined_otherwise(sides)),
+        "modifier": float(
+            _modifier_moved(sides) or _joined_otherwise(sides) or counted_otherwise(sides)
+        ),
         "role_conflict": float(
             conflict
             or led_otherwise(sides, things, lex)
             or traded_place(sides)
             or _turned(sides, things)
             or _named_otherwise(sides, things)
+            or traded_around(sides)
+            or owned_otherwise(sides)
+            or sent_otherwise(sides)
         ),
         "role_added": float(added),
         "role_unproved": float(_unproved(sides, things, lex) or deeds_moved(sides)),
@@ -136,8 +150,14 @@ def _mentions(one: Token, two: Token, sides: Sides) -> set[bool]:
 
 @lru_cache(maxsize=MEMO)
 def _phrase_ends(tokens: tuple[Token, ...]) -> set[Token]:
-    inner = {token for token, after in pairwise(tokens) if after.kind is Kind.STOP}
+    inner = {token for token, after in pairwise(tokens) if after.kind in _ENDS_PHRASE}
+    for token, order, date in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if order.kind is Kind.ORDER and date.kind is Kind.DATE:
+            inner.add(token)
     return inner | set(tokens[-1:])
+
+
+_ENDS_PHRASE = frozenset({Kind.STOP, Kind.DATE, Kind.DAY, Kind.TIME, Kind.NEGATION})
 
 
 @lru_cache(maxsize=MEMO)
@@ -145,13 +165,13 @@ def _quantified(tokens: tuple[Token, ...]) -> set[Token]:
     """Nouns behind all, every or each: several, whatever their ending. "Every overdue loan" is
     several loans; "the entire file system" is one system.
     """
-    found, open_end, whole = set(), False, False
+    found, open_end = set(), False
     for token in tokens:
         if token.kind is Kind.QUANTIFIER:
-            open_end, whole = token.value != "only", token.word in _WHOLE
+            open_end = token.value != "only" and token.word not in _WHOLE
         elif open_end and token.kind is not Kind.STOP:
             found.add(token)
-            open_end = token.kind is Kind.WORD and not whole
+            open_end = token.kind is Kind.WORD
         else:
             open_end = False
     return found

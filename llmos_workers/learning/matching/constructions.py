@@ -221,6 +221,21 @@ def _part_of(tokens: Tokens, _: Lexicon) -> Tokens:
     return tokens
 
 
+def _compares(tokens: Tokens, _: Lexicon) -> Tokens:
+    """Read "songs like this one" as similar to it; "what is it like in Rome" says nothing more."""
+    for at in range(1, len(tokens) - 1):
+        token, before, after = tokens[at], tokens[at - 1], tokens[at + 1]
+        if token.word != "like" or token.kind is not Kind.STOP or before.kind is Kind.STOP:
+            continue
+        if after.kind is not Kind.STOP or after.value in _ARTICLES | _POINTING:
+            keys = frozenset({"s:like", "s:similar"})
+            tokens[at] = replace(token, kind=Kind.WORD, value="similar", keys=keys)
+    return tokens
+
+
+_POINTING = frozenset({"this", "that", "these", "those"})
+
+
 def _first(token: Token) -> str:
     """Its first word."""
     return token.word.partition(" ")[0]
@@ -246,5 +261,6 @@ _RULES: tuple[tuple[frozenset[str], Callable[[Tokens, Lexicon], Tokens]], ...] =
     (frozenset({"length"}), _of_length),
     (_PARTS, _part_of),
     (frozenset({"order"}), _orders),
+    (frozenset({"like"}), _compares),
 )
 """Each with the words that one of the frame's tokens starts with."""

@@ -120,11 +120,7 @@ def evidence(sides: Sides, vectors: Vectors, lex: Lexicon) -> dict[str, float]:
     _weigh_open(found, sides, vectors, lex)
     found["clause_added"] = _clauses(sides.left_query, sides.query.tokens, lex)
     found["clause_missing"] = _clauses(sides.left_reference, sides.reference.tokens, lex)
-    choice = any(token.value == "any" for token in sides.query.tokens)
-    limited = any(
-        token.kind is Kind.QUANTIFIER and (token.value != "all" or choice)
-        for token in sides.left_reference
-    )
+    limited = any(token.kind is Kind.QUANTIFIER for token in sides.left_reference)
     recurs = _recurs(sides.left_reference, sides.reference.tokens)
     doubt = (
         limited or recurs or sides.alignment.slips > _MAX_SLIPS or any(found[name] for name in HARD)

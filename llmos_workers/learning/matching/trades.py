@@ -7,9 +7,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from llmos_workers.learning.matching.align import Pair
+from llmos_workers.learning.matching.owners import is_possessive
 from llmos_workers.learning.matching.tokens import MEMO, Kind, Role, Token
 
 if TYPE_CHECKING:
+    from llmos_workers.learning.matching.parse import Goal
     from llmos_workers.learning.matching.sides import Sides
 
 _WAYS = (Role.SOURCE, Role.DESTINATION)
@@ -83,6 +85,42 @@ def traded_place(sides: Sides) -> bool:
         for (here, there), one in moved.items()
         if (there, here) in moved
     )
+
+
+_LISTING = frozenset({"and", "or", "with", "&", "plus", "then"})
+
+
+def traded_around(sides: Sides) -> bool:
+    """Tell "spaces become underscores" from "underscores become spaces": two nouns on the other
+    side each of the same word. In a list of things the order says nothing.
+    """
+    partner = sides.alignment.partner()
+    theirs = _neighbours(sides.query)
+    return any(
+        partner.get(left) is theirs[two][1] and partner.get(right) is theirs[two][0]
+        for one, (left, right) in _neighbours(sides.reference).items()
+        if (two := partner.get(one)) in theirs
+    )
+
+
+@lru_cache(maxsize=MEMO)
+def _neighbours(goal: Goal) -> dict[Token, Pair]:
+    """For each word the nouns right before and right behind it, unless they are listed."""
+    found: dict[Token, Pair] = {}
+    row: list[Token] = []
+    end = 0
+    for token in goal.tokens:
+        if token.value in _LISTING or any(sign in goal.text[end : token.start] for sign in ",;"):
+            row = []
+        end = token.end
+        if token.kind is Kind.STOP:
+            continue
+        row.append(token)
+        if len(row) > 2 and row[-3].kind is row[-1].kind is Kind.WORD:
+            if is_possessive(goal.text, row[-3]):
+                continue
+            found[row[-2]] = (row[-3], row[-1])
+    return found
 
 
 _UNPLACED = frozenset({Kind.STOP, Kind.NUMBER, Kind.UNIT})

@@ -13,7 +13,7 @@ from llmos_workers.learning.matching.lexicon import Lexicon
 from llmos_workers.learning.matching.parse import Goal
 from llmos_workers.learning.matching.tokens import ANCHORS, CLOSED, MEMO, Kind, Token
 
-_COUNTED_EACH = frozenset({Kind.NEGATION, Kind.NUMBER})
+_COUNTED_EACH = frozenset({Kind.NEGATION, Kind.NUMBER, Kind.QUANTIFIER})
 """Saying these twice is not saying them once."""
 _OPEN = frozenset({Kind.WORD, Kind.ACTION})
 _KIND_NOUNS = {
@@ -51,7 +51,14 @@ _NAMED_KINDS = _PLACES | frozenset(
 )
 """What may stand behind a name and say only what kind of thing it names."""
 _ALL = frozenset({"all", "each"})
-_QUANTIFIER_REACH = 4
+_ALONE = frozenset({"everything"})
+"""A thing of its own: nothing is counted by it."""
+_WHOLE = frozenset({"entire", "whole"})
+_QUANTIFIER_REACH = 6
+_BEFORE_COUNTED = frozenset(
+    {"the", "of", "my", "our", "your", "his", "her", "their", "its", "these", "those"}
+)
+"""May stand between "all" and what there is all of."""
 
 
 def unsaid(
@@ -153,18 +160,31 @@ def _says_all(token: Token, mine: Goal, other: Goal, alignment: Alignment) -> bo
     """Whether "all" stands before a plural that the other side has too, or "each" where the
     other side says "all".
     """
-    if token.kind is not Kind.QUANTIFIER or token.value not in _ALL:
+    if token.value not in _ALL or token.kind is not Kind.QUANTIFIER or token.word in _ALONE:
         return False
     left = (*alignment.left_reference, *alignment.left_query)
     if any(t.kind is Kind.QUANTIFIER and t.value not in _ALL for t in left):
         return False
-    if token.value == "each" and not _each_is_all(other, alignment):
-        return False
-    if any(t.value == "any" for t in other.tokens):
+    each = token.value == "each" and not _each_is_all(other, alignment)
+    if each or any(t.value == "any" for t in other.tokens):
         return False
     partner = alignment.partner()
-    behind = [t for t in mine.said if t.start > token.start][:_QUANTIFIER_REACH]
-    return any(t.kind is Kind.WORD and t in partner and plural(partner[t]) for t in behind)
+    counted = _counted(token, mine.tokens)
+    if token.word in _WHOLE and counted and counted[-1] in partner:
+        return True
+    return any(t in partner and plural(partner[t]) for t in counted)
+
+
+def _counted(quantifier: Token, tokens: tuple[Token, ...]) -> list[Token]:
+    """The nouns of the phrase behind a quantifier: "all the new lamps"."""
+    behind = [t for t in tokens if t.start > quantifier.start][:_QUANTIFIER_REACH]
+    found: list[Token] = []
+    for token in behind:
+        if token.kind is Kind.WORD:
+            found.append(token)
+        elif found or (token.kind is Kind.STOP and token.value not in _BEFORE_COUNTED):
+            break
+    return found
 
 
 _ONE_BY_ONE = frozenset(

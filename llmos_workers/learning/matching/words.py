@@ -20,6 +20,8 @@ _PLAIN_TABLES = (
     ("negation", Kind.NEGATION),
 )
 _DEFINITE = frozenset({"the", "all", "every", "each", "these", "those", "only"})
+_GOVERNED = 3
+"""A verb's object begins at most so many tokens behind it."""
 _NOUN_LEAD = frozenset({Kind.WORD, Kind.NUMBER, Kind.FORMAT, Kind.LANGUAGE, Kind.DATE, Kind.ORDER})
 
 
@@ -45,7 +47,7 @@ def _closed(word: str, text: str, before: Sequence[Token], lex: Lexicon) -> Read
         ((kind, tables[name][word]) for name, kind in _PLAIN_TABLES if word in tables[name]), None
     )
     if found is None:
-        if word in lex.words["negation"] and (word != "but" or _after_all(before)):
+        if word in lex.words["negation"] and (word != "but" or _excepts(before)):
             found = Kind.NEGATION, "not"
         elif word in lex.words["direction"]:
             found = Kind.DIRECTION, word
@@ -74,7 +76,7 @@ def _open(word: str, text: str, before: Sequence[Token], lex: Lexicon) -> Readin
     )
     if action and verbal and (synonym is None or first):
         return Kind.ACTION, action, frozenset(keys)
-    if word == "new" and _chooses(before):
+    if word == "new" and _chooses(before, lex):
         return Kind.WORD, "new", frozenset({"s:new"})
     if _is_stop(word, text, first=first, lex=lex):
         return Kind.STOP, word, frozenset(keys)
@@ -105,16 +107,36 @@ def _is_stop(word: str, text: str, *, first: bool, lex: Lexicon) -> bool:
     return not (word == "new" and text[0].isupper() and not first)
 
 
-def _chooses(before: Sequence[Token]) -> bool:
-    """Whether "new" here tells things apart: "list the new orders", not "create a new order"."""
+def _chooses(before: Sequence[Token], lex: Lexicon) -> bool:
+    """Whether "new" here tells things apart: "list the new orders", "how many new orders", not
+    "create a new order", "save it in a new file".
+    """
     last = before[-1] if before else None
-    return last is not None and last.value in _DEFINITE
+    if last is None or last.value in _DEFINITE:
+        return last is not None
+    if last.value in ("a", "an"):
+        return False
+    for token in reversed(before[-_GOVERNED:]):
+        if token.kind is Kind.ACTION or token.value in lex.words["weak"]:
+            return token.value not in lex.classes["making"]
+        if token.kind is Kind.STOP and token.value not in lex.words["determiner"]:
+            break
+    return True
 
 
-def _after_all(before: Sequence[Token]) -> bool:
-    """Whether "but" leaves something out ("all but two", "nothing but") or joins two clauses."""
-    near = [t for t in before[-2:] if t.kind is not Kind.STOP]
-    return any(t.kind in (Kind.QUANTIFIER, Kind.NEGATION) for t in near)
+def _excepts(before: Sequence[Token]) -> bool:
+    """Whether "but" leaves something out ("all but two", "every invitation for May but Ann's",
+    "nothing but") or joins two clauses: a quantifier stands before it in its own clause.
+    """
+    for token in reversed(before):
+        if token.kind in (Kind.QUANTIFIER, Kind.NEGATION):
+            return True
+        if token.kind is Kind.ACTION or token.value in _JOINING:
+            return False
+    return False
+
+
+_JOINING = frozenset({"and", "then", "or"})
 
 
 def _is_unit(word: str, before: Sequence[Token], lex: Lexicon) -> bool:
