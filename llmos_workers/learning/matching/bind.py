@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 from llmos_workers.contracts.trace import ExecutionTrace
 from llmos_workers.learning.matching.arguments import names_program, places
-from llmos_workers.learning.matching.claims import Change, Claims
+from llmos_workers.learning.matching.claims import Claims
 from llmos_workers.learning.matching.compare import MAX_TOKENS, Comparison, compare
 from llmos_workers.learning.matching.embedder import Embedding
 from llmos_workers.learning.matching.lexicon import lexicon
+from llmos_workers.learning.matching.novalue import permuted, refused
 from llmos_workers.learning.matching.parse import parse, parse_beside
-from llmos_workers.learning.matching.typos import is_slip
+from llmos_workers.learning.matching.phrases import Change
 from llmos_workers.learning.matching.values import forms_of, refuse_value
 
 Judge = Callable[[str], Comparison]
@@ -53,7 +54,7 @@ def bind(
     if max(len(goal.tokens), len(other.tokens)) > MAX_TOKENS:
         return None
     changes = Claims(trace, goal, other, lex).changes()
-    if not changes or not _fits(changes, trace):
+    if not changes or not _fits(changes, trace) or permuted(changes, goal, other):
         return None
     restored = query
     for change in sorted(changes, key=lambda c: -c.start):
@@ -72,7 +73,7 @@ def _fits(changes: Sequence[Change], trace: ExecutionTrace) -> bool:
     for change in changes:
         if by_old.setdefault(change.slot.value.lower(), change.new) != change.new:
             return False
-        if change.start in spans or _is_misspelled(change.old, change.new):
+        if change.start in spans or refused(change.old, change.new):
             return False
         spans.add(change.start)
         where = [p for form in set(forms_of(change.slot.value)) for p in places(form, trace.steps)]
@@ -83,11 +84,3 @@ def _fits(changes: Sequence[Change], trace: ExecutionTrace) -> bool:
         if not where or refuse_value(change.slot.value, change.new, where):
             return False
     return True
-
-
-def _is_misspelled(old: str, new: str) -> bool:
-    """Whether a new value looks like the old one with a slip, not like another one."""
-    words = new.lower().split()
-    if not all(word.isalpha() for word in words) or not is_slip(new.lower(), old.lower()):
-        return False
-    return any(not lexicon().speller.is_word(word) for word in words)

@@ -25,6 +25,7 @@ from llmos_workers.learning.matching.parse import Goal
 from llmos_workers.learning.matching.sides import Sides
 from llmos_workers.learning.matching.tokens import ANCHORS, CLOSED, MEMO, Kind, Token
 from llmos_workers.learning.matching.unsaid import plural
+from llmos_workers.learning.matching.written import glued
 
 FEATURES: dict[str, str] = {
     "cosine": "cosine of the two goals",
@@ -258,7 +259,8 @@ class _Filler:
         self._dull = lex.words["dull"]
         self._beside_file = lex.words["filler_beside_file"]
         owned = _owned(sides.reference) | _owned(sides.query)
-        self._owned = owned | _texts(sides.reference) | _texts(sides.query)
+        owned |= _texts(sides.reference) | _texts(sides.query)
+        self._owned = owned | glued(sides.reference) | glued(sides.query)
         self._destroys = _destroys(sides, lex)
         self._telling = _telling(sides.reference.tokens) | _telling(sides.query.tokens)
         self._file = any(one.kind in (Kind.FILE, Kind.PATH) for one, _ in sides.alignment.pairs)

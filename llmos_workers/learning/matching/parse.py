@@ -150,14 +150,15 @@ def _pieces(text: str, start: int) -> list[Raw]:
     for match in _RE_PART.finditer(text):
         part = match[0]
         if part[0] == "/":
-            group = "path"
+            group, part = "path", part.rstrip(".")
         elif "." in part and part[0].isalpha():
             group = "file"
         elif part[0].isdigit():
             group = "number" if part.replace(".", "").isdigit() else "identifier"
         else:
             group, part = "word", part.lower()
-        found.append((group, part, start + match.start(), start + match.end()))
+        low = start + match.start()
+        found.append((group, part, low, low + len(part)))
     return found
 
 

@@ -140,13 +140,13 @@ _SCANNER = re.compile(
     |(?P<size>\d+\s*(?:x|\u00d7)\s*\d+|\d+\s*by\s*\d+(?!\d)
         (?!\s*(?:%|percent|(?:second|minute|hour|day|week|month|year|degree|point|step|euro|dollar)s?\b)))
     |(?P<time>\b\d{1,2}:\d\d(?:\s?[ap]\.?m\b)?|\b\d{1,2}\s?[ap](?:m\b|\.m\.?))
-    |(?P<version>\bv\d[\w.]*\b)
+    |(?P<version>\bv\d[\w.]*(?:-[a-z]+[\d.]*)?\b)
     |(?P<mixed>(?<![\w.])\d+[a-z_]\w*)
     |(?P<number>(?:(?<=\s)-)?[$€£]?(?<![\w.])\d[\d,]*(?:\.\d+)*%?)
     |(?P<glob>(?<!\w)[\w./-]*\*[\w./*-]*|\$\{?\w+\}?)
     |(?P<channel>[#@]\w[\w-]*)
     |(?P<file>(?<![\w.])\.?(?:[\w-]+\.)+[a-z][a-z0-9]{0,7}\b|(?<!\S)\.[a-z]\w+\b)
-    |(?P<identifier>\b(?=\w*[_\d])[a-z_]\w*(?:-\w+)*\b|\b[a-z]+(?:-[a-z]+)*-\d[\w-]*\b
+    |(?P<identifier>\b(?=\w*[_\d])[a-z_]\w*(?:-\w+)*\b|\b[a-z]+(?:-[a-z]+)*-\d[\w-]*(?:\.\d\w*)*\b
         |\b[a-z]{2,}-[a-z](?![\w-])
         |(?<![\w-])--?[a-z][\w-]*)
     |(?P<word>e-mails?\b|[^\W\d_]+(?:'[a-z]+)?(?:\+\+|\#)?)

@@ -37,8 +37,19 @@ _FETCHING = frozenset({"download", "get", "save"})
 """What brings an address's file here, whatever its format."""
 _ORDINAL = re.compile(r"\d(?:st|nd|rd|th)$", re.IGNORECASE)
 _HALF_DAY = re.compile(r"[ap]\.?m\b", re.IGNORECASE)
+_VERSION = re.compile(r"(?:^|[-_v])\d+(?:\.(?:\d+|x))+$")
+"""The end of "release/5.x": no file's extension."""
 _SEVERAL = re.compile(r"[*?\[{]")
 _UP = re.compile(r"(?:^|/)\.\.(?:/|$)")
+_EXTENSION_CHARS = 4
+_LONG_EXTENSIONS = frozenset(
+    {"avif", "blend", "class", "config", "dockerfile", "feather", "flatpak", "geojson", "gradle",
+     "graphql", "gpkg", "heif", "ipynb", "jinja", "jsonc", "jsonl", "keynote", "ndjson",
+     "numbers", "pages", "parquet", "patch", "pickle", "plist", "properties", "proto",
+     "safetensors", "scala", "shtml", "sketch", "socket", "service", "sqlite", "sqlite3",
+     "swift", "tfvars", "timer", "torrent", "webmanifest", "woff2", "xhtml"}
+)  # fmt: skip
+"""Kinds of file with a long ending; others of more than four letters are no files' ("k.olsen")."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -78,7 +89,8 @@ def may_vary(token: Token, lex: Lexicon) -> bool:
 def may_name(token: Token) -> bool:
     """Whether a token can be the name of something: a word, an identifier, a plain path."""
     if token.kind is Kind.PATH:
-        return not ("." in token.text.rsplit("/", 1)[-1] or _SEVERAL.search(token.text))
+        last = token.text.rsplit("/", 1)[-1]
+        return not (("." in last and not _VERSION.search(last)) or _SEVERAL.search(token.text))
     return token.kind in _NAMES
 
 
@@ -133,7 +145,13 @@ def _extension(text: str, lex: Lexicon) -> str:
     """The part after the last dot of the last component; domains count as one kind."""
     name = text.rstrip("/").rsplit("/", 1)[-1]
     extension = name.rsplit(".", 1)[-1].lower() if "." in name.lstrip(".") else ""
-    return "domain" if extension in lex.domains else extension
+    return "domain" if extension in lex.domains or _is_name_part(extension) else extension
+
+
+def _is_name_part(extension: str) -> bool:
+    """Whether what stands behind a dot is no kind of file: "k.olsen", "db.internal"."""
+    long = extension.isalpha() and len(extension) > _EXTENSION_CHARS
+    return long and extension not in _LONG_EXTENSIONS
 
 
 def _page_type(url: str, lex: Lexicon) -> str:

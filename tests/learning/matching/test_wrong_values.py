@@ -97,3 +97,78 @@ def test_the_same_traces_take_values_of_their_kind(
 def test_traded_things_and_deeds_are_never_followed(known: str, asked: str) -> None:
     for one, two in ((known, asked), (asked, known)):
         assert compare(one, two, bundled_embedder().embed).confidence < THRESHOLD
+
+
+REVERT = declared("Revert commit 4f2a91c on main and push it",
+                  step("Revert", c="4f2a91c", on="main"), c="4f2a91c", on="main")  # fmt: skip
+GROUP = declared("Add the user deploy on host db1 to the group docker",
+                 step("Add", user="deploy", host="db1", group="docker"),
+                 user="deploy", host="db1", group="docker")  # fmt: skip
+LEASE = declared("Find the email with the signed lease and print it", step("Find", what="signed"),
+                 what="signed")  # fmt: skip
+COVER = declared("Set my reply, saying Lukas is covering for me", step("Reply", who="Lukas"),
+                 who="Lukas")  # fmt: skip
+ROBOT = declared("Let the robot clean the hallway and then the kitchen",
+                 step("Clean", one="hallway", two="kitchen"),
+                 one="hallway", two="kitchen")  # fmt: skip
+BURN = declared("Burn the subtitles from film.srt into film.mp4, output film_sub.mp4",
+                step("Burn", subs="film.srt", film="film.mp4", out="film_sub.mp4"),
+                subs="film.srt", film="film.mp4", out="film_sub.mp4")  # fmt: skip
+BRANCH = declared("Create a branch hotfix/login from tag v2.3.1",
+                  step("Branch", name="hotfix/login", tag="v2.3.1"),
+                  name="hotfix/login", tag="v2.3.1")  # fmt: skip
+PODS = declared("Restart the pods in namespace shop", step("Restart", of="shop"), of="shop")
+IMAGE = declared("Tag the image gateway:dev as gateway:1.8.0", step("Tag", a="gateway:dev",
+                 b="gateway:1.8.0"), a="gateway:dev", b="gateway:1.8.0")  # fmt: skip
+BACKUP = declared("Unpack site.zip into /srv/projects/orion.", step("Unpack", f="site.zip",
+                  to="/srv/projects/orion"), f="site.zip", to="/srv/projects/orion")  # fmt: skip
+RENT = declared("Reply to our landlord that we accept the new rent", step("Reply", what="rent"),
+                what="rent")  # fmt: skip
+LOCK = declared("Lock the account m.krause on the server", step("Lock", who="m.krause"),
+                who="m.krause")  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("trace", "goal", "arguments"),
+    [
+        (REVERT, "Revert commit 9ac01ee on release-2.4 and push it.",
+         {"c": "9ac01ee", "on": "release-2.4"}),
+        (GROUP, "Add the user deploy on host app7 to the group www-data.",
+         {"user": "deploy", "host": "app7", "group": "www-data"}),
+        (BRANCH, "Create a branch hotfix/login from tag v3.0.0-rc1",
+         {"name": "hotfix/login", "tag": "v3.0.0-rc1"}),
+        (PODS, "Restart the pods in namespace shop-eu", {"of": "shop-eu"}),
+        (IMAGE, "Tag the image mailer:dev as mailer:1.8.0",
+         {"a": "mailer:dev", "b": "mailer:1.8.0"}),
+        (BACKUP, "Unpack site.zip into /srv/projects/lyra.",
+         {"f": "site.zip", "to": "/srv/projects/lyra"}),
+        (RENT, "Reply to our landlord that we accept the new contract", {"what": "contract"}),
+        (LOCK, "Lock the account t.ebner on the server", {"who": "t.ebner"}),
+    ],
+)  # fmt: skip
+def test_a_value_is_a_whole_written_word(
+    trace: ExecutionTrace, goal: str, arguments: dict[str, object]
+) -> None:
+    assert replayed(trace, goal) == [arguments]
+
+
+@pytest.mark.parametrize(
+    ("trace", "goal"),
+    [
+        (LEASE, "Find the email with the singed lease and print it"),
+        (LEASE, "Find the email with the unsigned lease and print it"),
+        (COVER, "Set my reply, saying nobody is covering for me"),
+        (ROBOT, "Let the robot clean the hallway and then go back to its dock"),
+        (BURN, "As film_sub.mp4 I want a version of film.mp4 with the subtitles from film.srt"),
+        (BRANCH, "Create a GitHub release hotfix-login from tag v2.3.1"),
+    ],
+)
+def test_a_slip_an_opposite_and_a_clause_are_no_values(trace: ExecutionTrace, goal: str) -> None:
+    found = ask(trace, goal)
+    assert found is None or found.confidence < THRESHOLD
+
+
+def test_a_word_written_to_another_one_is_not_passed_over() -> None:
+    embed = bundled_embedder().embed
+    known, asked = "Deploy the branch main to web", "Deploy the branch main-data to web"
+    assert compare(known, asked, embed).confidence < THRESHOLD
