@@ -37,6 +37,9 @@ _FORMS = (
             r"\b(?:(?:gh[pousr]|hf|npm)_[A-Za-z0-9]{16,}|(?:github_pat_|glpat-|xox[abeprs]-)[\w-]{10,})"
         ),
     ),
+    ("sendgrid-key", ("SG.",), re.compile(r"\bSG\.[\w-]{16,}\.[\w-]{16,}")),
+    ("client-secret", ("GOCSPX-",), re.compile(r"\bGOCSPX-[\w-]{20,}")),
+    ("webhook", ("hooks.slack.com/",), re.compile(r"(?<=hooks\.slack\.com/)services/[\w/]{20,}")),
     ("aws-key", ("AKIA", "ASIA"), re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b")),
     ("jwt", ("eyJ",), re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*")),
     # A block may be cut off at its end, or shown from its middle.
@@ -61,18 +64,37 @@ _URL_PASSWORD = re.compile(
     r"(\b[a-zA-Z][a-zA-Z0-9+.\-]{0,30}://[^\s/:@«]{0,200}:)"
     r"(?!pass(?:word|wd)?\b|pw@)([^\s/@«<\[{$*][^\s/@«]*)(@)"
 )
-_SENT = re.compile(r"(?i)\b(?:bearer|basic)\s+([\w.~+/=-]{12,})")
+_SENT = (
+    ("authorization", re.compile(r"(?i)\b(?:bearer|basic)\s+([\w.~+/=-]{12,})")),
+    (
+        "user-password",
+        re.compile(
+            r"\b(?:curl|wget|https?)\b[^\n|;&]{0,300}?\s(?:-u|--user)[ =]?[\"']?"
+            r"[^\s:/\"'«]{1,60}:([^\s\"'«$]{8,})"
+        ),
+    ),
+    ("user-password", re.compile(r"(?i)\blogin\s+\S{1,80}\s+password\s+([^\s«]{8,})")),
+    (
+        "database-password",
+        re.compile(
+            r"\b(?:mysql|mariadb|sshpass)[a-z-]{0,12}\b[^\n|;&]{0,200}?\s-p([^\s\"'«$]{8,})"
+        ),
+    ),
+)
+"""What a program is given as who it speaks for."""
 _KEYWORD = re.compile(
     r"(?i:(?:api|access|private|signing|encryption|auth|account)[_-]?key|secret|token|passw(?:or)?d"
     r"|passphrase|credential)s?|[A-Z0-9]_KEY(?![A-Za-z])"
+    r"|(?:(?i:(?<![A-Za-z])pwd)|(?<=[A-Z0-9]_)PASS"
+    r"|(?i:db|user|smtp|mail|root|admin|redis|ftp)[_-]?(?i:pass))(?![A-Za-z])"
 )
-_PIECE = re.compile("key|secret|token|passw|passphrase|credential")
+_PIECE = re.compile("key|secret|token|passphrase|passw|pass|pwd|credential")
 """One of these is in each of them, in lower case."""
 _LONGEST_WORD = 16
 
 _ASSIGNED = re.compile(
     r"""(?P<rest>(?:[_-][A-Za-z0-9_-]{0,40}|[0-9]{0,3}|[A-Z][A-Za-z0-9_]{0,40}))["']?"""
-    r"""(?:\s{0,8}[:=]>?|\s{1,3}is\b)\s{0,8}"""
+    r"""(?:\s{0,8}[:=]>?|>|\s{1,3}is\b)\s{0,8}"""
     r"""(?:(?P<quote>["'])(?P<quoted>[^"'\n]{8,400})(?P=quote)"""
     r"""|["']?(?P<bare>[A-Za-z0-9_\-+/=.~!@#$%^&*]{8,}))"""
 )
@@ -115,9 +137,10 @@ def find_secrets(text: str, *, config: bool = False) -> Found:
     for match in _URL_PASSWORD.finditer(text) if "://" in text else ():
         if len(match[2]) >= MIN_SECRET_CHARS:
             found.setdefault(match[2], "url-password")
-    for match in _SENT.finditer(text):
-        if _mixed(match[1]):
-            found.setdefault(match[1], "authorization")
+    for name, form in _SENT:
+        for match in form.finditer(text):
+            if _mixed(match[1]):
+                found.setdefault(match[1], name)
     for value, name in _named(text, config=config):
         found.setdefault(value, name)
     return found
@@ -211,6 +234,8 @@ def _is_value(value: str, word: str, *, config: bool) -> bool:
         or _EMPTY.match(value)
     ):
         return False
+    if word.lower() == "pwd" and value.startswith(("/", "~", ".")):
+        return False  # the folder that one is in
     if any(char.isspace() for char in value):
         # Words between quotes are mostly an explanation.
         return word.lower().startswith("pass") and (config or _mixed(value))

@@ -76,6 +76,13 @@ class TraceHistory:
         found = [old for old in self.versions(project, trace_id) if old.version == version]
         return self.read(found[-1]) if found else None
 
+    def newest(self, project: str, trace_id: str) -> ExecutionTrace | None:
+        """The newest that can be read; None when nothing is kept."""
+        for old in reversed(self.versions(project, trace_id)):
+            with suppress(MalformedFile):
+                return self.read(old)
+        return None
+
     def drop(self, project: str, trace_id: str) -> None:
         """Forget all of a trace. Raises WorkspaceUnwritable."""
         folder = self._folder(project, trace_id)

@@ -25,8 +25,9 @@ from llmos_workers.learning.trace_counters import CounterFiles
 from llmos_workers.learning.trace_folder import TRACE_ID, TraceFolder
 from llmos_workers.learning.trace_history import TraceHistory
 from llmos_workers.learning.trace_seal import judged, objection, taint_objection
-from llmos_workers.learning.trace_store import Conflict, TraceStore, same_calls
+from llmos_workers.learning.trace_store import Conflict, TraceStore
 from llmos_workers.learning.trace_sync import ATTEMPTS, ScanReport, TraceSync
+from llmos_workers.learning.trace_versions import next_version, vetoes_after
 
 
 class Matcher(Protocol):
@@ -160,12 +161,21 @@ class TraceManager:
             before = self._sync.settled(trace.project, trace.trace_id)
             if before and _stays(before.trace):
                 return before.trace
-            after = _next_version(clean, before.trace) if before else clean
+            after = next_version(clean, before.trace) if before else self._refused_before(clean)
             try:
                 return self._sync.write(after, before, lease=lease, seal=_may_be_signed(trace))
             except Conflict:
                 continue
         raise DataError(f"trace {trace.trace_id} is being written by too many at once.")
+
+    def _refused_before(self, trace: ExecutionTrace) -> ExecutionTrace:
+        """A new trace with the vetoes of the one of its goal that was removed: they are people's
+        words, and removing the trace took none of them back.
+        """
+        old = self.history.newest(trace.project, trace.trace_id)
+        if old is None:
+            return trace
+        return trace.model_copy(update={"vetoes": vetoes_after(trace, old)})
 
     def save_imported(self, trace: ExecutionTrace, *, vouched: bool) -> ExecutionTrace:
         """Store a trace that came from elsewhere. Unless its maker is trusted it stays unsigned,
@@ -369,24 +379,3 @@ def _stays(trace: ExecutionTrace) -> bool:
 def _may_be_signed(trace: ExecutionTrace) -> bool:
     """New content is; content that was read and found unsigned is for a person to approve."""
     return trace.standing in (Standing.UNCHECKED, Standing.SIGNED)
-
-
-def _next_version(trace: ExecutionTrace, before: ExecutionTrace) -> ExecutionTrace:
-    """``trace`` as the version after ``before``: what people and judges said of it stays, except
-    for wordings that nobody signed.
-    """
-    own = goal_signature(trace.goal_text)
-    # Its own goal was refused with the old calls; with others it is another way to do it.
-    lifted = set() if same_calls(before, trace) else {own}
-    vetoes = tuple(dict.fromkeys((*(v for v in before.vetoes if v not in lifted), *trace.vetoes)))
-    # The goal of another wording may come to be the trace's own; the old one stays known.
-    known = (before.goal_text, *before.aliases) if before.standing is Standing.SIGNED else ()
-    texts = {goal_signature(t): t for t in (*known, *trace.aliases)}
-    aliases = tuple(t for sig, t in texts.items() if sig != own and sig not in vetoes)
-    return trace.model_copy(
-        update={
-            "version": before.version + 1,
-            "aliases": aliases,
-            "vetoes": vetoes,
-        }
-    )

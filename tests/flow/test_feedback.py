@@ -42,6 +42,19 @@ def test_a_veto_outlives_good_words_and_relearning(flow):
     assert next(c.blockers for c in candidates if c.trace_id == trace.trace_id)
 
 
+def test_a_veto_outlives_the_removal_of_its_trace(flow):
+    learned = flow.run(CALCULATOR)
+    followed = flow.run(REWORDED)
+    say(flow, followed, "bad")
+    traces = flow.runtime.traces
+    assert traces.remove(PROJECT, learned.learned_trace_id)
+    assert flow.run(CALCULATOR).mode is Mode.LEARNER
+    assert flow.dispatcher.decide(flow.submit(REWORDED)).mode is not Mode.FOLLOWER
+    assert traces.remove(PROJECT, learned.learned_trace_id, purge=True)
+    flow.run(CALCULATOR)
+    assert flow.trace(CALCULATOR).vetoes == (), "who purges it means that, too"
+
+
 def test_bad_weighs_on_the_trace_for_other_wordings_too(flow):
     assert flow.run(CALCULATOR).ok
     followed = flow.run(REWORDED)

@@ -31,6 +31,24 @@ PEM = (
         ("ghp_abcdefghij0123456789", "ghp_abcdefghij0123456789", "token"),
         ("id AKIAABCDEFGHIJKLMNOP", "AKIAABCDEFGHIJKLMNOP", "aws-key"),
         (f"Authorization: Bearer {VALUE}x", f"{VALUE}x", "authorization"),
+        (f"export DB_PASS={VALUE}", VALUE, "DB_PASS"),
+        (f"Server=db;Pwd={VALUE};", VALUE, "Pwd"),
+        (f"<password>{VALUE}</password>", VALUE, "password"),
+        (f"curl -u admin:{VALUE} http://h", VALUE, "user-password"),
+        (f"curl --user 'admin:{VALUE}' http://h", VALUE, "user-password"),
+        (f"machine h login ann password {VALUE}", VALUE, "user-password"),
+        (f"mysql -h db -p{VALUE} shop", VALUE, "database-password"),
+        (
+            "key SG.abcdefghijklmnop.qrstuvwxyzABCDEF",
+            "SG.abcdefghijklmnop.qrstuvwxyzABCDEF",
+            "sendgrid-key",
+        ),
+        ("GOCSPX-abcdefghijklmnopqrstuvwx", "GOCSPX-abcdefghijklmnopqrstuvwx", "client-secret"),
+        (
+            "https://hooks.slack.com/services/T0000/B0000/XyZ012345678",
+            "services/T0000/B0000/XyZ012345678",
+            "webhook",
+        ),
         (f"redis://:{VALUE}@db:6379/0", VALUE, "url-password"),
     ],
 )
@@ -60,6 +78,12 @@ def test_values_are_found_with_their_names(text: str, value: str, name: str) -> 
         'api_key="<together_api_key1>"',
         "The keyboard: logitech-mx-3000",
         'secrets["DB"] = None',
+        "3 pass, 12 tests in 4.2s: all_pass=7_of_7_tests",
+        "pwd=/home/ann/project2/src; cd $pwd",
+        "if (password > minimum_length1) ok",
+        "mysql -h db -p shop && mkdir -p2024-reports",
+        "sort -u out:2024-11-22.txt; tar -u app:latest-v2",
+        "sudo -u postgres pg_dump shop",
     ],
 )
 def test_what_only_speaks_of_secrets_is_none(harmless: str) -> None:
