@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from llmos_workers.contracts.decision import MatchCandidate
+from llmos_workers.contracts.decision import MatchCandidate, ModeDecision
 from llmos_workers.contracts.errors import GoalNotFound
 from llmos_workers.contracts.feedback import Feedback, Verdict
 from llmos_workers.contracts.goal import GoalRecord
@@ -72,7 +72,7 @@ def _followed(
     outcome, decision = record.outcome, record.decision
     if outcome is None or decision is None:
         return None, None
-    if not _replayed(outcome):
+    if not _replayed(outcome, decision):
         learned = outcome.learned_trace_id
         return (runtime.traces.get(record.project, learned) if learned else None), None
     trace = runtime.traces.get(record.project, decision.trace_id or "")
@@ -80,8 +80,10 @@ def _followed(
     return trace, next(found, None)
 
 
-def _replayed(outcome: Outcome) -> bool:
-    return outcome.mode in REPLAYS
+def _replayed(outcome: Outcome, decision: ModeDecision) -> bool:
+    """Whether it followed a trace: its calls, or the plan that it holds."""
+    known_plan = outcome.plan is not None and outcome.plan.source == decision.trace_id
+    return outcome.mode in REPLAYS or known_plan
 
 
 def _weigh(

@@ -7,7 +7,9 @@ import json
 import pytest
 
 from llmos_workers.contracts.modes import Mode
+from llmos_workers.flow.feedback import apply_feedback
 from llmos_workers.kernel import keys
+from llmos_workers.kernel.feedback import make_feedback
 from llmos_workers.kernel.goals import GoalStore
 from tests.flow.plan_support import Plans, a_plan, a_step
 from tests.support.script import says, text
@@ -46,6 +48,17 @@ def test_a_known_plan_whose_files_another_goal_changed_starts_again(plans) -> No
     assert any("its plan starts again" in each for each in notices)
     # Its members are told apart from those of the first time.
     assert len(plans.runtime.children.members(outcome.goal_id)) == 6
+
+
+def test_a_bad_word_on_a_goal_that_followed_a_known_plan_is_a_veto(plans) -> None:
+    learned = plans.run(HAIKUS).learned_trace_id
+    again = plans.run(HAIKUS)
+    assert (again.plan.source, again.learned_trace_id) == (learned, None)
+    goal = plans.runtime.goals.get(again.goal_id)
+    word = make_feedback(goal, "bad", why="", by="ann", now=1.0)
+    assert f"never follows trace {learned} again" in apply_feedback(plans.runtime, word)
+    decision = plans.flow.dispatcher.decide(plans.submit(HAIKUS))
+    assert decision.trace_id != learned
 
 
 def test_a_known_plan_that_meets_changes_again_and_again_fails_and_publishes_nothing(
