@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from llmos_workers.learning.matching.lexicon import Lexicon
@@ -62,7 +63,7 @@ class _Actions:
         self._drop_compatible(left_reference, left_query)
         found = {
             "head_conflict": float(head_conflict),
-            "action_conflict": float(bool(left_reference and left_query)),
+            "action_conflict": float(bool(left_reference and left_query) or self._twice()),
             "action_none": float(not self._matched and not both_act),
             "action_lost": float(bool(not left_query and self._lost(left_reference))),
             "destructive": float(
@@ -76,6 +77,18 @@ class _Actions:
             found["action_missing"] = float(sum(map(self._heavy, left_reference)))
             found["action_light"] = float(sum(map(self._light, left_reference + left_query)))
         return found
+
+    def _twice(self) -> bool:
+        """Whether only one side does a deed to itself ("revert the revert"), or runs what is there
+        ("run all the scripts").
+        """
+        mine, theirs = self._sides.reference, self._sides.query
+        if _doubled(mine) != _doubled(theirs):
+            return True
+        return any(
+            _runs(one) and self._deeds(other.tokens).isdisjoint(_RUNNING)
+            for one, other in ((mine, theirs), (theirs, mine))
+        )
 
     def _left(self) -> tuple[list[Token], list[Token]]:
         """Unpaired verbs whose deed the other side does not name in any form."""
@@ -211,15 +224,40 @@ class _Actions:
         return not self._carried(token) and token.value in self._lex.classes["light"]
 
     def _lost(self, left_reference: list[Token]) -> bool:
+        """Whether a deed of the reference's has no counterpart; one that only informs may go
+        unsaid beside a goal that names no deed.
+        """
         basic = self._lex.classes["basic"] | self._lex.classes["light"]
         informing = self._lex.classes["informing"]
-        for token in left_reference:
-            own = token in self._heads_reference and not self._matched
-            if token.value not in basic and (
-                (own and token.value not in informing) or self._heads_query
-            ):
-                return True
-        return False
+        return any(
+            t.value not in basic and (t.value not in informing or bool(self._heads_query))
+            for t in left_reference
+        )
+
+
+_ARTICLES = frozenset({"the", "a", "my", "this", "that"})
+
+
+_KNOWN_THINGS = _ARTICLES - {"a"} | {"all", "every", "each"}
+_RUNNING = frozenset({"run", "start", "test", "open"})
+
+
+def _runs(goal: Goal) -> bool:
+    return any(
+        one.kind is Kind.ACTION and one.value == "run" and two.word in _KNOWN_THINGS
+        for one, two in pairwise(goal.tokens)
+    )
+
+
+def _doubled(goal: Goal) -> bool:
+    said = [t for t in goal.tokens if t.word not in _ARTICLES]
+    return any(
+        one.action
+        and one.kind is Kind.ACTION
+        and one.action == two.action
+        and two.kind is Kind.WORD
+        for one, two in pairwise(said)
+    )
 
 
 def _describes(token: Token) -> bool:

@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from llmos_workers.learning.matching.actions import action_evidence
+from llmos_workers.learning.matching.additions import adds
 from llmos_workers.learning.matching.align import Alignment
 from llmos_workers.learning.matching.binding import binding_evidence, count_changes
 from llmos_workers.learning.matching.embedder import Embedding
 from llmos_workers.learning.matching.lexicon import Lexicon
+from llmos_workers.learning.matching.mood import mood_differs
 from llmos_workers.learning.matching.parse import Goal
 from llmos_workers.learning.matching.sides import Sides
 from llmos_workers.learning.matching.tokens import ANCHORS, CLOSED, MEMO, Kind, Token
@@ -46,6 +48,8 @@ FEATURES: dict[str, str] = {
     "action_none": "no action in common, and one side has none",
     "action_lost": "the reference's own action has no counterpart",
     "head_conflict": "the main actions differ",
+    "mood": "one asks what the other does, or they ask something else",
+    "addition": "a clause that the other side says nothing of",
     "modifier": "a number, negation or order word belongs to another thing",
     "mass_added": "weight of open words only the query has",
     "mass_missing": "weight of open words only the reference has",
@@ -76,6 +80,8 @@ STRONG = (
     "role_conflict",
     "role_unproved",
     "destructive",
+    "mood",
+    "addition",
 )
 """Objections that no stored rewording excuses."""
 
@@ -118,6 +124,8 @@ def evidence(sides: Sides, vectors: Vectors, lex: Lexicon) -> dict[str, float]:
     if _destroys(sides, lex) and (found["plural"] or _empties_otherwise(sides)):
         found["destructive"] = 1.0
     found.update(binding_evidence(sides, lex))
+    found["mood"] = float(mood_differs(sides))
+    found["addition"] = float(adds(sides))
     _weigh_open(found, sides, vectors, lex)
     found["clause_added"] = _clauses(sides.left_query, sides.query.tokens, lex)
     found["clause_missing"] = _clauses(sides.left_reference, sides.reference.tokens, lex)

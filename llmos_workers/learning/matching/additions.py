@@ -1,0 +1,76 @@
+"""What one goal asks on top of the other: "and print it", "and on its web page"."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from llmos_workers.learning.matching.tokens import Kind, Token
+
+if TYPE_CHECKING:
+    from llmos_workers.learning.matching.parse import Goal
+    from llmos_workers.learning.matching.sides import Sides
+
+_JOINTS = frozenset({"and", "then", "plus", "also"})
+_PUTTING = frozenset({"put", "take"})
+_TELLING = frozenset(
+    {"show", "list", "display", "give", "tell", "report", "get", "return", "output", "print out",
+     "let me know", "see", "thank"}
+)  # fmt: skip
+"""Who finds something tells it, asked or not."""
+_BREAKS = frozenset(".;:,!?\n")
+
+
+def adds(sides: Sides) -> bool:
+    """Whether a clause of one goal has no word in common with the other goal, or one goal makes a
+    program that does what the other does.
+    """
+    paired = {token for pair in sides.alignment.pairs for token in pair}
+    if any(_of_its_own(clause, paired) for clause in _joined(sides.reference)):
+        return True
+    if any(_of_its_own(clause, paired) for clause in _joined(sides.query)):
+        return True
+    return _programs(sides.reference) != _programs(sides.query)
+
+
+def _joined(goal: Goal) -> Iterator[list[Token]]:
+    """The tokens behind each "and" or "then", up to the next one or a break."""
+    clause: list[Token] | None = None
+    last: Token | None = None
+    for token in goal.tokens:
+        gap = goal.text[last.end : token.start] if last else ""
+        joint = token.kind is Kind.STOP and token.word in _JOINTS
+        if clause is not None and (joint or not _BREAKS.isdisjoint(gap)):
+            if clause:
+                yield clause
+            clause = None
+        if joint:
+            clause = []
+        elif clause is not None:
+            clause.append(token)
+        last = token
+    if clause:
+        yield clause
+
+
+def _of_its_own(clause: list[Token], paired: set[Token]) -> bool:
+    said = [t for t in clause if t.kind is not Kind.STOP or t.word in _PUTTING]
+    telling = all(t.word in _TELLING for t in said)
+    return not telling and paired.isdisjoint(clause)
+
+
+_PROGRAMS = frozenset({"script", "program", "tool", "command", "function", "macro", "job", "bot"})
+_WRITING = frozenset({"create"})
+_PURPOSE = frozenset({"that", "which", "to", "for"})
+
+
+def _programs(goal: Goal) -> bool:
+    """Whether a goal makes something that does a deed: "write a script that copies x"."""
+    tokens = goal.tokens
+    made = any(t.kind is Kind.ACTION and t.value in _WRITING for t in tokens) or any(
+        t.word in ("make", "need", "want") for t in tokens
+    )
+    return made and any(
+        one.word in _PROGRAMS and two.word in _PURPOSE for one, two in pairwise(tokens)
+    )
