@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from llmos_workers.learning.matching.lexicon import Lexicon
-from llmos_workers.learning.matching.tokens import Kind, Role, Token
+from llmos_workers.learning.matching.tokens import MEMO, Kind, Role, Token
 
 if TYPE_CHECKING:
     from llmos_workers.learning.matching.parse import Goal
@@ -242,6 +243,7 @@ _KNOWN_THINGS = _ARTICLES - {"a"} | {"all", "every", "each"}
 _RUNNING = frozenset({"run", "start", "test", "open"})
 
 
+@lru_cache(maxsize=MEMO)
 def _runs(goal: Goal) -> bool:
     return any(
         one.kind is Kind.ACTION and one.value == "run" and two.word in _KNOWN_THINGS
@@ -249,6 +251,7 @@ def _runs(goal: Goal) -> bool:
     )
 
 
+@lru_cache(maxsize=MEMO)
 def _doubled(goal: Goal) -> bool:
     said = [t for t in goal.tokens if t.word not in _ARTICLES]
     return any(

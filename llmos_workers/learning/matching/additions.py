@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from llmos_workers.learning.matching.tokens import Kind, Token
+from llmos_workers.learning.matching.tokens import MEMO, Kind, Token
 
 if TYPE_CHECKING:
     from llmos_workers.learning.matching.parse import Goal
@@ -34,27 +35,27 @@ def adds(sides: Sides) -> bool:
     return _programs(sides.reference) != _programs(sides.query)
 
 
-def _joined(goal: Goal) -> Iterator[list[Token]]:
+@lru_cache(maxsize=MEMO)
+def _joined(goal: Goal) -> Sequence[Sequence[Token]]:
     """The tokens behind each "and" or "then", up to the next one or a break."""
+    clauses: list[list[Token]] = []
     clause: list[Token] | None = None
     last: Token | None = None
     for token in goal.tokens:
         gap = goal.text[last.end : token.start] if last else ""
         joint = token.kind is Kind.STOP and token.word in _JOINTS
         if clause is not None and (joint or not _BREAKS.isdisjoint(gap)):
-            if clause:
-                yield clause
+            clauses.append(clause)
             clause = None
         if joint:
             clause = []
         elif clause is not None:
             clause.append(token)
         last = token
-    if clause:
-        yield clause
+    return [said for said in (*clauses, clause) if said]
 
 
-def _of_its_own(clause: list[Token], paired: set[Token]) -> bool:
+def _of_its_own(clause: Sequence[Token], paired: set[Token]) -> bool:
     said = [t for t in clause if t.kind is not Kind.STOP or t.word in _PUTTING]
     telling = all(t.word in _TELLING for t in said)
     return not telling and paired.isdisjoint(clause)
@@ -65,6 +66,7 @@ _WRITING = frozenset({"create"})
 _PURPOSE = frozenset({"that", "which", "to", "for"})
 
 
+@lru_cache(maxsize=MEMO)
 def _programs(goal: Goal) -> bool:
     """Whether a goal makes something that does a deed: "write a script that copies x"."""
     tokens = goal.tokens

@@ -13,7 +13,7 @@ from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING
 
 from llmos_workers.learning.matching.lexicon import lexicon
-from llmos_workers.learning.matching.tokens import Kind, Role, Token, plain_typography
+from llmos_workers.learning.matching.tokens import MEMO, Kind, Role, Token, plain_typography
 
 if TYPE_CHECKING:
     from llmos_workers.learning.matching.parse import Goal
@@ -90,7 +90,7 @@ _HOW = frozenset(
 _TELLING_WORDS = frozenset({"where", "when", "why", "once", "as soon as"})
 
 
-@lru_cache(maxsize=8_192)
+@lru_cache(maxsize=MEMO)
 def questions(text: str) -> Questions:
     """Find what a goal's text asks. Never raises."""
     plain = plain_typography(text).lower()
@@ -174,6 +174,7 @@ _KNOWN_THINGS = frozenset(
 )
 
 
+@lru_cache(maxsize=MEMO)
 def stance(goal: Goal) -> Stance:
     """What a goal wants, by its verbs outside of questions."""
     asked = questions(goal.text)
