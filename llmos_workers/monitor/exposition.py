@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from llmos_workers.client import LLMOS
 
 
+TOLD_FROM_ZERO = ("recovery.dead", "recovery.died", "recovery.lost", "app_goals.refused")
+"""Counts that are told before they have happened once: Prometheus sees no increase in a sample that
+is new, and the first goal that was given up has to raise an alarm.
+"""
+
+
 class SystemCollector(Collector):
     """Looks at the system at each scrape. With Redis away it says only ``llmos_up 0``."""
 
@@ -90,7 +96,7 @@ def _now(figures: Figures) -> Iterator[Metric]:
     yield GaugeMetricFamily("llmos_approvals_open", "Unanswered requests.", figures.approvals)
     yield GaugeMetricFamily("llmos_traces", "Traces known.", figures.traces)
     own = _counter("self_healing", "What the system had to do by itself.", ["what"])
-    for what, number in figures.counters.items():
+    for what, number in (dict.fromkeys(TOLD_FROM_ZERO, 0) | figures.counters).items():
         own.add_metric([what], number)
     yield own
     audits = _counter("audits", "Shadow audits of replays.", ["agreement"])

@@ -1,6 +1,6 @@
 """compose.yaml and deploy/: valid by their schemas, hardened, and in step with the code.
 
-Nothing here starts a container: docs/deploy.md says what was never run.
+Nothing here starts anything: test_stand_in.py does, docs/deploy.md says what was never run.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def test_compose_fits_its_schema():
 
 
 def test_compose_has_every_role():
-    assert set(SERVICES) == OURS | {"redis", "qdrant"}
+    assert set(SERVICES) == OURS | {"redis", "qdrant", "collector"}
+    assert [name for name, each in SERVICES.items() if "profiles" in each] == ["collector"]
     for role in ROLES:
         assert SERVICES[role]["command"] == ["worker", role]
 
@@ -74,7 +75,8 @@ def test_each_service_is_hardened_and_bounded(name):
     assert service["read_only"] is True
     assert "no-new-privileges:true" in service["security_opt"]
     assert {"mem_limit", "cpus", "pids_limit", "healthcheck"} <= set(service)
-    assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
+    if name != "collector":  # its image has no program that could ask
+        assert service["healthcheck"]["test"][0] in ("CMD", "CMD-SHELL")
     assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
     assert not any("docker.sock" in str(volume) for volume in service.get("volumes", []))
 
@@ -82,12 +84,24 @@ def test_each_service_is_hardened_and_bounded(name):
 @pytest.mark.parametrize("name", SERVICES)
 def test_secrets_come_by_file_only(name):
     service = SERVICES[name]
-    names = [s if isinstance(s, str) else s["source"] for s in service["secrets"]]
-    assert names
+    names = [s if isinstance(s, str) else s["source"] for s in service.get("secrets", ())]
+    assert names or name == "collector"
     assert set(names) <= set(COMPOSE["secrets"])
     for variable, value in service.get("environment", {}).items():
         if re.search("KEY|PASS|SECRET|TOKEN|AUTH|URL", variable):
             assert str(value).startswith("/run/secrets/"), variable
+
+
+def test_spans_go_where_the_collector_listens():
+    sent = SERVICES["llm"]["environment"]["LLMOS_TELEMETRY__ENDPOINT"]
+    config = yaml.safe_load((DEPLOY / "otel" / "collector.yaml").read_text())
+    host, _, port = sent.removeprefix("http://").partition(":")
+    listens = config["receivers"]["otlp"]["protocols"]["http"]["endpoint"]
+    assert (host, listens) == ("collector", f"0.0.0.0:{port}")
+    assert SERVICES["collector"]["command"] == ["--config=/etc/otelcol/config.yaml"]
+    for part in ("receivers", "processors", "exporters"):
+        assert set(config["service"]["pipelines"]["traces"][part]) <= set(config[part])
+    assert "otel" in (DEPLOY / "Dockerfile").read_text().partition(".[")[2].partition("]")[0]
 
 
 def test_each_secret_is_one_that_is_made(make_secrets):
@@ -198,10 +212,14 @@ def names_in(expression: str) -> set[str]:
     return set(re.findall(r"\bllmos_[a-z_]+", expression))
 
 
-def test_each_metric_of_rules_dashboard_and_scaling_is_one_of_ours(redis_server, state, tmp_path):
+@pytest.fixture
+def families(redis_server, state, tmp_path):
     config = {"workspace": tmp_path, "redis": {"url": redis_server}}
     with LLMOS(LLMOSConfig.from_dict(config)) as client:
-        families = list(SystemCollector(client).collect())
+        return list(SystemCollector(client).collect())
+
+
+def test_each_metric_of_rules_dashboard_and_scaling_is_one_of_ours(families):
     kinds = {"counter": ["_total"], "histogram": ["_bucket", "_count", "_sum"], "gauge": [""]}
     ours = {family.name + end for family in families for end in kinds[family.type]}
     rules = [rule["expr"] for group in RULES["groups"] for rule in group["rules"]]
@@ -224,6 +242,26 @@ def test_scaling_is_by_our_backlog_of_roles_that_are_there():
         query = each["spec"]["triggers"][0]["metadata"]["query"]
         assert query == f'sum(llmos_backlog{{queue="{role}"}})'
         assert each["spec"]["minReplicaCount"] >= 1
+
+
+@pytest.mark.skipif(shutil.which("promtool") is None, reason="this machine has no promtool")
+def test_each_alert_fires_when_it_should(tmp_path):
+    shutil.copy(DEPLOY / "prometheus" / "rules.yaml", tmp_path)
+    shutil.copy(Path(__file__).with_name("rules_test.yaml"), tmp_path)
+    argv = ["promtool", "test", "rules", "rules_test.yaml"]
+    ended = subprocess.run(argv, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    tested = (tmp_path / "rules_test.yaml").read_text()
+    assert [r["alert"] for r in RULES["groups"][0]["rules"] if r["alert"] not in tested] == []
+
+
+def test_the_dashboard_leaves_out_no_metric(families):
+    shown = set().union(
+        *(names_in(target["expr"]) for p in BOARD["panels"] for target in p["targets"])
+    )
+    kinds = {"counter": "_total", "histogram": "_bucket", "gauge": ""}
+    left_out = {f.name + kinds[f.type] for f in families} - shown
+    assert left_out == {"llmos_up"}  # an alert, not a curve
 
 
 def test_rules_and_panels_are_whole():

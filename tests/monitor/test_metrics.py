@@ -42,6 +42,9 @@ def test_a_system_that_did_nothing_has_figures(client):
     assert sample(found, "budget_left_microdollars", scope="global", window="lifetime") == 10**7
     assert sample(found, "wrong_replay_bound_ratio") == 1
     assert sample(found, "backlog", queue="llm", part="queued") == 0
+    assert (
+        sample(found, "self_healing_total", what="recovery.dead") == 0
+    )  # the first is an increase
 
 
 def test_goals_money_state_and_recoveries_are_told(client, end, charge):
