@@ -8,6 +8,9 @@ memory, caches of results, and llmos: without a judge of new wordings, with one 
 right and has earned its trust before, and with a new one that errs in 5 % of its verdicts.
 The model is the scripted rehearsal model; calls, tokens and dollars are those of its own log,
 at the list prices of the configured model.
+
+Each runs on a system of its own, the first three side by side; llmos with a trusted judge, whose
+latencies are figures, has the machine for itself.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bench.report import finish, percentile, table
@@ -27,10 +31,13 @@ COSINES = (0.80, 0.90, 0.95)
 SMALL = "haiku"
 SMALL_MODEL = {
     "judge": {"model": SMALL},
-    "learning": {"notes_model": SMALL, "notes_share": 0.5},
+    "learning": {"notes_model": SMALL, "notes_share": 0.5, "perturb_timeout_secs": 60},
 }
 """The small model judges, as it does by default at Anthropic, and makes the learner's notes: the
-rehearsal's runs are too short for notes by the model itself to be worth their price."""
+rehearsal's runs are too short for notes by the model itself to be worth their price. What is
+followed may not hang on how fast the machine is that day: all slots are perturbed."""
+NO_MEMORY = {"learning": {"perturb_timeout_secs": 0}}
+"""No trace is used, so none is perturbed to find out how far it could be."""
 NO_JUDGE = SMALL_MODEL | {"judge": {"backend": "none"}}
 JUDGE_ERROR = 0.05
 
@@ -44,19 +51,12 @@ def main() -> None:
     options.add_argument("--faults", action="store_true", help="list every wrong result")
     given = options.parse_args()
     asks = stream(given.goals, given.seed)
-    plain = run_stream("no memory", asks, mode="learner")
+    plain, no_judge, erring = _side_by_side(asks)
+    judged = run_stream("llmos", asks, settings=SMALL_MODEL, prepare=trust_the_judge)
     caches = [
         *(exact_cache(asks, plain, digests=digests) for digests in (False, True)),
         *cosine_caches(asks, plain, COSINES),
     ]
-    no_judge = run_stream("llmos, no judge", asks, settings=NO_JUDGE)
-    judged = run_stream("llmos", asks, settings=SMALL_MODEL, prepare=trust_the_judge)
-    erring = run_stream(
-        "llmos, judge errs 5 %",
-        asks,
-        settings=SMALL_MODEL,
-        rehearsal={"judge_error": JUDGE_ERROR},
-    )
     arms = [plain, *caches, no_judge, erring, judged]
     show(asks, arms, floor_micro(asks, plain))
     if given.faults:
@@ -64,6 +64,24 @@ def main() -> None:
     if given.svg:
         given.svg.write_text(chart(arms), encoding="utf-8")
     figures(plain, caches, (judged, no_judge, erring), floor_micro(asks, plain))
+
+
+def _side_by_side(asks: Sequence[Ask]) -> tuple[Arm, Arm, Arm]:
+    """No memory, llmos without a judge, and with one that errs."""
+    with ThreadPoolExecutor() as pool:
+        runs = (
+            pool.submit(run_stream, "no memory", asks, settings=NO_MEMORY, mode="learner"),
+            pool.submit(run_stream, "llmos, no judge", asks, settings=NO_JUDGE),
+            pool.submit(
+                run_stream,
+                "llmos, judge errs 5 %",
+                asks,
+                settings=SMALL_MODEL,
+                rehearsal={"judge_error": JUDGE_ERROR},
+            ),
+        )
+        plain, no_judge, erring = (run.result() for run in runs)
+    return plain, no_judge, erring
 
 
 def show(asks: Sequence[Ask], arms: Sequence[Arm], floor: int) -> None:
