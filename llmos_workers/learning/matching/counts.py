@@ -38,6 +38,10 @@ def counted_otherwise(sides: Sides) -> bool:
         or _made_of(sides.query, sides.reference, partner)
         or _makes_another(sides, partner)
         or _most_of_another(sides, partner)
+        or _share_of_another(sides, partner)
+        or _shares_out(sides.reference) != _shares_out(sides.query)
+        or _any_one(sides.reference, sides.query, partner)
+        or _any_one(sides.query, sides.reference, partner)
     )
 
 
@@ -106,19 +110,26 @@ Labels = dict[Token, list[Token]]
 
 
 def _both_trade(
-    here: Sequence[Token],
-    there: Sequence[Token],
+    one: Sequence[Token],
+    two: Sequence[Token],
     mine: Labels,
     theirs: Labels,
     partner: Mapping[Token, Token],
 ) -> bool:
-    """Whether each of two nouns stands before something else on the other side: "user deploy, group
+    """Whether each of two nouns stands beside another noun on the other side: "user deploy, group
     docker" and "group deploy, user docker". Most nouns may stand before their thing or not.
     """
-    told_mine = {t for noun, tokens in mine.items() for t in tokens if noun.kind is Kind.WORD}
-    told_theirs = {t for noun, tokens in theirs.items() for t in tokens if noun.kind is Kind.WORD}
-    moved = any(partner[token] in told_theirs for token in here)
-    return moved and any(partner[token] in told_mine for token in there)
+    return all(
+        _beside(partner[noun], there) - _beside(noun, here)
+        for nouns, here, there in ((one, mine, theirs), (two, theirs, mine))
+        for noun in nouns
+    )
+
+
+def _beside(noun: Token, labels: Labels) -> set[str]:
+    """The nouns right before and right behind a noun."""
+    behind = {t.value for t, nouns in labels.items() if noun in nouns and t.kind is Kind.WORD}
+    return behind | {t.value for t in labels.get(noun, ())}
 
 
 @lru_cache(maxsize=MEMO)
@@ -144,12 +155,13 @@ def _noun_before(goal: Goal, at: int) -> list[Token]:
     """The noun right before a token; of "letter of referral" both."""
     tokens, text = goal.tokens, goal.text
     found: list[Token] = []
+    number = tokens[at].kind is Kind.NUMBER
     while at and text[tokens[at - 1].end : tokens[at].start].isspace():
         at -= 1
         if not _is_noun(tokens, at):
             break
         found.append(tokens[at])
-        if not at or tokens[at - 1].value != "of":
+        if not at or tokens[at - 1].value != "of" or number:
             break
         at -= 1
     return found
@@ -257,6 +269,45 @@ def _most_of_another(sides: Sides, partner: Mapping[Token, Token]) -> bool:
         if lead is not None and lead.value in _BY_WHAT:
             return True
     return False
+
+
+_SHARES = frozenset({"most", "half", "any", "one"})
+
+
+def _share_of_another(sides: Sides, partner: Mapping[Token, Token]) -> bool:
+    """Tell "the files most users open" from "the files users open most"."""
+    for one, two in sides.alignment.pairs:
+        if one.kind is not Kind.QUANTIFIER or one.value not in _SHARES:
+            continue
+        here, there = _counted(sides.reference, one), _counted(sides.query, two)
+        known = all(t in partner for t in (*here, *there))
+        if known and (here or there) and {partner[t] for t in here}.isdisjoint(there):
+            return True
+    return False
+
+
+_EACH_ONE = frozenset({"all", "each", "every", "any", "one", "a", "an"})
+
+
+def _any_one(goal: Goal, other: Goal, partner: Mapping[Token, Token]) -> bool:
+    """Tell "lock any door", whichever it is, from "lock the door"."""
+    for word in goal.tokens:
+        nouns = _counted(goal, word) if word.value == "any" else []
+        if not nouns or plural(nouns[-1]):
+            continue
+        there = partner.get(nouns[-1])
+        if there is not None and not plural(there):
+            before = [t.value for t in other.tokens if t.end <= there.start][-3:]
+            if _EACH_ONE.isdisjoint(before):
+                return True
+    return False
+
+
+def _shares_out(goal: Goal) -> bool:
+    """Whether each has one of its own: "send each team its own report"."""
+    each = any(t.kind is Kind.QUANTIFIER for t in goal.tokens)
+    pairs = pairwise(goal.tokens) if each else ()
+    return any(one.value in ("its", "their") and two.value == "own" for one, two in pairs)
 
 
 def _before(tokens: Sequence[Token], token: Token) -> Token | None:

@@ -31,9 +31,12 @@ def owned_otherwise(sides: Sides) -> bool:
     other. Whether it is said whose it is at all ("the calendar", "my calendar") does not count.
     """
     mine, theirs = possessions(sides.reference), possessions(sides.query)
+    partner = sides.alignment.partner()
+    of_mine, of_theirs = _of(sides.reference.tokens), _of(sides.query.tokens)
+    if _turned(of_mine, of_theirs, partner):
+        return True
     if not (mine or theirs):
         return False
-    partner = sides.alignment.partner()
     if any(
         one in mine and two in theirs and _another(mine[one], theirs[two], partner)
         for one, two in sides.alignment.pairs
@@ -41,9 +44,8 @@ def owned_otherwise(sides: Sides) -> bool:
         return True
     if _owns_another(mine, theirs, partner):
         return True
-    of_mine, of_theirs = _of(sides.reference.tokens), _of(sides.query.tokens)
-    return _reversed(mine, {**of_theirs, **theirs}, partner) or _reversed(
-        theirs, {**of_mine, **mine}, partner
+    return _reversed(mine, _whose(of_theirs, theirs), partner) or _reversed(
+        theirs, _whose(of_mine, mine), partner
     )
 
 
@@ -100,6 +102,11 @@ def _owns_another(
     return False
 
 
+def _whose(placed: Mapping[Token, Place], owned: Mapping[Token, Owner]) -> dict[Token, Owner]:
+    """Owners said by 's or by "of"."""
+    return {thing: owner for thing, (word, owner) in placed.items() if word == "of"} | dict(owned)
+
+
 def _reversed(
     mine: Mapping[Token, Owner], theirs: Mapping[Token, Owner], partner: Mapping[Token, Token]
 ) -> bool:
@@ -113,14 +120,32 @@ def _reversed(
     )
 
 
+def _turned(
+    mine: Mapping[Token, Place], theirs: Mapping[Token, Place], partner: Mapping[Token, Token]
+) -> bool:
+    """Tell "the mails in the folders" from "the folders in the mails"."""
+    for thing, (word, place) in mine.items():
+        other = theirs.get(partner[place]) if place in partner else None
+        if other is not None and other[0] == word and other[1] is partner.get(thing):
+            return True
+    return False
+
+
 @lru_cache(maxsize=MEMO)
-def _of(tokens: tuple[Token, ...]) -> dict[Token, Owner]:
-    """The same where it is said by "of": "the students of the teacher"."""
-    found: dict[Token, Owner] = {}
+def _of(tokens: tuple[Token, ...]) -> dict[Token, Place]:
+    """For each noun the thing that a preposition of place or "of" puts it with."""
+    found: dict[Token, Place] = {}
     for at, (thing, of) in enumerate(pairwise(tokens)):
-        if of.kind is not Kind.STOP or of.value != "of" or thing.kind not in _NOUNS:
+        if of.kind is not Kind.STOP or of.value not in _PLACED or thing.kind not in _NOUNS:
             continue
         owner = next((t for t in tokens[at + _TWO :] if t.kind is not Kind.STOP), None)
         if owner is not None and owner.kind in _OWNING:
-            found[thing] = owner
+            found[thing] = (_PLACED[of.value], owner)
     return found
+
+
+Place = tuple[str, Token]
+"""How a thing lies with another one, and the other one."""
+_PLACED = {"of": "of", "on": "on", "with": "with"} | dict.fromkeys(
+    ("in", "inside", "within", "under"), "in"
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from llmos_workers.learning.matching.owners import is_possessive
@@ -50,15 +51,31 @@ def sent_otherwise(sides: Sides) -> bool:
     if gives & theirs.getting - {None} or gets & theirs.giving - {None}:
         return True
     turned = {mine.mine(), theirs.mine()} == {"gives", "gets"}
-    return turned or _addressed_otherwise(mine, theirs, partner)
+    if turned or _done_by_me(mine, theirs, partner):
+        return True
+    return _addressed_otherwise(mine, theirs, partner)
 
 
 def _addressed_otherwise(mine: _Parties, theirs: _Parties, partner: dict[Party, Party]) -> bool:
-    """Tell "tell Ann that I am late" from "tell me that Ann is late"."""
+    """Tell "tell Ann that I am late" from "tell me that Ann is late", "remind Ann to call me" from
+    "remind me to call Ann".
+    """
     if not (mine.addressed and theirs.addressed):
         return False
-    meant = {partner.get(party, party) for party in mine.addressed}
-    return meant.isdisjoint(theirs.addressed) and meant.isdisjoint(theirs.getting)
+    for verb, parties in mine.addressed.items():
+        known = partner.get(verb)
+        others = theirs.addressed.get(known) if isinstance(known, Token) else None
+        if others and others.isdisjoint({partner.get(party, party) for party in parties}):
+            return True
+    whom = {partner.get(party, party) for party in set().union(*mine.addressed.values())}
+    return whom.isdisjoint(theirs.getting.union(*theirs.addressed.values()))
+
+
+def _done_by_me(mine: _Parties, theirs: _Parties, partner: dict[Party, Party]) -> bool:
+    """Tell "what I owe Peter" from "what Peter owes me"."""
+    return any(partner.get(verb) in theirs.to_me for verb in mine.by_me) or any(
+        partner.get(verb) in theirs.by_me for verb in mine.to_me
+    )
 
 
 class _Parties:
@@ -67,9 +84,17 @@ class _Parties:
     def __init__(self, goal: Goal) -> None:
         self.giving: set[Party] = set()
         self.getting: set[Party] = set()
-        self.addressed: set[Party] = set()
-        """Whom the verb has right behind it: "send Ann the bill"."""
+        self.addressed: dict[Token, set[Party]] = {}
+        """Whom each verb has right behind it: "send Ann the bill"."""
+        self.by_me: set[Party] = set()
+        self.to_me: set[Party] = set()
+        """Verbs of which I am the subject, and those that have me behind them."""
         self._text, tokens = goal.text, goal.tokens
+        for before, token in pairwise(tokens):
+            if before.word in _ME and token.kind is not Kind.STOP:
+                self.by_me.add(token)
+            if token.value in _TO_ME and before.kind is not Kind.STOP:
+                self.to_me.add(before)
         for at, token in enumerate(tokens):
             words = token.word.split() or [""]
             if words[-1] in _SENT:
@@ -137,7 +162,12 @@ class _Parties:
         if not behind:
             return
         if behind[0].value in _TO_ME:
-            self.addressed.add(_ME_TOO)
+            self.addressed[tokens[at]] = {_ME_TOO}
+            return
+        if tokens[at].word in _OF_PEOPLE and behind[0].value in _ARTICLES:
+            noun = behind[1] if len(behind) > 1 else None
+            if noun and noun.kind is Kind.WORD and not is_possessive(self._text, noun):
+                self.addressed[tokens[at]] = {noun}
             return
         end = 0
         while end < len(behind) and _is_name(behind[end]):
@@ -148,7 +178,7 @@ class _Parties:
         people = tokens[at].word in _OF_PEOPLE
         address = behind[0].kind is Kind.EMAIL
         if people or address or after is None or after.word in _THINGS_FOLLOW:
-            self.addressed.update(behind[:end])
+            self.addressed[tokens[at]] = set(behind[:end])
             self._add(self.getting, behind[:end])
 
 

@@ -119,7 +119,7 @@ def _chooses(before: Sequence[Token], lex: Lexicon) -> bool:
     for token in reversed(before[-_GOVERNED:]):
         if token.kind is Kind.ACTION or token.value in lex.words["weak"]:
             return token.value not in lex.classes["making"]
-        if token.kind is Kind.STOP and token.value not in lex.words["determiner"]:
+        if token.kind is not Kind.STOP or token.value not in lex.words["determiner"]:
             break
     return True
 
