@@ -23,6 +23,7 @@ from llmos_workers.learning.matching.written import (
     joined,
     joined_words,
     measured,
+    named_around,
     parts,
     rest_of_word,
     written_word,
@@ -112,8 +113,18 @@ class Claims(Phrases):
                 return None
             self._free = [token for token in self._free if token not in more]
             change = replace(change, new=self._query.text[low:high], start=low, end=high)
+        if old[0].kind is Kind.WORD:
+            change = self._named(change)
         led = bool(inside) and old[0].role is not None and inside[0].role is old[0].role
         return replace(self._as_slotted(change, old), led=led)
+
+    def _named(self, change: Change) -> Change:
+        """The change with closed words that are part of the name: see written.named_around."""
+        taken = [t for t in self._query.tokens if t.kind is Kind.STOP or t in self._free]
+        closed = {token.word for token in taken if token.text[0].isupper()}
+        start, end = named_around(self._query.text, change.start, change.end, closed)
+        self._free = [t for t in self._free if not (start <= t.start and t.end <= end)]
+        return replace(change, new=self._query.text[start:end], start=start, end=end)
 
     def _as_slotted(self, change: Change, old: Sequence[Token]) -> Change:
         """The change with what a slot's value has around its tokens: an article, a hyphen."""
@@ -139,6 +150,9 @@ class Claims(Phrases):
 
     def _change(self, slot: Slot, tokens: Sequence[Token], *, loose: bool = False) -> Change | None:
         """A name may become another name; anything else stays of its kind."""
+        hyphened = self._hyphened(slot, tokens)
+        if hyphened:
+            return hyphened
         signs = joined(slot.value)
         if signs and len(tokens) > 1:
             return self._joined(slot, tokens, signs)
@@ -162,12 +176,34 @@ class Claims(Phrases):
         spans = [s for s in joined_words(text, signs) if text[slice(*s)].lower() not in others]
         if len(spans) > 1:
             own = parts(slot.value)
-            shared = [len(parts(text[slice(*span)]) & own) for span in spans]
+            shared = [2 * len(parts(text[slice(*s)]) & own) for s in spans]
+            led = [self._led_alike(tokens[0], start) for start, _ in spans]
+            shared = [n + behind for n, behind in zip(shared, led, strict=True)]
             spans = [s for s, n in zip(spans, shared, strict=True) if n == max(shared) > 0]
         if len(spans) != 1:
             return None
         start, end = spans[0]
         self._free = [t for t in self._free if not (start <= t.start and t.end <= end)]
+        return self._changed(slot, tokens, start, end)
+
+    def _led_alike(self, old: Token, start: int) -> bool:
+        """Whether the same word stands before the old value and a place in the query."""
+        mine = [t for t in self._goal.said if t.end <= old.start][-1:]
+        theirs = [t for t in self._query.said if t.end <= start][-1:]
+        return bool(mine and theirs) and self._partner.get(mine[0]) is theirs[0]
+
+    def _hyphened(self, slot: Slot, tokens: Sequence[Token]) -> Change | None:
+        """A word of hyphened parts of which one changed: "prod-us" for "prod-eu"."""
+        theirs = [self._partner[t] for t in tokens if t in self._partner]
+        if len(tokens) < 2 or not theirs or "-" not in slot.value or " " in slot.value:
+            return None
+        start, end = written_word(self._query.text, theirs[0].start, theirs[0].end)
+        inside = [t for t in self._query.said if start <= t.start and t.end <= end]
+        own = all(token in self._free or token in theirs for token in inside)
+        new = self._query.text[start:end]
+        if not own or "-" not in new or new.lower() == slot.value.lower():
+            return None
+        self._free = [token for token in self._free if token not in inside]
         return self._changed(slot, tokens, start, end)
 
     def _extended(self, slot: Slot, tokens: Sequence[Token]) -> Change | None:

@@ -28,13 +28,17 @@ SLOT_TYPES: dict[Kind, SlotType] = {
 
 _SPLICEABLE = re.compile(r"(?![-:+=])[\w@%+=:,./^ -]+")
 """Characters that mean nothing to a shell, to SQL or to a regular expression's edges."""
-_FILE_LIKE = re.compile(r"\.[A-Za-z]\w{0,7}$")
+_FILE_LIKE = re.compile(r"(?!(?<=\d)\.x$)\.[A-Za-z]\w{0,7}$")
+"""Ends like a file's name; "5.x" is a version."""
 _NAMES = frozenset({Kind.WORD, Kind.IDENTIFIER, Kind.LANGUAGE, Kind.FORMAT, Kind.SPEECH})
 _ONE_WAY = frozenset({Kind.EMAIL, Kind.CHANNEL, Kind.SIZE})
 """What only goes one way, said or not: "mail bob@x.org", "mail to bob@x.org"."""
 _FILES = {Kind.FILE, Kind.PATH}
 _FETCHING = frozenset({"download", "get", "save"})
 """What brings an address's file here, whatever its format."""
+_CODES = {Kind.IDENTIFIER, Kind.NUMBER}
+_CODE_DIGITS = 6
+"""So many digits number a thing: nobody counts that far."""
 _ORDINAL = re.compile(r"\d(?:st|nd|rd|th)$", re.IGNORECASE)
 _HALF_DAY = re.compile(r"[ap]\.?m\b", re.IGNORECASE)
 _VERSION = re.compile(r"(?:^|[-_v])\d+(?:\.(?:\d+|x))+$")
@@ -101,7 +105,8 @@ def same_kind(
     ``unsaid``: also if only one of them says its role.
     """
     if old.kind is not new.kind and {old.kind, new.kind} != _FILES:
-        return False
+        codes = {old.kind, new.kind} == _CODES and _is_code(old) and _is_code(new)
+        return codes and old.role is new.role
     open_end = None in (old.role, new.role) and (unsaid or old.kind in _ONE_WAY)
     if old.role is not new.role and (not open_end or Role.BY in (old.role, new.role)):
         return False
@@ -115,6 +120,11 @@ def same_kind(
         blind = _blind(actions, lex.classes["format_blind"])
         return blind or _extension(old.text, lex) == _extension(new.text, lex)
     return old.kind is not Kind.URL or _same_address(old.text, new.text, actions, lex)
+
+
+def _is_code(token: Token) -> bool:
+    """Whether a value is a code of many digits ("JD0148822"): with letters or without."""
+    return token.text.isalnum() and sum(map(str.isdigit, token.text)) >= _CODE_DIGITS
 
 
 def _look(token: Token) -> tuple[bool, ...]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from llmos_workers.learning.matching.tokens import Kind, Token
+from llmos_workers.learning.matching.tokens import MEMO, Kind, Token
 
 if TYPE_CHECKING:
     from llmos_workers.learning.matching.parse import Goal
@@ -38,13 +40,14 @@ def rest_of_word(text: str, start: int, end: int) -> tuple[str, str]:
     return text[low:start].lower(), text[end:high].lower()
 
 
-def glued(goal: Goal) -> set[Token]:
+@lru_cache(maxsize=MEMO)
+def glued(goal: Goal) -> frozenset[Token]:
     """Words that a hyphen joins to another one: "app" in "main-app" is no word by the way."""
     found: set[Token] = set()
     for one, two in pairwise(goal.tokens):
         if two.start - one.end == 1 and goal.text[one.end] == "-":
             found |= {one, two}
-    return found
+    return frozenset(found)
 
 
 def measured(token: Token, rest: tuple[str, str]) -> bool:
@@ -52,6 +55,25 @@ def measured(token: Token, rest: tuple[str, str]) -> bool:
     of a range ("30-40").
     """
     return token.kind in _MEASURED and not any(_RANGED.search(part) for part in rest)
+
+
+_CAPITALS_BEHIND = re.compile(r" [A-Z]{2,4}(?=[\s,;.!?)]|$)")
+_CAPITAL_BEFORE = re.compile(r"(?<=[a-z] )[A-Z][a-z]+ $")
+
+
+def named_around(text: str, start: int, end: int, closed: Collection[str]) -> tuple[int, int]:
+    """The span of a name with words of its own that elsewhere are closed ones: "AS" of "Nordlys
+    AS", "Two" of "Two Sisters". ``closed``: such words, in lower case.
+    """
+    if not text[start:end][:1].isupper() or text.isupper():
+        return start, end
+    behind = _CAPITALS_BEHIND.match(text, end)
+    if behind and behind[0].strip().lower() in closed:
+        end = behind.end()
+    before = _CAPITAL_BEFORE.search(text, 0, start)
+    if before and before[0].strip().lower() in closed:
+        start = before.start()
+    return start, end
 
 
 def joined(value: str) -> str:

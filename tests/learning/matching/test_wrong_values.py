@@ -122,6 +122,13 @@ IMAGE = declared("Tag the image gateway:dev as gateway:1.8.0", step("Tag", a="ga
                  b="gateway:1.8.0"), a="gateway:dev", b="gateway:1.8.0")  # fmt: skip
 BACKUP = declared("Unpack site.zip into /srv/projects/orion.", step("Unpack", f="site.zip",
                   to="/srv/projects/orion"), f="site.zip", to="/srv/projects/orion")  # fmt: skip
+SCALE = declared("Scale the deployment search-api in namespace prod-eu",
+                 step("Scale", what="search-api", space="prod-eu"),
+                 what="search-api", space="prod-eu")  # fmt: skip
+LEAD = declared("Assign the lead Vertex GmbH to Ines",
+                step("Assign", lead="Vertex GmbH", to="Ines"),
+                lead="Vertex GmbH", to="Ines")  # fmt: skip
+PARCEL = declared("Track parcel JD0148822", step("Track", n="JD0148822"), n="JD0148822")
 RENT = declared("Reply to our landlord that we accept the new rent", step("Reply", what="rent"),
                 what="rent")  # fmt: skip
 LOCK = declared("Lock the account m.krause on the server", step("Lock", who="m.krause"),
@@ -144,6 +151,11 @@ LOCK = declared("Lock the account m.krause on the server", step("Lock", who="m.k
          {"f": "site.zip", "to": "/srv/projects/lyra"}),
         (RENT, "Reply to our landlord that we accept the new contract", {"what": "contract"}),
         (LOCK, "Lock the account t.ebner on the server", {"who": "t.ebner"}),
+        (SCALE, "Scale the deployment mail-worker in namespace prod-us",
+         {"what": "mail-worker", "space": "prod-us"}),
+        (LEAD, "Assign the lead Nordlys AS to Marek", {"lead": "Nordlys AS", "to": "Marek"}),
+        (LEAD, "Assign the lead Two Sisters to Marek", {"lead": "Two Sisters", "to": "Marek"}),
+        (PARCEL, "Track parcel 00340434161", {"n": "00340434161"}),
     ],
 )  # fmt: skip
 def test_a_value_is_a_whole_written_word(
