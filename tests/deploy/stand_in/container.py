@@ -136,7 +136,10 @@ class Running:
     def _bind(self, root: Path, mount: Mount) -> list[str]:
         target = shlex.quote(f"{root}{mount.target}")
         if mount.source is None:
-            return [f"mkdir -p {target}", f"mount -t tmpfs -o mode=1777 tmpfs {target}"]
+            return [
+                f"mkdir -p {target}",
+                f"mount -t tmpfs -o mode=1777,noexec,nosuid,nodev tmpfs {target}",
+            ]
         source = shlex.quote(str(mount.source))
         made = f"mkdir -p {target}"
         if mount.source.is_file():
