@@ -86,9 +86,34 @@ class _Actions:
         mine, theirs = self._sides.reference, self._sides.query
         if _doubled(mine) != _doubled(theirs):
             return True
-        return any(
+        return self._opens_otherwise() or any(
             _runs(one) and self._deeds(other.tokens).isdisjoint(_RUNNING)
             for one, other in ((mine, theirs), (theirs, mine))
+        )
+
+    def _opens_otherwise(self) -> bool:
+        """Whether what one side orders first is on the other no order, which begins with one of
+        its own: "tag the stopped machines", "stop the tagged machines".
+        """
+        mine, theirs = self._sides.reference.tokens, self._sides.query.tokens
+        if not (mine and theirs and self._orders_by_itself(mine[0], theirs[0])):
+            return False
+        partner = self._sides.alignment.partner()
+        return any(
+            partner.get(first) not in (None, other[0])
+            and not _orders(partner[first])
+            and not (partner.get(other[0]) and _orders(partner[other[0]]))
+            for first, other in ((mine[0], theirs), (theirs[0], mine))
+        )
+
+    def _orders_by_itself(self, *openings: Token) -> bool:
+        soft = self._lex.classes["light"] | _SOFT_HEADS | _SHOWING
+        return all(
+            t.kind is Kind.ACTION
+            and t.value not in soft
+            and t not in self._carriers
+            and t.word not in self._lex.words["weak"]
+            for t in openings
         )
 
     def _left(self) -> tuple[list[Token], list[Token]]:
@@ -239,6 +264,11 @@ class _Actions:
 _ARTICLES = frozenset({"the", "a", "my", "this", "that"})
 
 
+def _orders(token: Token) -> bool:
+    """Whether a word is a verb that may be an order."""
+    return token.kind is Kind.ACTION and not token.word.endswith(("ed", "ing"))
+
+
 _KNOWN_THINGS = _ARTICLES - {"a"} | {"all", "every", "each"}
 _RUNNING = frozenset({"run", "start", "test", "open"})
 
@@ -246,7 +276,9 @@ _RUNNING = frozenset({"run", "start", "test", "open"})
 @lru_cache(maxsize=MEMO)
 def _runs(goal: Goal) -> bool:
     return any(
-        one.kind is Kind.ACTION and one.value == "run" and two.word in _KNOWN_THINGS
+        one.kind is Kind.ACTION
+        and one.value == "run"
+        and (two.word in _KNOWN_THINGS or two.kind in _ENDS_OBJECT)
         for one, two in pairwise(goal.tokens)
     )
 

@@ -57,8 +57,8 @@ def _aligned(reference: Goal, query: Goal, lex: Lexicon) -> Alignment:
     """Kept, because a goal is held against a reference first, and then its slots are bound."""
     found = Alignment(left_reference=list(reference.said), left_query=list(query.said))
     _take(found, _value_key)
-    _take(found, _text_key)
-    _take(found, _stem_keys)
+    _take(found, _text_key, lambda one, other: not _opposed(one, other, lex))
+    _take(found, _stem_keys, lambda one, other: not _opposed(one, other, lex))
     carried = _carried(reference.tokens, lex) | _carried(query.tokens, lex)
     _take(found, _all_keys, lambda one, other: _same_thing(one, other, carried, lex))
     if max(len(found.left_reference), len(found.left_query)) > _MAX_LEFT:
@@ -132,6 +132,11 @@ def _take(
     if taken:
         found.left_reference = [t for t in found.left_reference if t not in taken]
         found.left_query = [t for t in found.left_query if t not in taken]
+
+
+def _opposed(one: Token, other: Token, lex: Lexicon) -> bool:
+    """Whether equal verbs do the opposite: "switch it on" and "switch it off"."""
+    return other.value in lex.antonyms.get(one.value, ())
 
 
 def _value_key(token: Token) -> Iterable[object]:

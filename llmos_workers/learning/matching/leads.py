@@ -24,7 +24,16 @@ _ALIKE = frozenset(
         *("in to", "in into", "on onto"),  # put it in, to, into the folder
         *("in on", "in at", "in of", "of from", "on at", "of on"),
         *("in within", "in inside", "within inside", "in under", "under within", "under inside"),
-        *("in across", "of within", "of inside", "across of", "around near", "by near"),
+        *(
+            "in below",
+            "under below",
+            "in across",
+            "of within",
+            "of inside",
+            "across of",
+            "around near",
+            "by near",
+        ),
         *("about on", "about of", "about regarding", "about concerning", "regarding on"),
         *("regarding concerning", "concerning on", "regarding of"),
         *("named called", "named titled", "called titled", "as named", "as called", "as titled"),

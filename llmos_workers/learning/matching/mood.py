@@ -67,11 +67,12 @@ _WHETHER = re.compile(
 _WHETHER_MARKED = re.compile(
     r"(?:do (?:the|my|our|we|i|they|all|any|these|those|both)|have (?!you to))\b"
 )
+_WHETHER_LATER = re.compile(r"(?:->|[,:\u2013-])\s*(?:is|are|was|were|does|did|has) ")
 _BEEN = re.compile(r"\b(?:been|already|yet)\b")
 _ASKED = re.compile(r"(what|which|who|whom|whose|where|when|why|how)(?:'?s|'re)?\b(?: (\w+))?")
 _WANTED = re.compile(r"what (?:i|we)(?:'m|'d| am| want| need| would)\b")
 _TOLD = re.compile(
-    r"\b(check|see|verify|confirm|find out|tell (?:me|us)|let (?:me|us) know|look up|"
+    r"\b(check|see|verify|confirm|find out|tell(?: me| us)?|let (?:me|us) know|look up|"
     r"show(?: me| us)?|know|determine|figure out|look|say) (?:again )?"
     r"(whether|if|that|what|which|who|whose|where|when|why|how|once|as soon as)\b(?: (\w+))?"
 )
@@ -122,7 +123,7 @@ def questions(text: str) -> Questions:
 
 
 def _is_whether(text: str, begin: int, end: int, *, asks: bool) -> bool:
-    if _WHETHER.match(text, begin, end):
+    if _WHETHER.match(text, begin, end) or (asks and _WHETHER_LATER.search(text, begin, end)):
         return True
     if _WHETHER_MARKED.match(text, begin, end):
         return asks or (text.startswith("have", begin) and bool(_BEEN.search(text, begin, end)))
@@ -168,6 +169,7 @@ _MAKING = frozenset(
 )  # fmt: skip
 """Deeds whose outcome may be told or written."""
 _PLACES = frozenset({Kind.FILE, Kind.PATH})
+_TO_WHOM = frozenset({"tell", "give", "grant", "show"})
 _CAUSING = frozenset({"make", "run", "execute", "have", "let"})
 _KNOWN_THINGS = frozenset(
     {"all", "every", "each", "the", "my", "our", "this", "it", "them", "these", "those"}
@@ -179,7 +181,7 @@ def stance(goal: Goal) -> Stance:
     """What a goal wants, by its verbs outside of questions."""
     asked = questions(goal.text)
     known = {t.value for t in _orders_of(goal, asked) if not t.value.startswith("x_")}
-    if known - _LOOKING - _MAKING or _sends_on(goal, known) or _causes(goal, asked):
+    if known - _LOOKING - _MAKING or _sends_on(goal, known, asked) or _causes(goal, asked):
         return Stance.DEED
     if asked.yes_or_no:
         return Stance.YES_OR_NO
@@ -209,10 +211,10 @@ def _orders_of(goal: Goal, asked: Questions) -> Iterator[Token]:
         last = token.word
 
 
-def _sends_on(goal: Goal, known: set[str]) -> bool:
+def _sends_on(goal: Goal, known: set[str], asked: Questions) -> bool:
     """Whether an arrow says what becomes what, or what is fetched is put somewhere."""
     if any(t.value == "->" for t in goal.tokens[1:]):
-        return True
+        return not asked.yes_or_no
     placed = any(t.role is Role.DESTINATION and t.kind in _PLACES for t in goal.tokens)
     return placed and "get" in known
 
@@ -223,7 +225,7 @@ def _causes(goal: Goal, asked: Questions) -> bool:
     """
     return any(
         (one.word in _CAUSING and two.word in _KNOWN_THINGS and not asked.holds(one))
-        or (one.word == "tell" and two.text[0].isupper() and two.word != "i")
+        or (one.word in _TO_WHOM and two.text[0].isupper() and two.word != "i")
         for one, two in pairwise(goal.tokens)
     )
 

@@ -11,7 +11,6 @@ from llmos_workers.learning.matching.constructions import construed
 from llmos_workers.learning.matching.lexicon import Lexicon, Phrase, lexicon
 from llmos_workers.learning.matching.roles import mark_roles
 from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Token, plain_typography, scan
-from llmos_workers.learning.matching.typos import stem
 from llmos_workers.learning.matching.words import classify
 
 _RE_ORDINAL = re.compile(r"(\d+)(st|nd|rd|th)", re.IGNORECASE)
@@ -228,8 +227,7 @@ class _Reader:
         group, _, start, end = self._raw[at]
         if at in self._apart:
             action = self._apart[at]
-            keys = {f"a:{action}", f"s:{stem(self._meant[at])}"}
-            self._add(Kind.ACTION, action, start, end, keys)
+            self._add(Kind.ACTION, action, start, end, {f"a:{action}"})
             return 1
         if at in self._tails:
             self._add(Kind.STOP, self._meant[at], start, end)
@@ -298,9 +296,14 @@ class _Reader:
 
     def _classify(self, word: str, start: int, end: int) -> None:
         text = self._text[start:end]
-        named = _is_name(self._text, ("", text, start, end))
+        named = _is_name(self._text, ("", text, start, end)) or self._is_abbreviation(text, word)
         kind, value, keys = classify(word, text, self._out, self._lex, named=named)
         self._add(kind, value, start, end, keys)
+
+    def _is_abbreviation(self, text: str, word: str) -> bool:
+        """Whether a verb in capitals is a name: "POST requests"."""
+        shouted = text.isupper() and not self._text.isupper() and bool(self._out)
+        return shouted and word in self._lex.tables["action"]
 
     def _typed(self, at: int) -> None:
         group, text, start, end = self._raw[at]

@@ -70,6 +70,8 @@ def unsaid(
     listed = _listed(mine.tokens)
     shared = _shared(alignment)
     implied = {word for name in shared for word in lex.implied.get(name, ())}
+    if _names_another(other, paired, alignment, lex):
+        implied = set()
     kinds = _beside_their_thing(mine, paired)
     return tuple(
         token
@@ -81,6 +83,16 @@ def unsaid(
             or _says_all(token, mine, other, alignment)
         )
     )
+
+
+def _names_another(other: Goal, paired: set[Token], alignment: Alignment, lex: Lexicon) -> bool:
+    """Whether the other side has a noun of its own: then none goes without saying ("rename every
+    file", "every folder").
+    """
+    names = lex.words["filler"] - lex.words["dull"]
+    left = {*alignment.left_reference, *alignment.left_query}.intersection(other.tokens)
+    own = {t for t in left if t.kind is Kind.WORD and t.word in names}
+    return bool(own - _beside_their_thing(other, paired))
 
 
 class _Said:

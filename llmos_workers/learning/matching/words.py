@@ -129,13 +129,14 @@ def _excepts(before: Sequence[Token]) -> bool:
     "nothing but") or joins two clauses: a quantifier stands before it in its own clause.
     """
     for token in reversed(before):
-        if token.kind in (Kind.QUANTIFIER, Kind.NEGATION):
+        if token.kind in (Kind.QUANTIFIER, Kind.NEGATION) or token.value in _ANY:
             return True
         if token.kind is Kind.ACTION or token.value in _JOINING:
             return False
     return False
 
 
+_ANY = frozenset({"any", "anything", "anyone", "anybody"})
 _JOINING = frozenset({"and", "then", "or"})
 
 

@@ -34,6 +34,8 @@ def _no_embedding(_text: str) -> None:  # type: ignore[misc]
         ("deploy x.py to staging pls", "show me what changes if x.py is deployed to staging"),
         ("clean the hallway", "has the hallway been cleaned yet?"),
         ("Save all attachments to ~/in", "Have all attachments been saved to ~/in?"),
+        ("Set the lamp's price to 49.90", "lamp, price -> is it 49.90?"),
+        ("Give Leonie access to the folder", "Can you tell if Leonie has access to the folder?"),
         ("hall thermostat to 19 degrees", "Is the hall thermostat set to 19 degrees?"),
         ("Archive the reports of 2023", "List the reports of 2023 in the archive"),
         ("Archive the reports of 2023", "Get the reports of 2023 back from the archive"),
@@ -61,6 +63,13 @@ def test_a_question_about_a_deed_is_not_the_deed(deed: str, question: str) -> No
         ("Copy a.txt to b.txt", "Write a script that copies a.txt to b.txt"),
         ("Revert commit 4f2a91c", "Revert the revert of commit 4f2a91c"),
         ("Zip the folder reports with rsync", "rsync the folder reports"),
+        ("Stop the machines tagged dev", "Tag the stopped machines dev"),
+        ("Count all mails with the label Taxes", "Label all mails with Taxes"),
+        ("Convert a.ipynb to HTML", "Run a.ipynb and then convert it to HTML"),
+        ("Switch every light in the hall off", "Switch every light in the hall on"),
+        ("Book the blue room", "Book any room but the blue one"),
+        ("Rename every file in ~/in to x", "Rename every folder in ~/in to x"),
+        ("How many requests failed in a.log", "How many POST requests failed in a.log"),
     ],
 )
 def test_another_question_and_another_clause_are_other_goals(one: str, other: str) -> None:
