@@ -11,6 +11,7 @@ import click
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
 from llmos_cli.output import json_option, say
+from llmos_cli.progress import working
 from llmos_workers.client_connect import talking
 from llmos_workers.kernel.redis import Client, connect
 
@@ -31,8 +32,9 @@ def backup(session: Session, file: Path, private_key: bool, no_output: bool, as_
     from llmos_workers.kernel.backup_files import Chosen
 
     chosen = Chosen(private_key=private_key, output=not no_output)
-    with _state(session) as client:
-        made = write_backup(file, client, session.config.workspace.absolute(), chosen=chosen)
+    workspace = session.config.workspace.absolute()
+    with _state(session) as client, working("copying the data", quiet=as_json) as watch:
+        made = write_backup(file, client, workspace, chosen=chosen, watch=watch)
     size = file.stat().st_size
     told = {
         "file": str(file), "bytes": size, "keys": made.keys, "files": made.files,
@@ -63,14 +65,16 @@ def restore(session: Session, file: Path, check: bool, force: bool, as_json: boo
     from llmos_workers.learning.outbox import IndexOutbox
 
     if check:
-        found = verify(file)
+        with working("checking the backup", quiet=as_json) as watch:
+            found = verify(file, watch)
         told = {"file": str(file), "sound": True, "made_at": found.created_at,
                 "keys": found.keys, "files": found.files, "release": found.release}  # fmt: skip
         words = f"{file} is sound: {found.keys} keys, {found.files} files, {found.created_at}."
         say(told, words, as_json=as_json)
         return Exit.SUCCEEDED
-    with _state(session) as client:
-        done = restore_backup(file, client, Workspace(session.config.workspace), force=force)
+    workspace = Workspace(session.config.workspace)
+    with _state(session) as client, working("bringing the data back", quiet=as_json) as watch:
+        done = restore_backup(file, client, workspace, force=force, watch=watch)
         IndexOutbox(client).order_rebuild()
     aside = str(done.aside) if done.aside else None
     told = {"file": str(file), "keys": done.keys, "files": done.files, "put_aside": aside,

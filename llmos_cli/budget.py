@@ -23,6 +23,7 @@ from llmos_cli.context import Session
 from llmos_cli.exits import Exit
 from llmos_cli.options import offers, project_option
 from llmos_cli.output import data_of, emit, json_option, moment
+from llmos_cli.progress import at_work
 from llmos_cli.render import printable
 from llmos_workers.client_connect import talking
 from llmos_workers.contracts.base import format_usd, usd_to_micro
@@ -185,8 +186,8 @@ def check(session: Session, as_json: bool) -> int:
 
     Exits with 1 when they do not.
     """
-    with talking(session.client.place, "checking the money"):
-        found = audit(session.client.redis)
+    with at_work(session.client, "checking the money", quiet=as_json) as watch:
+        found = audit(session.client.redis, watch)
     if as_json:
         emit({"ok": not found.faults} | data_of(found))
     else:

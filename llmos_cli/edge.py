@@ -12,8 +12,8 @@ from llmos_cli.context import Session
 from llmos_cli.exits import Exit
 from llmos_cli.options import offers, project_option
 from llmos_cli.output import emit, json_option, moment, say
+from llmos_cli.progress import at_work
 from llmos_cli.render import printable, short
-from llmos_workers.client_connect import talking
 from llmos_workers.contracts.errors import InvalidOption, WorkspaceUnwritable
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def export(
     from llmos_workers.learning.edge_bundle import Allowed, write_bundle
 
     client = session.client
-    with talking(client.place, "reading the traces"):
-        client.trace_manager.scan()
+    with at_work(client, "reading the traces", quiet=as_json) as watch:
+        client.trace_manager.scan(watch)
         traces = client.trace_manager.list(project)
         counter = client.edge_counters.next(project)
     bounds = ProjectFiles(Workspace(session.config.workspace)).of(project).bounds
@@ -126,9 +126,9 @@ def import_(session: Session, file: str, project: str | None, as_json: bool) -> 
     Workspace(session.config.workspace).ensure()
     done = [run for run in runs if run.ok]
     stored = []
-    with talking(session.client.place, "storing the runs"):
-        manager.scan()
-        for run in done:
+    with at_work(session.client, "storing the runs", quiet=as_json) as watch:
+        manager.scan(watch)
+        for run in watch("storing the runs", done):
             into = project or run.bundle.project
             signature = goal_signature(run.goal)
             if manager.get(into, signature) or manager.find_exact(into, signature):

@@ -10,6 +10,7 @@ from llmos_cli.context import Session
 from llmos_cli.exits import Exit, exit_of
 from llmos_cli.options import project_option, timeout_option
 from llmos_cli.output import emit, json_option
+from llmos_cli.progress import working
 from llmos_cli.render import dry_run_lines, printable, short
 from llmos_cli.waiting import asking, tell
 
@@ -29,7 +30,7 @@ def explain(
     and what a judge said. Runs nothing, asks no model.
     """
     wait_s = 30.0 if timeout is None else timeout
-    with asking(session.client):
+    with asking(session.client), working("waiting for a worker", quiet=as_json):
         outcome = session.client.explain(goal, project=project, timeout=wait_s)
     told = outcome.dry_run
     if told is None:

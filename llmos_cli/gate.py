@@ -11,8 +11,8 @@ from llmos_cli.context import Session
 from llmos_cli.exits import Exit
 from llmos_cli.options import limit_option, offers, project_option
 from llmos_cli.output import data_of, emit, json_option
+from llmos_cli.progress import at_work
 from llmos_cli.render import printable, short
-from llmos_workers.client_connect import talking
 from llmos_workers.contracts.gate import GateDecision, LoggedDecision
 from llmos_workers.kernel.clock import iso
 from llmos_workers.kernel.gate_files import GateFiles
@@ -51,10 +51,10 @@ def show_log(
     The newest are in Redis, all others in state/audit/ of the workspace, where this machine has
     it. Arguments are not logged, but their digest is.
     """
-    with talking(session.client.place, "reading the audit log"):
+    with at_work(session.client, "reading the audit log", quiet=as_json) as watch:
         wanted = (
             each
-            for each in _decisions(session)
+            for each in watch("reading the audit log", _decisions(session))
             if goal in (None, each.record.goal_id)
             and project in (None, each.record.project)
             and decision in (None, each.record.decision.value)
@@ -81,8 +81,8 @@ def verify(session: Session, since: int, head: str, as_json: bool) -> int:
     Needs the workspace. Exits with 1 when something is wrong. Who can write Redis and the files
     can write a new chain: note the head's hash down elsewhere, and give it with --head.
     """
-    with talking(session.client.place, "checking the audit log"):
-        found = verify_log(_log(session), _files(session), since=since, head=head)
+    with at_work(session.client, "checking the audit log", quiet=as_json) as watch:
+        found = verify_log(_log(session), _files(session), since=since, head=head, watch=watch)
     if as_json:
         emit(_figures(found))
     else:

@@ -11,8 +11,8 @@ from llmos_cli.context import Session
 from llmos_cli.exits import Exit
 from llmos_cli.options import limit_option, project_option
 from llmos_cli.output import emit, emit_each, json_option
+from llmos_cli.progress import at_work
 from llmos_cli.render import printable
-from llmos_workers.client_connect import talking
 from llmos_workers.contracts.errors import LLMOSError, NotThere
 from llmos_workers.contracts.memory import Level
 
@@ -49,7 +49,7 @@ def search(
     levels = [Level(level)] if level else list(Level)
     held = _memory(session)
     finder = MemorySearch(held.sessions, session.client.trace_manager, held.files)
-    with talking(session.client.place, "searching memory"):
+    with at_work(session.client, "searching memory", quiet=as_json):
         hits = finder.search(project, query, levels=levels, limit=limit)
     if as_json:
         emit_each(hits)

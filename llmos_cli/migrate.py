@@ -7,7 +7,7 @@ import click
 from llmos_cli.context import Session
 from llmos_cli.exits import Exit
 from llmos_cli.output import json_option, say
-from llmos_workers.client_connect import talking
+from llmos_cli.progress import at_work
 
 
 @click.command()
@@ -24,8 +24,8 @@ def migrate(session: Session, check: bool, as_json: bool) -> int:
     from llmos_workers.learning.migrations import schema_of
 
     client = session.client
-    with talking(client.place, "migrating the data"):
-        schema = schema_of(client.redis, Workspace(session.config.workspace), client.keys)
+    with at_work(client, "migrating the data", quiet=as_json) as watch:
+        schema = schema_of(client.redis, Workspace(session.config.workspace), client.keys, watch)
         before = schema.check().version
         todo = schema.pending()
         done = [] if check else schema.migrate()

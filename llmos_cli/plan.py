@@ -9,6 +9,7 @@ from llmos_cli.exits import Exit, exit_of
 from llmos_cli.options import project_option, timeout_option
 from llmos_cli.output import emit, json_option
 from llmos_cli.plan_render import drawing, mermaid, plan_lines
+from llmos_cli.progress import working
 from llmos_cli.render import figures, printable
 from llmos_cli.waiting import asking, tell
 
@@ -38,7 +39,7 @@ def plan(
     calls.
     """
     wait_s = 300.0 if timeout is None else timeout
-    with asking(session.client):
+    with asking(session.client), working("waiting for the plan", quiet=as_json):
         outcome = session.client.plan(goal, project=project, budget_usd=budget, timeout=wait_s)
     if outcome.plan is None:
         tell(outcome, as_json=as_json)

@@ -10,7 +10,7 @@ from llmos_cli.context import Session
 from llmos_cli.exits import Exit
 from llmos_cli.options import project_option
 from llmos_cli.output import json_option, say
-from llmos_workers.client_connect import talking
+from llmos_cli.progress import at_work
 from llmos_workers.contracts.errors import InfrastructureError
 
 
@@ -33,8 +33,8 @@ def report(session: Session, target: Path, project: str | None, limit: int, as_j
     from llmos_workers.monitor.report import page
 
     client = session.client
-    with talking(client.place, "reading the figures"):
-        ended = read_ended(client.redis, limit=limit, project=project)
+    with at_work(client, "reading the figures", quiet=as_json) as watch:
+        ended = read_ended(client.redis, limit=limit, project=project, watch=watch)
         text = page(look(client), ended, now=client.clock.now(), project=project)
     try:
         target.write_text(text, encoding="utf-8")

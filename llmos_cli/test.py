@@ -13,12 +13,14 @@ from llmos_cli.context import Session
 from llmos_cli.exits import Exit
 from llmos_cli.options import offers, project_option
 from llmos_cli.output import emit, json_option
+from llmos_cli.progress import working
 from llmos_cli.render import printable, short
 from llmos_workers.client_connect import talking
 from llmos_workers.contracts.errors import GoalNotFound, InvalidOption, WorkspaceUnwritable
 from llmos_workers.contracts.trace import ExecutionTrace
 
 if TYPE_CHECKING:
+    from llmos_workers.contracts.watch import Watch
     from llmos_workers.testing.trace_run import Check, TraceTester
 
 FOLDER = "trace-tests"
@@ -55,7 +57,8 @@ def test(
     tester = TraceTester(session.config, load_embedder(session.config.index))
     if source is not None:
         return _init(session, tester, Path(folder), source, project, as_json=as_json)
-    checks = _run(tester, Path(folder), files)
+    with working("reading the fixtures", quiet=as_json) as watch:
+        checks = _run(tester, Path(folder), files, watch)
     if junit is not None:
         _write(Path(junit), _junit(checks))
     failed = [check for check in checks if not check.ok]
@@ -78,7 +81,7 @@ def _files(folder: Path) -> list[Path]:
     return files
 
 
-def _run(tester: TraceTester, folder: Path, files: Sequence[Path]) -> list[Check]:
+def _run(tester: TraceTester, folder: Path, files: Sequence[Path], watch: Watch) -> list[Check]:
     """All checks of all fixtures. Raises InvalidOption."""
     from llmos_workers.contracts.errors import MalformedFile
     from llmos_workers.testing.trace_fixture import load_fixture, load_traces
@@ -86,7 +89,9 @@ def _run(tester: TraceTester, folder: Path, files: Sequence[Path]) -> list[Check
     try:
         fixtures = [(file, load_fixture(file)) for file in files]
         loaded = [(f.relative_to(folder).as_posix(), x, load_traces(x, f)) for f, x in fixtures]
-        return [check for one in loaded for check in tester.check(*one)]
+        total = sum(len(x.must_match) + len(x.must_not_match) for _, x, _ in loaded)
+        each = (check for one in loaded for check in tester.check(*one))
+        return list(watch("replaying", each, total))
     except MalformedFile as error:
         raise InvalidOption(error.message, fix=error.fix) from error
 

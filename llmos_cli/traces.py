@@ -9,11 +9,11 @@ from llmos_cli.context import Session
 from llmos_cli.exits import Exit
 from llmos_cli.options import offers, project_option
 from llmos_cli.output import emit, json_option, say
+from llmos_cli.progress import at_work
 from llmos_cli.traces_change import approve, pin, remove, restore, sync, unpin
 from llmos_cli.traces_find import find, projects_of
 from llmos_cli.traces_packs import export, import_
 from llmos_cli.traces_verify import verify
-from llmos_workers.client_connect import talking
 from llmos_workers.contracts.errors import NotThere
 from llmos_workers.contracts.trace import ExecutionTrace
 
@@ -33,8 +33,8 @@ def traces() -> None:
 def list_traces(session: Session, project: str | None, as_json: bool) -> int:
     """List traces, with use, success, savings and what bars them."""
     manager = session.client.trace_manager
-    with talking(session.client.place, "reading the traces"):
-        manager.scan()
+    with at_work(session.client, "reading the traces", quiet=as_json) as watch:
+        manager.scan(watch)
         names = projects_of(session, project)
         found = [trace for name in names for trace in manager.list(name)]
     if as_json:
@@ -56,8 +56,8 @@ def show(
 ) -> int:
     """Show trace ID: slots, inputs, steps, outputs, answer."""
     manager = session.client.trace_manager
-    with talking(session.client.place, "reading a trace"):
-        trace = _version(session, find(session, trace_id, project), version)
+    with at_work(session.client, "reading a trace", quiet=as_json) as watch:
+        trace = _version(session, find(session, trace_id, project, watch), version)
         older = manager.history.versions(trace.project, trace.trace_id)
     say(render.data(trace), "\n".join(render.shown(trace, older)), as_json=as_json)
     return Exit.SUCCEEDED
@@ -71,8 +71,8 @@ def show(
 def history(session: Session, trace_id: str, project: str | None, as_json: bool) -> int:
     """List what trace ID was before, oldest first, and what it is."""
     manager = session.client.trace_manager
-    with talking(session.client.place, "reading a trace"):
-        trace = find(session, trace_id, project)
+    with at_work(session.client, "reading a trace", quiet=as_json) as watch:
+        trace = find(session, trace_id, project, watch)
         older = manager.history.versions(trace.project, trace.trace_id)
     versions = [*(manager.history.read(old) for old in older), trace]
     for at, one in enumerate(versions):
@@ -102,11 +102,11 @@ def diff(
     before: int | None, after: int | None, as_json: bool,
 ) -> int:  # fmt: skip
     """Show what changed since the version before, or to OTHER."""
-    with talking(session.client.place, "reading traces"):
-        trace = find(session, trace_id, project)
+    with at_work(session.client, "reading traces", quiet=as_json) as watch:
+        trace = find(session, trace_id, project, watch)
         if other_id is not None:
-            left, right = _version(session, trace, before), find(session, other_id, project)
-            right = _version(session, right, after)
+            left = _version(session, trace, before)
+            right = _version(session, find(session, other_id, project, watch), after)
         else:
             left = _version(session, trace, before) if before else _previous(session, trace)
             right = _version(session, trace, after)

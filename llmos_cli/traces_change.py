@@ -11,6 +11,7 @@ from llmos_cli.context import Session
 from llmos_cli.exits import Exit
 from llmos_cli.options import by_option, confirm, offers, project_option, yes_option
 from llmos_cli.output import emit, json_option, say
+from llmos_cli.progress import at_work
 from llmos_cli.render import printable
 from llmos_cli.traces_find import find, projects_of
 from llmos_workers.client_connect import talking
@@ -147,8 +148,8 @@ def sync(session: Session, rebuild: bool, as_json: bool) -> int:
     the next goal that is dispatched.
     """
     manager = session.client.trace_manager
-    with talking(session.client.place, "bringing the traces in line"):
-        found = manager.scan()
+    with at_work(session.client, "bringing the traces in line", quiet=as_json) as watch:
+        found = manager.scan(watch)
         flushed = manager.flush_counters()
         if rebuild:
             _order_rebuild(session)
@@ -175,8 +176,8 @@ def reindex(session: Session, as_json: bool) -> int:
     The dispatch workers own the index: the order waits for them and is done before the next
     goal is matched.
     """
-    with talking(session.client.place, "ordering a new index"):
-        session.client.trace_manager.scan()
+    with at_work(session.client, "ordering a new index", quiet=as_json) as watch:
+        session.client.trace_manager.scan(watch)
         _order_rebuild(session)
     say({"ordered": True}, "ordered: the dispatch workers do it next.", as_json=as_json)
     return Exit.SUCCEEDED
@@ -191,8 +192,8 @@ def _order_rebuild(session: Session) -> None:
 def _pinned(
     session: Session, trace_id: str, project: str | None, pinned: bool, *, as_json: bool
 ) -> int:
-    with talking(session.client.place, "changing a trace"):
-        trace = find(session, trace_id, project)
+    with at_work(session.client, "changing a trace", quiet=as_json) as watch:
+        trace = find(session, trace_id, project, watch)
         changed = session.client.trace_manager.pin(trace.project, trace.trace_id, pinned)
     state = "pinned" if pinned else "not pinned"
     return _said(trace, state if changed else f"{state} already", as_json=as_json)

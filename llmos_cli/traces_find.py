@@ -9,6 +9,7 @@ from llmos_cli.render import short
 from llmos_workers.contracts.errors import InvalidOption, NotThere
 from llmos_workers.contracts.goal import check_project_name
 from llmos_workers.contracts.trace import ExecutionTrace
+from llmos_workers.contracts.watch import Watch, unwatched
 
 
 def projects_of(session: Session, project: str | None) -> Sequence[str]:
@@ -18,16 +19,18 @@ def projects_of(session: Session, project: str | None) -> Sequence[str]:
     return session.client.trace_manager.projects()
 
 
-def find(session: Session, trace_id: str, project: str | None) -> ExecutionTrace:
+def find(
+    session: Session, trace_id: str, project: str | None, watch: Watch = unwatched
+) -> ExecutionTrace:
     """The trace whose id is or begins with ``trace_id``. Raises NotThere, InvalidOption."""
     manager = session.client.trace_manager
-    manager.scan()
-    names = projects_of(session, project)
-    exact = [trace for name in names if (trace := manager.get(name, trace_id))]
-    found = exact or [
-        trace for name in names for trace in manager.list(name)
-        if trace_id and trace.trace_id.startswith(trace_id)
-    ]  # fmt: skip
+    found = [t for name in projects_of(session, project) if (t := manager.get(name, trace_id))]
+    if not found:  # a whole id of a trace that Redis knows needs no look at all the others
+        manager.scan(watch)
+        found = [
+            trace for name in projects_of(session, project) for trace in manager.list(name)
+            if trace_id and trace.trace_id.startswith(trace_id)
+        ]  # fmt: skip
     if not found:
         where = f" in project {project}" if project else ""
         raise NotThere(f"no trace {short(trace_id)!r}{where}.", fix="See: llmos traces list.")

@@ -12,9 +12,9 @@ from llmos_cli.context import Session
 from llmos_cli.exits import Exit
 from llmos_cli.options import offers, project_option
 from llmos_cli.output import emit, json_option
+from llmos_cli.progress import at_work
 from llmos_cli.render import printable, short
 from llmos_cli.traces_find import find, projects_of
-from llmos_workers.client_connect import talking
 from llmos_workers.contracts.errors import (
     InvalidOption,
     PolicyDenied,
@@ -40,10 +40,10 @@ def export(
     from llmos_workers.learning.trace_pack import write_pack
 
     client = session.client
-    with talking(client.place, "reading the traces"):
-        client.trace_manager.scan()
+    with at_work(client, "reading the traces", quiet=as_json) as watch:
+        client.trace_manager.scan(watch)
         if trace_ids:
-            found = [find(session, trace_id, project) for trace_id in trace_ids]
+            found = [find(session, trace_id, project, watch) for trace_id in trace_ids]
         else:
             names = projects_of(session, project)
             found = [trace for name in names for trace in client.trace_manager.list(name)]
@@ -107,9 +107,9 @@ def import_(
         client.keys.trust(pack.key)
     Workspace(session.config.workspace).ensure()
     vouched, stored, known = pack.trusted or trust, 0, 0
-    with talking(client.place, "storing the traces"):
-        manager.scan()
-        for one in pack.traces:
+    with at_work(client, "storing the traces", quiet=as_json) as watch:
+        manager.scan(watch)
+        for one in watch("storing the traces", pack.traces):
             trace = as_imported(one, pack, project)
             there = manager.get(trace.project, trace.trace_id)
             if there is not None and (not replace or there.pinned):

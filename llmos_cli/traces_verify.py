@@ -8,9 +8,9 @@ from llmos_cli.context import Session
 from llmos_cli.exits import Exit
 from llmos_cli.options import offers, project_option
 from llmos_cli.output import emit, json_option, say
+from llmos_cli.progress import at_work
 from llmos_cli.render import printable
 from llmos_cli.traces_find import find, projects_of
-from llmos_workers.client_connect import talking
 
 
 @click.command()
@@ -28,16 +28,20 @@ def verify(session: Session, trace_ids: tuple[str, ...], project: str | None, as
     from llmos_workers.learning.trace_check import check_trace
 
     manager, workspace = session.client.trace_manager, Workspace(session.config.workspace)
-    versions, faulty = ToolRegistry.builtin().versions(), 0
-    with talking(session.client.place, "checking the traces"):
-        manager.scan()
+    versions = ToolRegistry.builtin().versions()
+    with at_work(session.client, "checking the traces", quiet=as_json) as watch:
+        manager.scan(watch)
         if trace_ids:
-            found = [find(session, trace_id, project) for trace_id in trace_ids]
+            found = [find(session, trace_id, project, watch) for trace_id in trace_ids]
         else:
             found = [t for name in projects_of(session, project) for t in manager.list(name)]
         unreadable = [] if trace_ids else [str(fault) for fault in manager.problems()]
-    for trace in found:
-        findings = check_trace(trace, workspace.peek(trace.project).output, versions)
+        checked = [
+            (trace, check_trace(trace, workspace.peek(trace.project).output, versions))
+            for trace in watch("checking the traces", found)
+        ]
+    faulty = 0
+    for trace, findings in checked:
         faults = [one.text for one in findings if one.fault]
         notes = [one.text for one in findings if not one.fault]
         faulty += bool(faults)

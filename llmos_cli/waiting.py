@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from llmos_cli.exits import Exit, exit_of, stopped
 from llmos_cli.output import emit
-from llmos_cli.progress import progress
+from llmos_cli.progress import following
 from llmos_cli.render import short, summary
 from llmos_workers.client_connect import talking
 from llmos_workers.client_wait import is_end
@@ -54,9 +54,9 @@ def follow(
     client: LLMOS, handle: GoalHandle, *, title: str, timeout: float | None, after: str, quiet: bool
 ) -> Outcome | None:
     """The outcome; None when the goal waits for approval. Raises NotFinished after ``timeout``."""
-    with progress(f"{handle.id}  {short(title)}".rstrip(), quiet=quiet) as shown:
+    with following(f"{handle.id}  {short(title)}".rstrip(), quiet=quiet) as show:
         for event in _events(client, handle, after, timeout):
-            shown.show(event)
+            show(event)
             if event.kind == GoalEventKind.STATE and waits_for_approval(handle, event.data):
                 return None
     outcome = handle.outcome()

@@ -28,6 +28,7 @@ from pydantic import Field
 
 from llmos_workers.contracts.base import Record
 from llmos_workers.contracts.errors import InvalidOption, WorkspaceUnwritable
+from llmos_workers.contracts.watch import Watch, unwatched
 from llmos_workers.kernel import keys, paths, state_copy
 from llmos_workers.kernel.backup_files import AUDIT, Chosen, audit_until, files_of
 from llmos_workers.kernel.clock import Clock, SystemClock, iso
@@ -155,6 +156,7 @@ def write_backup(
     *,
     chosen: Chosen | None = None,
     clock: Clock | None = None,
+    watch: Watch = unwatched,
 ) -> Manifest:
     """Write a backup of a system, which may be at work. Raises InvalidOption when there is such a
     file, WorkspaceUnwritable when it cannot be written.
@@ -168,8 +170,9 @@ def write_backup(
         with os.fdopen(os.open(beside, _NEW, 0o600), "wb") as file:
             counted = _Written(file)
             manifest = _write(
-                cast("IO[bytes]", counted), client, workspace, chosen, clock or SystemClock()
-            )
+                cast("IO[bytes]", counted), client, workspace, chosen,
+                clock=clock or SystemClock(), watch=watch,
+            )  # fmt: skip
             file.write(TRAILER + counted.digest)
             file.flush()
             os.fsync(file.fileno())
@@ -185,19 +188,25 @@ def write_backup(
 
 
 def _write(
-    file: IO[bytes], client: redis.Redis, workspace: Path, chosen: Chosen, clock: Clock
+    file: IO[bytes],
+    client: redis.Redis,
+    workspace: Path,
+    chosen: Chosen,
+    *,
+    clock: Clock,
+    watch: Watch,
 ) -> Manifest:
     schema, reads = (int(n or 0) for n in _fields(client, keys.SCHEMA, "version", "reads"))
     created_at = iso(clock.now())
-    stored = state_copy.read_all(client)
+    stored = state_copy.read_all(client, watch)
     with (
         zstandard.ZstdCompressor(level=6).stream_writer(file, closefd=False) as frame,
         tarfile.open(fileobj=frame, mode="w|", format=tarfile.PAX_FORMAT) as tar,
     ):
         archive = _Archive(tar)
-        _add_state(archive, stored)
+        _add_state(archive, watch("writing what was in Redis", stored))
         until = _audited(stored)
-        for path in files_of(workspace, chosen):
+        for path in watch("copying files", list(files_of(workspace, chosen))):
             archive.add_file(workspace, path, until)
         manifest = Manifest(
             created_at=created_at,

@@ -10,6 +10,7 @@ from typing import Any, cast
 import redis
 
 from llmos_workers.contracts.base import Contract, format_usd
+from llmos_workers.contracts.watch import Watch, unwatched
 from llmos_workers.kernel import economy_scopes, keys, scripts
 from llmos_workers.kernel.economy_scopes import ScopeState, Sums
 from llmos_workers.kernel.ledger import (
@@ -79,7 +80,7 @@ class _Expected:
         self.add(scopes, call.day, _HELD_AS[call.state], call.bound_micro)
 
 
-def audit(client: redis.Redis) -> Audit:
+def audit(client: redis.Redis, watch: Watch = unwatched) -> Audit:
     """Check the invariants of all money while the system runs.
 
     In each scope, lifetime and the windows that hold now: spent is the ledger's sum, reserved
@@ -88,7 +89,7 @@ def audit(client: redis.Redis) -> Audit:
     Reads the whole ledger in pages and the rest at one instant.
     """
     expected = _Expected()
-    for line in read_ledger(client):
+    for line in watch("adding up the ledger", read_ledger(client)):
         expected.line(line)
     now, lines, scopes, reservations = _snapshot(client, expected)
     for entry_id, fields in lines:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from llmos_workers.contracts.watch import Watch, unwatched
 from llmos_workers.kernel.gate_files import GateFiles, Unreadable, read_line
 from llmos_workers.kernel.gate_log import Entry, GateLog, Head, beginning, link
 
@@ -82,7 +83,14 @@ class _Walk:
         self.hash = None
 
 
-def verify(gate_log: GateLog, files: GateFiles, *, since: int = 1, head: str = "") -> Verified:
+def verify(
+    gate_log: GateLog,
+    files: GateFiles,
+    *,
+    since: int = 1,
+    head: str = "",
+    watch: Watch = unwatched,
+) -> Verified:
     """Follow every chain from its first record to its head.
 
     ``since``: number of the first record to look for, where earlier files were moved away.
@@ -94,7 +102,7 @@ def verify(gate_log: GateLog, files: GateFiles, *, since: int = 1, head: str = "
     in_redis = list(gate_log.after())
     noted = {head.lower()} - {""}
     current = _start(found, found.head.chain, since)
-    for chain, lines in groupby(_filed(found, files), key=lambda each: each[1].chain):
+    for chain, lines in groupby(_filed(found, files, watch), key=lambda each: each[1].chain):
         is_current = chain == found.head.chain
         walk = current if is_current else _start(found, chain, 1)
         for where, entry in lines:
@@ -119,8 +127,8 @@ def _start(found: Verified, chain: str, since: int) -> _Walk:
     return _Walk(found, chain, since - 1, beginning(chain) if since == 1 else None)
 
 
-def _filed(found: Verified, files: GateFiles) -> Iterator[tuple[str, Entry]]:
-    for path in files.all():
+def _filed(found: Verified, files: GateFiles, watch: Watch) -> Iterator[tuple[str, Entry]]:
+    for path in watch("checking the files", files.all()):
         with path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 where = f"{path.name}:{number}"

@@ -27,6 +27,7 @@ from llmos_workers.contracts.errors import (
     NewerFormat,
     WorkspaceUnwritable,
 )
+from llmos_workers.contracts.watch import Watch, unwatched
 from llmos_workers.kernel import backup, keys, state_copy
 from llmos_workers.kernel.backup import FILES, MANIFEST, STATE, TRAILER, Manifest, Part
 from llmos_workers.kernel.backup_files import REPLACEABLE, checked
@@ -56,15 +57,15 @@ class Restored:
     """Where files that stood in the workspace before are now."""
 
 
-def verify(path: Path) -> Manifest:
+def verify(path: Path, watch: Watch = unwatched) -> Manifest:
     """Read a backup whole. Raises DataError for one that is damaged or none, NewerFormat for one
     of a newer release.
     """
-    _check_bytes(path)
+    _check_bytes(path, watch)
     found: dict[str, tuple[str, int]] = {}
     manifest: Manifest | None = None
     with _entries(path) as entries:
-        for name, file, size in entries:
+        for name, file, size in watch("checking the parts", entries):
             if manifest is not None or name in found:
                 raise DataError(f"{path} holds {name!r:.120} twice, or behind its end.")
             if name == MANIFEST:
@@ -91,12 +92,13 @@ def restore_backup(
     *,
     force: bool = False,
     clock: Clock | None = None,
+    watch: Watch = unwatched,
 ) -> Restored:
     """Make a backup the system. With ``force`` in place of what is there: keys of llmos are
     removed, files are put aside. Raises DataError, NewerFormat; InfrastructureError while workers
     run; InvalidOption for a target that is not empty.
     """
-    manifest = verify(path)
+    manifest = verify(path, watch)
     workers = sorted(str(each["worker"]) for each in live_workers(client))
     if workers:
         raise InfrastructureError(
@@ -114,7 +116,7 @@ def restore_backup(
     known = {part.name: part for part in manifest.parts}
     files = count = 0
     with _entries(path) as entries:
-        for name, file, _size in entries:
+        for name, file, _size in watch("writing", entries, len(known) + 1):
             if name == STATE:
                 count = state_copy.write_all(client, map(_settled, state_copy.load(file)))
             elif name != MANIFEST:
@@ -188,15 +190,14 @@ def _write_file(workspace: Workspace, part: Part, file: IO[bytes]) -> None:
         raise WorkspaceUnwritable(f"{place} cannot be written: {error.strerror}.") from error
 
 
-def _check_bytes(path: Path) -> None:
+def _check_bytes(path: Path, watch: Watch) -> None:
     """Raise DataError unless the file is, to its last byte, what was written."""
     try:
         with path.open("rb") as file:
-            left = max(0, path.stat().st_size - len(TRAILER) - hashlib.sha256().digest_size)
+            size = max(0, path.stat().st_size - len(TRAILER) - hashlib.sha256().digest_size)
             digest = hashlib.sha256()
-            while left and (data := file.read(min(left, _CHUNK))):
-                digest.update(data)
-                left -= len(data)
+            for start in watch("checking the file", range(0, size, _CHUNK)):
+                digest.update(file.read(min(size - start, _CHUNK)))
             whole = file.read() == TRAILER + digest.digest()
     except FileNotFoundError:
         raise InvalidOption(f"there is no file {path}.") from None

@@ -21,6 +21,7 @@ import redis
 
 from llmos_workers.contracts.errors import DataError
 from llmos_workers.contracts.goal import FINAL_STATES
+from llmos_workers.contracts.watch import Watch, unwatched
 from llmos_workers.kernel import keys, scripts
 
 FORMAT = 1
@@ -72,9 +73,9 @@ class StoredKey:
             pipe.pexpire(name, max(1, self.life_ms))
 
 
-def read_all(client: redis.Redis) -> list[StoredKey]:
+def read_all(client: redis.Redis, watch: Watch = unwatched) -> list[StoredKey]:
     """Everything, at the instant of its end."""
-    ended, goal_ids = _ended_goals(client)
+    ended, goal_ids = _ended_goals(client, watch)
     lines = _ledger(client)
     after = lines[-1][0] if lines else b""
     args = [ALL, keys.LEDGER, after, keys.goal(""), len(LEFT_OUT), *LEFT_OUT, *goal_ids]
@@ -82,7 +83,7 @@ def read_all(client: redis.Redis) -> list[StoredKey]:
     return [*ended, *(_with_lines(key, lines) for key in live)]
 
 
-def _ended_goals(client: redis.Redis) -> tuple[list[StoredKey], list[str]]:
+def _ended_goals(client: redis.Redis, watch: Watch) -> tuple[list[StoredKey], list[str]]:
     """Record, events and journal of goals that have ended, and their ids."""
     goal_ids = [
         goal_id.decode()
@@ -90,7 +91,7 @@ def _ended_goals(client: redis.Redis) -> tuple[list[StoredKey], list[str]]:
         for goal_id in cast("list[bytes]", client.zrange(keys.goals_in_state(state), 0, -1))
     ][:MOST_BEFORE]
     found: list[StoredKey] = []
-    for start in range(0, len(goal_ids), GOALS_AT_ONCE):
+    for start in watch("reading goals", range(0, len(goal_ids), GOALS_AT_ONCE)):
         part = goal_ids[start : start + GOALS_AT_ONCE]
         names = [f(each) for each in part for f in (keys.goal, keys.goal_events, keys.goal_journal)]
         found += _read(client, names, ["", "", ""])

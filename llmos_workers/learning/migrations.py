@@ -14,6 +14,7 @@ import redis
 from redis.exceptions import WatchError
 
 from llmos_workers.contracts.trace import ExecutionTrace
+from llmos_workers.contracts.watch import Watch, unwatched
 from llmos_workers.kernel import keys
 from llmos_workers.kernel.codec import pack, unpack
 from llmos_workers.kernel.schema import Schema, Step
@@ -23,27 +24,34 @@ from llmos_workers.learning.trace_fields import COUNTERS
 from llmos_workers.learning.traces import TraceManager
 
 
-def schema_of(client: redis.Redis, workspace: Workspace, signing: KeyRing | None = None) -> Schema:
+def schema_of(
+    client: redis.Redis,
+    workspace: Workspace,
+    signing: KeyRing | None = None,
+    watch: Watch = unwatched,
+) -> Schema:
     """The schema of a state database, with the steps to this release's."""
     manager = TraceManager(client, workspace, keys=signing)
     return Schema(
         client,
         (
-            Step(1, "records of traces without defaults", lambda: shorten_records(client)),
-            Step(2, "files of traces without counters (format 2)", manager.renew_files),
+            Step(1, "records of traces without defaults", lambda: shorten_records(client, watch)),
+            Step(2, "files of traces without counters (format 2)",
+                 lambda: manager.renew_files(watch)),
         ),
-    )
+    )  # fmt: skip
 
 
-def shorten_records(client: redis.Redis) -> int:
+def shorten_records(client: redis.Redis, watch: Watch = unwatched) -> int:
     """Step 1; how many records changed."""
-    return sum(
-        _shorten(client, keys.trace(project.decode(), trace_id.decode()))
+    names = [
+        keys.trace(project.decode(), trace_id.decode())
         for project in sorted(cast("set[bytes]", client.smembers(keys.TRACE_PROJECTS)))
         for trace_id in sorted(
             cast("set[bytes]", client.smembers(keys.trace_ids(project.decode())))
         )
-    )
+    ]
+    return sum(_shorten(client, name) for name in watch("shortening records of traces", names))
 
 
 def _shorten(client: redis.Redis, name: str) -> bool:

@@ -28,6 +28,7 @@ from dataclasses import dataclass, replace
 
 from llmos_workers.contracts.errors import DataError, LeaseLost, MalformedFile, WorkspaceUnwritable
 from llmos_workers.contracts.trace import TRACE_FORMAT, ExecutionTrace, Standing
+from llmos_workers.contracts.watch import Watch, unwatched
 from llmos_workers.kernel.lease import Lease
 from llmos_workers.kernel.signing import KeyRing
 from llmos_workers.learning.signature import goal_signature
@@ -83,7 +84,7 @@ class TraceSync:
             self._folder.drop(record.staged)
         self._folder.drop(record.path)
 
-    def scan(self) -> ScanReport:
+    def scan(self, watch: Watch = unwatched) -> ScanReport:
         """Bring Redis in line with the folder: new, edited and deleted files, broken-off saves.
 
         Files that do not parse are skipped and listed by ``problems``.
@@ -93,11 +94,11 @@ class TraceSync:
         added = changed = removed = 0
         known = {record.path for record in self._all_records()}
         # Unknown files first: one that was only renamed takes its record, counters and all.
-        for path in self._folder.files():
+        for path in watch("looking for new traces", list(self._folder.files())):
             if path not in known and self._adopt_new(path):
                 added += 1
         records = self._all_records()
-        for record in records:
+        for record in watch("looking at the traces", records):
             trace = self.fresh(record)
             if trace is None and record.path not in self._problems:
                 removed += 1

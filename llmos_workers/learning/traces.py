@@ -15,6 +15,7 @@ from llmos_workers.contracts.decision import MatchResult
 from llmos_workers.contracts.errors import DataError, InvalidOption, MalformedFile
 from llmos_workers.contracts.goal import check_project_name
 from llmos_workers.contracts.trace import ExecutionTrace, Standing
+from llmos_workers.contracts.watch import Watch, unwatched
 from llmos_workers.kernel.clock import Clock, SystemClock, iso
 from llmos_workers.kernel.lease import Lease
 from llmos_workers.kernel.signing import KeyRing
@@ -126,12 +127,12 @@ class TraceManager:
         """Files that this process could not read, by path; ``scan`` looks at all of them."""
         return self._sync.problems()
 
-    def scan(self) -> ScanReport:
+    def scan(self, watch: Watch = unwatched) -> ScanReport:
         """Bring Redis in line with the folder: new, edited and deleted files, broken-off saves.
 
         Files that do not parse are skipped and listed by ``problems``.
         """
-        return self._sync.scan()
+        return self._sync.scan(watch)
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -354,14 +355,15 @@ class TraceManager:
             written += self._counters.write(project, traces)
         return written
 
-    def renew_files(self) -> int:
+    def renew_files(self, watch: Watch = unwatched) -> int:
         """Write files of an older format anew, after the counters that they held; how many. Those
         that cannot be read stay as they are. Raises WorkspaceUnwritable.
         """
         self.flush_counters()
         renewed = 0
         for project in self._store.projects():
-            for record in self._store.many(project, self._store.ids(project)):
+            records = self._store.many(project, self._store.ids(project))
+            for record in watch("renewing files of traces", records):
                 with suppress(MalformedFile):
                     renewed += self._sync.renew(record)
         return renewed

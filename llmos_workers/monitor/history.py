@@ -11,6 +11,7 @@ from typing import cast
 
 from llmos_workers.contracts.goal import FINAL_STATES
 from llmos_workers.contracts.outcome import Outcome
+from llmos_workers.contracts.watch import Watch, unwatched
 from llmos_workers.kernel import keys
 from llmos_workers.kernel.redis import Client
 from llmos_workers.monitor.tally import NO_MODE
@@ -51,7 +52,9 @@ class ToolTimes:
     p95_ms: float
 
 
-def read_ended(state: Client, *, limit: int, project: str | None = None) -> list[Ended]:
+def read_ended(
+    state: Client, *, limit: int, project: str | None = None, watch: Watch = unwatched
+) -> list[Ended]:
     """The newest ``limit`` goals that ended (of a project: of its own), oldest first.
 
     Raises redis.RedisError.
@@ -59,7 +62,7 @@ def read_ended(state: Client, *, limit: int, project: str | None = None) -> list
     newest = merge(*(_newest_first(state, final, project) for final in FINAL_STATES), reverse=True)
     chosen = sorted(islice(newest, limit))
     found = []
-    for start in range(0, len(chosen), PAGE):
+    for start in watch("reading goals", range(0, len(chosen), PAGE)):
         page = chosen[start : start + PAGE]
         with state.pipeline(transaction=False) as pipe:
             for _, goal_id in page:

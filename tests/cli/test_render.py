@@ -1,8 +1,6 @@
 """Events and outcomes as text, and the live panel on a terminal."""
 
 import os
-import pty
-import subprocess
 import sys
 
 import pytest
@@ -11,6 +9,7 @@ from llmos_cli.render import event_line, short, summary
 from llmos_workers.contracts.events import GoalEvent, GoalEventKind
 from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import ErrorInfo, FileDigest, Outcome
+from tests.support.terminal import Terminal
 
 
 def event(kind, **data):
@@ -101,22 +100,14 @@ def test_a_dry_run_that_names_no_cost_is_not_said_to_be_free():
 
 @pytest.mark.process
 def test_a_terminal_gets_a_live_panel(redis_server, state, worker, tmp_path):
-    reader, writer = pty.openpty()
-    env = os.environ | {"LLMOS_REDIS_URL": redis_server, "TERM": "xterm", "COLUMNS": "100"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "llmos_cli", "submit", "write it"],
-        env=env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=writer,
-    )  # fmt: skip
-    os.close(writer)
-    out, _ = process.communicate(timeout=30)
-    shown = b""
-    try:
-        while piece := os.read(reader, 65_536):
-            shown += piece
-    except OSError:
-        pass  # the other end is closed
-    os.close(reader)
-    assert process.returncode == 0
-    assert b"SUCCEEDED" in out
-    assert b"it is new" in shown
-    assert b"\x1b[" in shown
+    env = os.environ | {"LLMOS_REDIS_URL": redis_server}
+    argv = [sys.executable, "-m", "llmos_cli", "submit", "write it"]
+    with (
+        (tmp_path / "out").open("wb") as out,
+        Terminal(argv, env=env, cwd=tmp_path, stdout=out) as terminal,
+    ):
+        shown = terminal.rest()
+    assert terminal.process.returncode == 0
+    assert "SUCCEEDED" in (tmp_path / "out").read_text()
+    assert "it is new" in shown
+    assert "\x1b[" in shown
