@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from llmos_workers.client_check import make_record, parse_state
-from llmos_workers.client_connect import RedisPlace, find_redis, talking
-from llmos_workers.client_feedback import Opinions
+from llmos_workers.client_connect import RedisPlace, talking
+from llmos_workers.client_feedback import Judging
 from llmos_workers.client_handle import GoalHandle
 from llmos_workers.client_parts import ClientParts
 from llmos_workers.client_submit import Item, Submitter
@@ -27,9 +27,9 @@ from llmos_workers.contracts.goal import GoalRecord, GoalState
 from llmos_workers.contracts.modes import RequestedMode
 from llmos_workers.contracts.outcome import Outcome
 from llmos_workers.kernel import telemetry
-from llmos_workers.kernel.clock import Clock, SystemClock
+from llmos_workers.kernel.clock import Clock
 from llmos_workers.kernel.goals import GoalStore
-from llmos_workers.kernel.redis import Client, connect
+from llmos_workers.kernel.redis import Client
 
 if TYPE_CHECKING:
     from llmos_workers.contracts.approvals import Approval
@@ -47,7 +47,7 @@ Records = list[GoalRecord]
 Requests = list["Approval"]
 
 
-class LLMOS(ClientParts, Opinions):
+class LLMOS(ClientParts, Judging):
     """A client of one llmos system. Threads may share it.
 
     ``config`` None: settings from file, ``LLMOS_*`` variables and the keywords here, in that
@@ -81,13 +81,11 @@ class LLMOS(ClientParts, Opinions):
             config = load_config(overrides=given)
         elif given:
             config = LLMOSConfig.from_dict(merge(config.model_dump(), given))
-        self.config = config
+        super().__init__(config, clock)
         telemetry.start(config.telemetry, "llmos-client")
-        self.clock: Clock = clock or SystemClock()
         self.system: LocalSystem | None = None
         """What boot(embedded=True) started."""
         self._patience_s = DEFAULT_PATIENCE_S if patience_s is None else patience_s
-        self._mine: list[Client] = []
         parts = {
             "redis": redis, "broker": broker, "goals": goals, "event_bus": event_bus,
             "trace_manager": trace_manager, "token_economy": token_economy,
@@ -184,6 +182,27 @@ class LLMOS(ClientParts, Opinions):
         handle = await asyncio.to_thread(self.submit, goal, mode=mode, **options)
         return await handle.aresult(timeout)
 
+    def explain(
+        self, goal: str, *, project: str | None = None, timeout: float | None = 30.0
+    ) -> Outcome:
+        """What would be done with a goal, and why: ``dry_run`` of the outcome. Runs nothing and
+        asks no model. ``timeout`` in seconds. Raises as submit; NotFinished.
+        """
+        return self.submit(goal, project=project, dry_run=True).result(timeout)
+
+    def plan(
+        self, goal: str, *, project: str | None = None,
+        budget_usd: float | str | None = None, timeout: float | None = 300.0,
+    ) -> Outcome:  # fmt: skip
+        """How a goal would be split: ``plan`` of the outcome. A known plan costs nothing, a new
+        one its planner's calls; nothing is carried out. ``timeout`` in seconds. Raises as submit;
+        NotFinished.
+        """
+        asked = self.submit(
+            goal, project=project, mode="ORCHESTRATOR", budget_usd=budget_usd, plan_only=True
+        )
+        return asked.result(timeout)
+
     # Goals that were submitted before
 
     def get(self, goal_id: str) -> GoalHandle:
@@ -277,27 +296,6 @@ class LLMOS(ClientParts, Opinions):
     # Parts, made when first needed unless they were handed in
 
     @cached_property
-    def place(self) -> RedisPlace:
-        """Which Redis this client talks to, and how it was found."""
-        return find_redis(self.config)
-
-    @cached_property
-    def redis(self) -> Client:
-        """Client of the state database."""
-        return self._connect(self.config.redis.state_db)
-
-    @cached_property
-    def broker(self) -> Client:
-        """Client of the broker database."""
-        return self._connect(self.config.redis.broker_db)
-
-    @cached_property
-    def goals(self) -> GoalStore:
-        """The goal records."""
-        kept = self.config.kernel.result_retention_secs
-        return GoalStore(self.redis, self.clock, retention_s=kept)
-
-    @cached_property
     def _line(self) -> Line:
         return Line(self.goals, self.place, self.clock, self._patience_s, self._submitter.queue)
 
@@ -308,11 +306,6 @@ class LLMOS(ClientParts, Opinions):
     def _handle(self, record: GoalRecord, created: bool) -> GoalHandle:
         self._line.answered = True
         return GoalHandle(record.goal_id, self._line, created=created)
-
-    def _connect(self, db: int) -> Client:
-        client = connect(self.config.redis, db=db, url=self.place.url)
-        self._mine.append(client)
-        return client
 
     def _boot(self, embedded: bool) -> None:
         try:

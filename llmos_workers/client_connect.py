@@ -1,17 +1,22 @@
-"""Where Redis is, and how its failures are told to whoever submits goals."""
+"""Where Redis is, a client's connections to it, and how its failures are told to whoever submits
+goals.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import redis
 
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.errors import BrokerUnavailable
 from llmos_workers.embedded import discovery
-from llmos_workers.kernel.redis import DEFAULT_URL, safe_url
+from llmos_workers.kernel.clock import Clock, SystemClock
+from llmos_workers.kernel.goals import GoalStore
+from llmos_workers.kernel.redis import DEFAULT_URL, Client, connect, safe_url
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,41 @@ def find_redis(config: LLMOSConfig) -> RedisPlace:
         f"{config.workspace} is up",
         "Start the embedded stack (llmos up), or name a server with LLMOS_REDIS_URL.",
     )
+
+
+class Connection:
+    """What all parts of a client work on. Nothing connects before it is used."""
+
+    def __init__(self, config: LLMOSConfig, clock: Clock | None = None) -> None:
+        self.config = config
+        self.clock: Clock = clock or SystemClock()
+        self._mine: list[Client] = []
+
+    @cached_property
+    def place(self) -> RedisPlace:
+        """Which Redis this client talks to, and how it was found."""
+        return find_redis(self.config)
+
+    @cached_property
+    def redis(self) -> Client:
+        """Client of the state database."""
+        return self._connect(self.config.redis.state_db)
+
+    @cached_property
+    def broker(self) -> Client:
+        """Client of the broker database."""
+        return self._connect(self.config.redis.broker_db)
+
+    @cached_property
+    def goals(self) -> GoalStore:
+        """The goal records."""
+        kept = self.config.kernel.result_retention_secs
+        return GoalStore(self.redis, self.clock, retention_s=kept)
+
+    def _connect(self, db: int) -> Client:
+        client = connect(self.config.redis, db=db, url=self.place.url)
+        self._mine.append(client)
+        return client
 
 
 @contextmanager

@@ -1,86 +1,23 @@
-"""How goals are judged, from a client: feedback, and why a goal would run as it would."""
+"""How goals are judged, from a client: a person's feedback."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
-from llmos_workers.client_connect import RedisPlace, talking
+from llmos_workers.client_connect import Connection, talking
 
 if TYPE_CHECKING:
-    from llmos_workers.client_handle import GoalHandle
-    from llmos_workers.config import LLMOSConfig
     from llmos_workers.contracts.feedback import Feedback
-    from llmos_workers.contracts.modes import RequestedMode
-    from llmos_workers.contracts.outcome import Outcome
-    from llmos_workers.kernel.clock import Clock
-    from llmos_workers.kernel.goals import GoalStore
-    from llmos_workers.kernel.redis import Client
 
 LOOK_EVERY_S = 0.05
 
 
-class Connected(Protocol):
-    """What of a client is used here."""
-
-    config: LLMOSConfig
-    clock: Clock
-
-    @property
-    def place(self) -> RedisPlace:
-        """Which Redis it talks to."""
-
-    @property
-    def redis(self) -> Client:
-        """Client of the state database."""
-
-    @property
-    def broker(self) -> Client:
-        """Client of the broker database."""
-
-    @property
-    def goals(self) -> GoalStore:
-        """The goal records."""
-
-    def submit(
-        self,
-        goal: str,
-        *,
-        project: str | None = None,
-        mode: str | RequestedMode | None = None,
-        budget_usd: float | str | None = None,
-        dry_run: bool = False,
-        plan_only: bool = False,
-    ) -> GoalHandle:
-        """Hand a goal to the workers."""
-
-
-class Opinions:
-    """The part of a client for how goals are judged, by people and by llmos."""
-
-    def explain(
-        self: Connected, goal: str, *, project: str | None = None, timeout: float | None = 30.0
-    ) -> Outcome:
-        """What would be done with a goal, and why: ``dry_run`` of the outcome. Runs nothing and
-        asks no model. ``timeout`` in seconds. Raises as submit; NotFinished.
-        """
-        return self.submit(goal, project=project, dry_run=True).result(timeout)
-
-    def plan(
-        self: Connected, goal: str, *, project: str | None = None,
-        budget_usd: float | str | None = None, timeout: float | None = 300.0,
-    ) -> Outcome:  # fmt: skip
-        """How a goal would be split: ``plan`` of the outcome. A known plan costs nothing, a new
-        one its planner's calls; nothing is carried out. ``timeout`` in seconds. Raises as submit;
-        NotFinished.
-        """
-        asked = self.submit(
-            goal, project=project, mode="ORCHESTRATOR", budget_usd=budget_usd, plan_only=True
-        )
-        return asked.result(timeout)
+class Judging(Connection):
+    """The part of a client for people's word on goals that have ended."""
 
     def feedback(
-        self: Connected,
+        self,
         goal_id: str,
         verdict: str,
         *,

@@ -5,43 +5,24 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from llmos_workers.client_connect import Connection
+
 if TYPE_CHECKING:
-    from llmos_workers.config import LLMOSConfig
     from llmos_workers.evolution.agent_factory import AgentFactory
     from llmos_workers.evolution.components import ComponentRegistry
     from llmos_workers.kernel.agent_records import AgentRecords
     from llmos_workers.kernel.approvals import Approvals
-    from llmos_workers.kernel.clock import Clock
     from llmos_workers.kernel.economy import TokenEconomy
     from llmos_workers.kernel.edge_counters import EdgeCounters
     from llmos_workers.kernel.events import EventBus
-    from llmos_workers.kernel.goals import GoalStore
-    from llmos_workers.kernel.redis import Client
     from llmos_workers.kernel.schedules import Schedules
     from llmos_workers.kernel.signing import KeyRing
     from llmos_workers.learning.traces import TraceManager
     from llmos_workers.sentience.manager import SentienceManager
 
 
-class ClientParts:
+class ClientParts(Connection):
     """Imports are inside: a client that only submits pays for none of them."""
-
-    config: LLMOSConfig
-    clock: Clock
-
-    if TYPE_CHECKING:
-
-        @property
-        def redis(self) -> Client:
-            """Client of the state database."""
-
-        @property
-        def broker(self) -> Client:
-            """Client of the broker database."""
-
-        @property
-        def goals(self) -> GoalStore:
-            """The goal records."""
 
     @cached_property
     def approval_requests(self) -> Approvals:
