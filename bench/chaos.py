@@ -22,8 +22,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from bench.chaos_parts import checks
 from bench.chaos_parts.bell import BELL_FILE
 from bench.chaos_parts.driver import Driver
@@ -32,10 +30,9 @@ from bench.chaos_parts.fleet import Fleet, orphans
 from bench.chaos_parts.mischief import Hit
 from bench.chaos_parts.model import make_model
 from bench.chaos_parts.population import AGENT, BELL_AGENT, plan, write_families
+from bench.chaos_parts.settings import settings
 from bench.chaos_parts.steps import UNANSWERED
 from bench.report import finish, percentile, table
-from llmos_workers.config import LLMOSConfig
-from llmos_workers.embedded.local import REHEARSAL_KEY
 from llmos_workers.evolution.seed import install_seed_agents
 
 ORPHAN_SECS = 10.0
@@ -87,7 +84,7 @@ def run(
     (workspace / "agents" / f"{BELL_AGENT}.md").write_text(AGENT, encoding="utf-8")
     bell_file = folder / "bells.txt"
     model, log = make_model(write_families(folder / "skills"), folder / "served.jsonl", seed=seed)
-    config = _config(workspace, model.url)
+    config = settings(workspace, model.url)
     env = {
         BELL_FILE: str(bell_file),
         "LLMOS_TASK_MODULES": "llmos_workers.tasks,bench.chaos_parts.bell",
@@ -106,24 +103,6 @@ def run(
         left = _vanish(fleet.mark, workspace, [])
     found = Evidence(**{**vars(found), "orphans": [*found.orphans, *left]})
     return found, driver.mischief.hits, fleet.unexpected
-
-
-def _config(workspace: Path, model_url: str) -> LLMOSConfig:
-    return LLMOSConfig.from_dict(
-        {
-            "workspace": workspace,
-            "kernel": {
-                "budget_usd": 200.0,
-                "lease_secs": checks.LEASE_SECS,
-                "recovery_grace_secs": 3.0,
-                "max_deliveries": 10,
-            },
-            # What upkeep buys by itself belongs to none of the goals that are accounted for.
-            "memory": {"insights": False},
-            "redis": {"visibility_timeout_secs": 9},
-            "sdk": {"base_url": model_url, "api_key": SecretStr(REHEARSAL_KEY), "stall_secs": 10.0},
-        }
-    )
 
 
 def _vanish(mark: str, workspace: Path, known: list[int]) -> list[str]:

@@ -22,12 +22,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from bench.chaos_parts import checks
 from bench.chaos_parts.bell import BELL_FILE
 from bench.chaos_parts.evidence import Evidence
 from bench.chaos_parts.population import AGENT, BELL_AGENT, plan, write_families
+from bench.chaos_parts.settings import settings
 from bench.hosts_parts.broker import OPERATOR, Broker
 from bench.hosts_parts.driver import Cut, CutSeen, Driver
 from bench.hosts_parts.network import BROKER, Host, enter, missing
@@ -35,7 +34,6 @@ from bench.report import finish, table
 from llmos_workers.client import LLMOS
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.config_sources import dump_config
-from llmos_workers.embedded.local import REHEARSAL_KEY
 from llmos_workers.evolution.seed import install_seed_agents
 from llmos_workers.kernel.workers import live_workers
 from llmos_workers.rehearsal.server import RehearsalServer
@@ -95,10 +93,10 @@ def run(
             stack.enter_context(Host(number, shared, folder / f"host-{number}"))
             for number in (1, 2)
         ]
-        operator = stack.enter_context(LLMOS(_config(shared, broker.url(OPERATOR), model.url)))
-        producer = stack.enter_context(LLMOS(_config(shared, broker.url("producer"), "")))
+        operator = stack.enter_context(LLMOS(_settings(shared, broker.url(OPERATOR), model.url)))
+        producer = stack.enter_context(LLMOS(_settings(shared, broker.url("producer"), "")))
         for host, roles in zip(hosts, ROLES, strict=True):
-            start(host, roles, _config(host.workspace, broker.url("worker"), model.url))
+            start(host, roles, _settings(host.workspace, broker.url("worker"), model.url))
         _wait_until_ready(operator, hosts)
         say(f"{sum(len(host.programs) for host in hosts)} workers on {len(hosts)} hosts are up")
         driver = Driver(operator, producer, broker, plan(goals, random.Random(seed)), say)
@@ -138,29 +136,8 @@ def start(host: Host, roles: dict[str, int], config: LLMOSConfig) -> None:
         host.start(name, worker_command(role, slots, name=name, log_level="INFO"), env)
 
 
-def _config(workspace: Path, url: str, model_url: str) -> LLMOSConfig:
-    return LLMOSConfig.from_dict(
-        {
-            "workspace": workspace,
-            "kernel": {
-                "budget_usd": 200.0,
-                "lease_secs": checks.LEASE_SECS,
-                "recovery_grace_secs": 3.0,
-                "max_deliveries": 10,
-            },
-            "memory": {"insights": False},
-            "redis": {
-                "url": url,
-                "visibility_timeout_secs": 9,
-                "silence_secs": SILENCE_SECS,
-            },
-            "sdk": {
-                "base_url": model_url or None,
-                "api_key": SecretStr(REHEARSAL_KEY),
-                "stall_secs": 10.0,
-            },
-        }
-    )
+def _settings(workspace: Path, url: str, model_url: str) -> LLMOSConfig:
+    return settings(workspace, model_url, url=url, silence_secs=SILENCE_SECS)
 
 
 def _wait_until_ready(llmos: LLMOS, hosts: list[Host]) -> None:

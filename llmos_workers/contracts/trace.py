@@ -96,7 +96,23 @@ class Check(Record):
     step: TraceStep
 
 
-class ExecutionTrace(Record):
+class TraceCounters(Record):
+    """What is counted of a trace's use: kept apart in Redis, written into a file of its own now and
+    then, never signed.
+    """
+
+    usage_count: int = Field(default=0, ge=0)
+    success_count: int = Field(default=0, ge=0)
+    failure_streak: int = Field(default=0, ge=0)
+    total_cost_micro: Micro = 0
+    total_saved_micro: Micro = 0
+    avg_latency_ms: float = 0.0
+    last_used: str = ""
+    evidence: dict[str, int] = Field(default_factory=dict)
+    """Labelled outcomes of following it; names as learning.posterior makes them."""
+
+
+class ExecutionTrace(TraceCounters):
     """The signed content of a trace plus counters that are merged in when it is read.
 
     Identity is ``(project, trace_id, version)``; ``trace_id`` equals ``goal_signature`` of the
@@ -173,17 +189,6 @@ class ExecutionTrace(Record):
     """Of everything above but format, revision and goal_signature; see learning/trace_seal."""
     standing: Standing = Field(default=Standing.UNCHECKED, exclude=True)
     """Found when it is read, never stored."""
-
-    # Counters: kept apart in Redis, flushed into a file of their own now and then, never signed.
-    usage_count: int = Field(default=0, ge=0)
-    success_count: int = Field(default=0, ge=0)
-    failure_streak: int = Field(default=0, ge=0)
-    total_cost_micro: Micro = 0
-    total_saved_micro: Micro = 0
-    avg_latency_ms: float = 0.0
-    last_used: str = ""
-    evidence: dict[str, int] = Field(default_factory=dict)
-    """Labelled outcomes of following it; names as learning.posterior makes them."""
 
     @property
     def is_plan(self) -> bool:

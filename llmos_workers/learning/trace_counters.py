@@ -11,31 +11,17 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
-from llmos_workers.contracts.base import Micro, Record
 from llmos_workers.contracts.errors import ToolError
 from llmos_workers.contracts.goal import check_project_name
-from llmos_workers.contracts.trace import ExecutionTrace
+from llmos_workers.contracts.trace import ExecutionTrace, TraceCounters
 from llmos_workers.kernel.workspace import Workspace
 from llmos_workers.learning.trace_fields import COUNTERS
 
 log = logging.getLogger(__name__)
 
 FOLDER = "counters"
-
-
-class Counters(Record):
-    """What is counted of one trace; fields as in ExecutionTrace."""
-
-    usage_count: int = Field(default=0, ge=0)
-    success_count: int = Field(default=0, ge=0)
-    failure_streak: int = Field(default=0, ge=0)
-    total_cost_micro: Micro = 0
-    total_saved_micro: Micro = 0
-    avg_latency_ms: float = 0.0
-    last_used: str = ""
-    evidence: dict[str, int] = Field(default_factory=dict)
 
 
 class CounterFiles:
@@ -66,7 +52,7 @@ class CounterFiles:
         if not isinstance(found, dict):
             return trace
         try:
-            counters = Counters.model_validate(found)
+            counters = TraceCounters.model_validate(found)
         except ValidationError:
             log.warning("the counters of trace %s do not read", trace.trace_id)
             return trace

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from llmos_workers.contracts.base import micro_to_usd
-from llmos_workers.contracts.trace import TRACE_FORMAT, ExecutionTrace
+from llmos_workers.contracts.trace import TRACE_FORMAT, ExecutionTrace, TraceCounters
 from llmos_workers.kernel.front_matter import FrontMatterError
 
 FIELD_NAMES = {
@@ -21,10 +21,7 @@ _MONEY = frozenset({"estimated_cost_usd", "total_cost_usd", "total_saved_usd"})
 _DERIVED = ("success_rating", "tools_used")
 """Written for people; ignored when read."""
 
-COUNTERS = (
-    "usage_count", "success_count", "failure_streak", "total_cost_micro", "total_saved_micro",
-    "avg_latency_ms", "last_used", "evidence",
-)  # fmt: skip
+COUNTERS = tuple(TraceCounters.model_fields)
 """Fields that Redis counts. Files of traces hold none since format 2, so that use changes no file;
 those of format 1, and of replaced versions, do."""
 

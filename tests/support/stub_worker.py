@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import threading
-from types import TracebackType
 from typing import Self
 
 import redis
@@ -49,12 +48,7 @@ class StubWorker:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         self._thread.join(10)
         self._state.close()
