@@ -129,13 +129,15 @@ def edit(
     from llmos_workers.evolution.agent_rules import Author
 
     factory = _factory(session)
+    path = factory.loader.folder / f"{name}.md"
+    if not path.exists():  # a file that cannot be read is there, and may be mended by this
+        factory.loader.get(name)
     changes = _changes(given) | ({"status": status} if status else {})
     if given["file"]:
         made = factory.write_text(name, _text(given["file"]), why=why)
     elif changes:
         made = factory.modify_agent(name, changes, Author(), why=why)
     else:
-        path = factory.loader.folder / f"{name}.md"
         before = _text(path) if path.exists() else factory.loader.get(name).prompt
         after = click.edit(before, extension=".md")
         if after is None or after == before:

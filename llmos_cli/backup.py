@@ -13,6 +13,7 @@ from llmos_cli.exits import Exit
 from llmos_cli.output import json_option, say
 from llmos_cli.progress import working
 from llmos_workers.client_connect import talking
+from llmos_workers.contracts.errors import InvalidOption
 from llmos_workers.kernel.redis import Client, connect
 
 
@@ -33,6 +34,11 @@ def backup(session: Session, file: Path, private_key: bool, no_output: bool, as_
 
     chosen = Chosen(private_key=private_key, output=not no_output)
     workspace = session.config.workspace.absolute()
+    if session.config.redis.url is None and not workspace.is_dir():
+        raise InvalidOption(
+            f"there is nothing to back up: no workspace {workspace}, and redis.url is not set.",
+            fix="Name the workspace with --workspace, or go to the folder that llmos up ran in.",
+        )
     with _state(session) as client, working("copying the data", quiet=as_json) as watch:
         made = write_backup(file, client, workspace, chosen=chosen, watch=watch)
     size = file.stat().st_size

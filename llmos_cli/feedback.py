@@ -13,7 +13,7 @@ from llmos_cli.render import printable
 
 @click.command()
 @click.argument("goal_id", metavar="ID", shell_complete=offers("goals"))
-@click.argument("verdict", type=click.Choice(["good", "bad"]))
+@click.argument("verdict", metavar="good|bad", type=click.Choice(["good", "bad"]))
 @click.option("--why", default="", metavar="TEXT", help="Why, for the record.")
 @by_option("Who says so")
 @json_option

@@ -45,6 +45,9 @@ COMPLETING = "_LLMOS_COMPLETE"
     "--redis-url", metavar="URL", help="Redis of the system: redis://[user:pw@]host:port."
 )
 @click.option("-v", "--verbose", count=True, help="Say more on stderr; twice: everything.")
+@click.version_option(
+    package_name="llmos-workers", message="llmos %(version)s", help="Print the version and exit."
+)
 @click.pass_context
 def cli(ctx: click.Context, /, *, verbose: int, **options: str | None) -> None:
     """Run goals in natural language on a fleet of workers, cheaper every time they come back.
@@ -100,13 +103,14 @@ def _told(error: BaseException, *, as_json: bool) -> int:
 
 
 def _click_error(error: click.ClickException, as_json: bool) -> int:
+    message = " ".join(error.format_message().split())  # click lists choices on lines of their own
     if as_json:
-        return report(UsageError(error.format_message()), as_json=True)
+        return report(UsageError(message), as_json=True)
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
         print(error.format_message())
         return Exit.USAGE
     where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "llmos"
-    print(f"error: {error.format_message()}\nfix: See {where} --help.", file=sys.stderr)
+    print(f"error: {message}\nfix: See {where} --help.", file=sys.stderr)
     return Exit.USAGE
 
 

@@ -66,8 +66,10 @@ def confirm(question: str) -> None:
     try:
         if not click.confirm(question, err=True):
             raise Declined
-    except click.Abort:
+    except click.Abort as stopped:
         click.echo(err=True)
+        if isinstance(stopped.__context__, KeyboardInterrupt):  # click has one word for both
+            raise
         raise UsageError("nobody is there to say yes.", fix="Say --yes.") from None
 
 

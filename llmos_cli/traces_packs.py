@@ -136,7 +136,7 @@ def read_limited(file: str, limit: int) -> bytes:
     path = Path(file)
     try:
         if not path.is_file():
-            raise InvalidOption(f"{file} is not a file.", fix="Name a pack, or - for stdin.")
+            raise InvalidOption(f"{file} is not a file.", fix="Name a file, or - for stdin.")
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_CLOEXEC), "rb") as opened:
             return opened.read(limit + 1)
     except OSError as error:

@@ -101,7 +101,12 @@ def read_file(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         data = _parse(path.suffix.lower(), text)
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise ConfigError(
+            f"settings file {path} cannot be read: {error.strerror}.",
+            fix="Name another one: --config, or LLMOS_CONFIG.",
+        ) from None
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"settings file {path}: {error}") from None
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         raise ConfigError(f"settings file {path}: must be a table of groups.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from itertools import count
 from typing import Any
 
 import redis
@@ -11,7 +12,7 @@ from celery import bootsteps
 
 from llmos_workers.config import LLMOSConfig
 from llmos_workers.contracts.errors import LLMOSError
-from llmos_workers.kernel.redis import connect
+from llmos_workers.kernel.redis import connect, safe_url
 from llmos_workers.kernel.signing import KeyRing
 from llmos_workers.kernel.workspace import Workspace
 from llmos_workers.learning.migrations import schema_of
@@ -31,13 +32,15 @@ class SchemaGate(bootsteps.Step):  # type: ignore[misc]
         config: LLMOSConfig = worker.app.llmos_config
         workspace = Workspace(config.workspace)
         signing = KeyRing(workspace.keys, key_file=config.security.signing_key_file)
-        while True:
+        for attempt in count(1):
             try:
                 with connect(config.redis, url=worker.app.conf.broker_url) as state:
                     schema_of(state, workspace, signing).migrate()
                     break
             except (redis.ConnectionError, redis.TimeoutError) as error:
-                log.warning("the worker waits for Redis: %s", error)
+                if attempt & (attempt - 1) == 0:  # ever more seldom
+                    place = safe_url(worker.app.conf.broker_url)
+                    log.warning("the worker waits for Redis at %s: %s", place, error)
                 time.sleep(RETRY_SECS)
             except LLMOSError as error:
                 raise SystemExit(f"llmos: {error}") from None

@@ -21,9 +21,13 @@ DEFAULT_URL = "redis://127.0.0.1:6379"
 
 
 def database_url(base: str, db: int) -> str:
-    """``base`` with the database number as its path. Raises ConfigError for other schemes."""
+    """``base`` with the database number as its path. Raises ConfigError for what is no such URL."""
     parts = urlsplit(base)
-    if parts.scheme not in ("redis", "rediss") or not parts.hostname:
+    try:
+        valid = parts.scheme in ("redis", "rediss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        valid = False
+    if not valid:
         raise ConfigError(
             "redis.url must look like redis://[user:password@]host:port.",
             fix="Use redis:// or, with TLS, rediss://.",

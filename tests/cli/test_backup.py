@@ -45,8 +45,16 @@ def test_a_damaged_file_is_refused(run, state, tmp_path):
 def test_a_stack_that_is_down_is_saved_and_filled_too(bare_run, tmp_path):
     """Nothing configured, nothing up: the embedded server is started for it."""
     file, one, other = tmp_path / "system.llmos", tmp_path / "one", tmp_path / "other"
+    one.mkdir()
     assert bare_run("--workspace", str(one), "backup", str(file)).code == 0
     restored = bare_run("--workspace", str(other), "restore", str(file), "--json")
     assert (restored.code, restored.json["keys"]) == (0, 0)
     assert (other / "state" / "redis").is_dir()
     assert not (one / "state" / "redis" / "server.pid").exists()
+
+
+def test_a_folder_without_a_system_is_not_backed_up(bare_run, tmp_path):
+    refused = bare_run("backup", "system.llmos")
+    assert refused.code == 2
+    assert "nothing to back up" in refused.err
+    assert list(tmp_path.iterdir()) == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from llmos_workers.evolution.seed import install_seed_agents
 from tests.cli.calls import CALLS
 from tests.cli.conftest import Ran, Run
 from tests.conftest import free_port
+from tests.support.terminal import Terminal
 
 TABLE = """
 2  no goal nosuch                | status nosuch
@@ -58,6 +61,8 @@ TABLE = """
 2  no suggestion 'nosuch'        | improve apply nosuch
 2  nobody                        | agents show nobody
 2  --prompt is missing           | agents create poet --description x
+2  'nobody' is not there         | agents edit nobody --description x
+2  from: bash, zsh, fish         | completion
 2  is not UTF-8                  | agents create poet --file binary
 2  no version 99                 | agents rollback coder 99
 2  no tool 'nosuch'              | tools show nosuch
@@ -71,9 +76,10 @@ TABLE = """
 6  cannot be written             | report --html no/such.html
 2  role 'nobody'                 | worker nobody
 2  'llm=x' is no concurrency     | up --concurrency llm=x
-2  nosuch.toml                   | --config nosuch.toml list
+2  nosuch.toml cannot be read    | --config nosuch.toml list
 2  development                   | --preset nosuch list
 2  redis                         | --redis-url http://x list
+2  must look like redis://       | --redis-url redis://localhost:99999 list
 2  is no folder                  | --workspace agents.txt traces list
 """
 """Exit code, words that the error holds, and the command."""
@@ -177,3 +183,16 @@ def test_who_waits_without_workers_is_told(run: Run, monkeypatch: pytest.MonkeyP
     assert is_told(ran, "fix: No dispatch worker is up", "llmos watch") == []
     ran = run("explain", "hello", "--timeout", "0.1")
     assert (ran.code, is_told(ran, "fix: No dispatch worker is up")) == (8, [])
+
+
+@pytest.mark.process
+def test_ctrl_c_at_a_question_is_no_missing_answer(tmp_path: Path) -> None:
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    argv = [sys.executable, "-m", "llmos_cli", "sentience", "reset"]
+    with Terminal(argv, env=env, cwd=tmp_path) as terminal:
+        terminal.until("[y/N]: ")
+        terminal.keys("\x03")
+        told = terminal.rest()
+    assert "interrupted." in told
+    assert "nobody" not in told
+    assert terminal.process.returncode == 130

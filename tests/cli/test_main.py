@@ -43,6 +43,7 @@ def test_help_lists_all_commands(bare_run):
 
 def test_version_and_settings(bare_run):
     assert "celery 5.7" in bare_run("version").out
+    assert bare_run("--version").out == bare_run("version").out.splitlines()[0] + "\n"
     assert bare_run("version", "--json").json["llmos"]
     shown = bare_run("--preset", "testing", "config", "show", "--json").lines
     wanted = {"name": "kernel.budget_usd", "value": "0.1", "source": "preset testing"}

@@ -330,8 +330,8 @@ def test_the_audit_log_ends_where_redis_ends(state, tmp_path):
     files.file_away(log)
     read_all = state_copy.read_all
 
-    def and_then_more(client):
-        found = read_all(client)
+    def and_then_more(client, watch):
+        found = read_all(client, watch)
         log.append(a_record(id="r3"))
         files.file_away(log)
         return found
