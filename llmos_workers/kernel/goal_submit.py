@@ -156,7 +156,7 @@ def not_found(goal_id: str) -> GoalNotFound:
     """The error for an id that no record has."""
     return GoalNotFound(
         f"there is no goal {goal_id}.",
-        fix="See llmos list; finished goals are kept for a limited time.",
+        fix="See llmos list; the whole id is needed, and ended goals are kept for a limited time.",
     )
 
 

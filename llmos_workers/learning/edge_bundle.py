@@ -95,9 +95,10 @@ def write_bundle(
 def _beyond(item: dict[str, Any], allowed: Allowed) -> str:
     """What the bundle does not allow; "" when it allows all of it."""
     if tools := sorted(tools_of(item) - set(allowed.tools)):
-        return f"{tools[0]} is not allowed in the bundle (--tool)"
+        how = "--command PROGRAM" if tools[0] == "Bash" else f"--tool {tools[0]}"
+        return f"{tools[0]} is not allowed in the bundle ({how})"
     if programs := sorted(programs_of(item) - set(allowed.commands)):
-        return f"the program {programs[0]} is not allowed in the bundle (--command)"
+        return f"the program {programs[0]} is not allowed in the bundle (--command {programs[0]})"
     return ""
 
 
