@@ -115,8 +115,7 @@ class Claims(Phrases):
             change = replace(change, new=self._query.text[low:high], start=low, end=high)
         if old[0].kind is Kind.WORD:
             change = self._named(change)
-        led = bool(inside) and old[0].role is not None and inside[0].role is old[0].role
-        return replace(self._as_slotted(change, old), led=led)
+        return self._as_slotted(change, old)
 
     def _named(self, change: Change) -> Change:
         """The change with closed words that are part of the name: see written.named_around."""

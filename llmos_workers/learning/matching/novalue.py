@@ -68,7 +68,7 @@ def permuted(changes: Sequence[Change], goal: Goal, query: Goal) -> bool:
     old, new = [c.old.lower() for c in changes], [c.new.lower() for c in changes]
     if len(changes) < 2 or sorted(old) != sorted(new):
         return False
-    return _frame(goal, old) != _frame(query, new) and not all(change.led for change in changes)
+    return _frame(goal, old) != _frame(query, new)
 
 
 def _frame(goal: Goal, values: Sequence[str]) -> list[str]:

@@ -49,8 +49,6 @@ class Change:
     new: str
     start: int
     end: int
-    led: bool = False
-    """Whether both sides say which way it goes, and say the same."""
 
 
 class Phrases:

@@ -114,6 +114,8 @@ ROBOT = declared("Let the robot clean the hallway and then the kitchen",
 BURN = declared("Burn the subtitles from film.srt into film.mp4, output film_sub.mp4",
                 step("Burn", subs="film.srt", film="film.mp4", out="film_sub.mp4"),
                 subs="film.srt", film="film.mp4", out="film_sub.mp4")  # fmt: skip
+FLIGHT = declared("Forward the itinerary from KLM to my brother Jonas",
+                  step("Forward", sender="KLM", to="Jonas"), sender="KLM", to="Jonas")  # fmt: skip
 BRANCH = declared("Create a branch hotfix/login from tag v2.3.1",
                   step("Branch", name="hotfix/login", tag="v2.3.1"),
                   name="hotfix/login", tag="v2.3.1")  # fmt: skip
@@ -171,6 +173,7 @@ def test_a_value_is_a_whole_written_word(
         (LEASE, "Find the email with the unsigned lease and print it"),
         (COVER, "Set my reply, saying nobody is covering for me"),
         (ROBOT, "Let the robot clean the hallway and then go back to its dock"),
+        (FLIGHT, "Forward the itinerary from my brother Jonas to KLM"),
         (BURN, "As film_sub.mp4 I want a version of film.mp4 with the subtitles from film.srt"),
         (BRANCH, "Create a GitHub release hotfix-login from tag v2.3.1"),
     ],
