@@ -169,7 +169,7 @@ _MAKING = frozenset(
 )  # fmt: skip
 """Deeds whose outcome may be told or written."""
 _PLACES = frozenset({Kind.FILE, Kind.PATH})
-_TO_WHOM = frozenset({"tell", "give", "grant", "show"})
+_TO_WHOM = frozenset({"tell", "give", "grant"})
 _CAUSING = frozenset({"make", "run", "execute", "have", "let"})
 _KNOWN_THINGS = frozenset(
     {"all", "every", "each", "the", "my", "our", "this", "it", "them", "these", "those"}
@@ -225,9 +225,15 @@ def _causes(goal: Goal, asked: Questions) -> bool:
     """
     return any(
         (one.word in _CAUSING and two.word in _KNOWN_THINGS and not asked.holds(one))
-        or (one.word in _TO_WHOM and two.text[0].isupper() and two.word != "i")
+        or (one.word in _TO_WHOM and _person(goal, two))
         for one, two in pairwise(goal.tokens)
     )
+
+
+def _person(goal: Goal, token: Token) -> bool:
+    """Whether a name stands alone: not "Apple's price"."""
+    owner = goal.text[token.end : token.end + 2] in ("'s", "\u2019s")
+    return token.text[0].isupper() and token.word != "i" and not owner
 
 
 _APART = tuple(
