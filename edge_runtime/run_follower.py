@@ -294,28 +294,36 @@ def load_bundle(path: str, key: bytes, now: float) -> tuple[Data, list[bytes]]:
 def check_age(manifest: Data, key: bytes, path: str, *, note: bool) -> None:
     """Refuse a bundle that is older than one of this key and project that was here before."""
     name = sha256(key).hexdigest()[:16] + "/" + manifest["project"]
-    known = {}
-    try:
-        with open(path, encoding="utf-8") as file:
-            known = read_json(file.read())
-        newest = int(known.get(name, 0))
-    except FileNotFoundError:
-        newest = 0
-    except (OSError, ValueError, TypeError, AttributeError):
-        raise Unusable(f"{path} cannot be read: nobody knows which bundle was the newest") from None
+    newest = read_state(path).get(name, 0)
     if manifest["counter"] < newest:
         raise Unusable(
             f"the bundle is older than one that was here before ({manifest['counter']} < {newest})"
         )
     if note and manifest["counter"] > newest:
-        known[name] = manifest["counter"]
+        import fcntl
+
         part = f"{path}.{os.getpid()}.part"
         try:
-            with open(part, "w", encoding="utf-8") as file:
-                json.dump(known, file)
-            os.replace(part, path)
+            with open(f"{path}.lock", "w", encoding="utf-8") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # another run may note another bundle
+                known = read_state(path)
+                known[name] = max(manifest["counter"], known.get(name, 0))
+                with open(part, "w", encoding="utf-8") as file:
+                    json.dump(known, file)
+                os.replace(part, path)
         except OSError as error:
             raise Unusable(f"{path} cannot be written: {error}") from None
+
+
+def read_state(path: str) -> dict[str, int]:
+    """Key and project -> the counter of the newest bundle seen. Raises Unusable."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return {name: int(counter) for name, counter in read_json(file.read()).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError):
+        raise Unusable(f"{path} cannot be read: nobody knows which bundle was the newest") from None
 
 
 # -- The goal ------------------------------------------------------------------------------------
@@ -1011,7 +1019,19 @@ def read_device(path: str | None) -> Data:
             if not isinstance(value, type(device[name])):
                 raise Unusable(f"the device's file: {name} is no {type(device[name]).__name__}")
         device.update(said)
+        check_bound_names(device)
     return device
+
+
+def check_bound_names(device: Data) -> None:
+    """Raise Unusable for bounds of an argument that the tool's program is not given: misspelled,
+    they would hold nothing.
+    """
+    for tool in set(device["run"]) & set(device["bounds"]):
+        given = set(re.findall(r"\{(\w+)\}", " ".join(device["run"][tool])))
+        for name in device["bounds"][tool]:
+            if name != "*" and name not in given:
+                raise Unusable(f"the device's file bounds {tool}.{name}, which its program lacks")
 
 
 def find(items: list[Data], goal: str) -> Found:

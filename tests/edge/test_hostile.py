@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -166,6 +167,32 @@ def test_a_devices_file_of_other_types_is_none(device: Device, said: dict[str, A
     (device.root / "d.json").write_text(json.dumps(said))
     with pytest.raises(run_follower.Unusable):
         run_follower.read_device(str(device.root / "d.json"))
+
+
+def test_bounds_of_an_argument_that_no_program_is_given_are_an_error(device: Device) -> None:
+    """Misspelled, they would hold nothing."""
+    said = {"run": {"MoveArm": ["arm", "--x={x}"]}, "bounds": {"MoveArm": {"X": [0, 300]}}}
+    (device.root / "d.json").write_text(json.dumps(said))
+    with pytest.raises(run_follower.Unusable, match=r"MoveArm\.X"):
+        run_follower.read_device(str(device.root / "d.json"))
+    said["bounds"] = {"MoveArm": {"x": [0, 300]}, "Other": {"y": [0, 1]}}
+    (device.root / "d.json").write_text(json.dumps(said))
+    assert run_follower.read_device(str(device.root / "d.json"))["bounds"] == said["bounds"]
+
+
+def test_bundles_that_are_first_seen_at_once_are_all_noted(device: Device) -> None:
+    """Else the older one of a project could come back."""
+    state, key = device.root / "seen.json", b"k" * 32
+
+    def note(number: int) -> None:
+        manifest = {"project": f"p{number}", "counter": number}
+        run_follower.check_age(manifest, key, str(state), note=True)
+
+    with ThreadPoolExecutor(8) as many:
+        list(many.map(note, range(1, 41)))
+    assert sorted(json.loads(state.read_text()).values()) == list(range(1, 41))
+    with pytest.raises(run_follower.Unusable, match="older"):
+        run_follower.check_age({"project": "p9", "counter": 8}, key, str(state), note=True)
 
 
 def test_a_slot_that_stands_in_one_word_with_others_varies_alone() -> None:
