@@ -77,6 +77,9 @@ class TraceStep(Record):
     output_digest: str = ""
     """sha256 of the uncapped, normalized output."""
     informative: bool = False
+    said: str = ""
+    """Of an output after which the model made no call: what a replay's has to be like, times aside
+    (execution.recording.steady_digest); "" where it is another one each time."""
     references: tuple[Reference, ...] = ()
     """Values of earlier results among the arguments."""
     reads: tuple[FileDigest, ...] = ()

@@ -18,7 +18,7 @@ from llmos_workers.contracts.tools import ToolCall, ToolResult
 from llmos_workers.contracts.trace import Check, TraceStep
 from llmos_workers.execution.gate import GateContext, ToolGate
 from llmos_workers.execution.once import OnceOnly
-from llmos_workers.execution.recording import failure_text, output_digest
+from llmos_workers.execution.recording import failure_text, output_digest, steady_digest
 from llmos_workers.execution.references import handle, refers_to, resolved
 from llmos_workers.kernel.clock import Clock
 from llmos_workers.kernel.workspace import digest_file
@@ -196,8 +196,14 @@ def _after(
         return ""
     if changed := _written_otherwise(step, result, ctx):
         return f"it left {changed} with another content"
+    return _said_otherwise(step, result, followed=followed)
+
+
+def _said_otherwise(step: TraceStep, result: ToolResult, *, followed: bool) -> str:
     if step.informative and followed and step.output_digest != output_digest(result.output):
         return "its output differs, and later steps relied on it"
+    if step.said and step.said != steady_digest(result.output):
+        return "its output differs, and that nothing more was to be done rested on it"
     return ""
 
 

@@ -5,6 +5,7 @@ so that what was recorded and what is compared are digested alike.
 from __future__ import annotations
 
 import hashlib
+import re
 
 from llmos_workers.contracts.outcome import ToolCallSummary
 from llmos_workers.contracts.tools import ToolCall, ToolResult, ToolSpec
@@ -38,6 +39,19 @@ def record_step(spec: ToolSpec | None, call: ToolCall, result: ToolResult, turn:
 def failure_text(result: ToolResult) -> str:
     """What a step keeps of a result's words: its output, or why there is none."""
     return (result.output or result.error or "")[:MAX_STORED_OUTPUT]
+
+
+_CLOCK = re.compile(
+    r"\d{4}-\d{2}-\d{2}|\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?"
+    r"|\b(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]*,? +)?(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]* +\d{1,2}\b"
+    r"|\b\d+(?:\.\d+)? ?(?:s|ms|us|µs|ns|secs?|seconds?|minutes?)\b"
+)
+"""What of an output says when it was made, or how long that took."""
+
+
+def steady_digest(output: str) -> str:
+    """As output_digest, and blind to times, dates and durations."""
+    return output_digest(_CLOCK.sub("_", output))
 
 
 def output_digest(output: str) -> str:

@@ -36,7 +36,7 @@ def _explain(runtime: Runtime, record: GoalRecord, candidate: MatchCandidate) ->
         "standing": round(standing(candidate.stage, candidate.confidence), 4),
         "threshold": round(own.value, 4),
         "outcomes": {"right": own.right, "wrong": own.wrong, "error": round(own.error, 5)},
-        "against": [*candidate.blockers, *against],
+        "against": list(dict.fromkeys((*candidate.blockers, *against))),
         "verdict": _told(verdict) if verdict else None,
     }
 

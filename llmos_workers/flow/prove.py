@@ -20,7 +20,7 @@ from llmos_workers.flow.trial import Trial, Trials
 from llmos_workers.kernel.scratch import Scratch, effects
 from llmos_workers.learning.answers import needs_model
 from llmos_workers.learning.dependence import OPAQUE_TOOLS, is_volatile
-from llmos_workers.learning.distill import OUTSIDE
+from llmos_workers.learning.distill import OUTSIDE, with_last_words
 
 log = logging.getLogger(__name__)
 
@@ -103,7 +103,8 @@ def _tried(
         fault, trial = _replay(trials, trace, before)
         if fault:
             return _unproved(trace, fault)
-        proved = trace.model_copy(update={"proved_by": REPLAYED})
+        told = [result.output for result in trial.results]
+        proved = with_last_words(trace, told).model_copy(update={"proved_by": REPLAYED})
         trials.until = min(trials.until, runtime.clock.steady() + limits.perturb_timeout_secs)
         return perturb(trials, proved, transcript, trial)
     except (GoalStateError, BrokerUnavailable):
@@ -132,7 +133,8 @@ def supervised(trace: ExecutionTrace, known: ExecutionTrace | None) -> Execution
         return trace
     if _done(trace) != _done(known):
         return trace
-    return trace.model_copy(
+    said = with_last_words(trace, [step.output for step in known.steps])
+    return said.model_copy(
         update={
             "proved": True,
             "proved_by": SUPERVISED,

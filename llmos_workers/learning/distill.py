@@ -14,8 +14,10 @@ from llmos_workers.contracts.modes import Mode
 from llmos_workers.contracts.outcome import Usage
 from llmos_workers.contracts.tools import CONFINED_TOOLS, Effect, ToolSpec
 from llmos_workers.contracts.trace import ExecutionTrace, Slot, TraceStep
+from llmos_workers.execution.recording import MAX_STORED_OUTPUT, steady_digest
 from llmos_workers.learning.checks import checks_of, doubts_about
 from llmos_workers.learning.dependence import (
+    READING_TOOLS,
     inputs_of,
     outputs_of,
     succeeded,
@@ -111,6 +113,26 @@ def distill(
     )
 
 
+def with_last_words(trace: ExecutionTrace, again: Sequence[str]) -> ExecutionTrace:
+    """The trace with what its calls told after which no call was written: that nothing more was to
+    be done, the model saw from that. ``again``: what they told another time; where that is another
+    text, times aside, it decides nothing.
+    """
+    last = max((step.turn for step in trace.steps), default=0)
+    steps = [
+        step.model_copy(update={"said": steady_digest(told)})
+        if step.informative and step.turn == last and _same(step.output, told)
+        else step
+        for step, told in zip(trace.steps, again, strict=True)
+    ]
+    return trace.model_copy(update={"steps": tuple(steps)})
+
+
+def _same(stored: str, told: str) -> bool:
+    """``stored`` may be cut off at its end."""
+    return steady_digest(stored) == steady_digest(told[:MAX_STORED_OUTPUT])
+
+
 def _distilled(transcript: Sequence[TraceStep], tools: Mapping[str, ToolSpec]) -> list[TraceStep]:
     steps = [step for step in transcript if succeeded(step)]
     at = 0
@@ -155,8 +177,8 @@ def _only_looks_back(steps: Sequence[TraceStep], tools: Mapping[str, ToolSpec]) 
     """Whether the last step only reads what the run itself wrote."""
     last, spec = steps[-1], tools.get(steps[-1].call.name)
     written = {file.path for step in steps[:-1] for file in step.writes}
-    if spec is None or spec.effect is not Effect.READ or not last.reads:
-        return False
+    if spec is None or last.call.name not in READING_TOOLS or not last.reads:
+        return False  # a search says also where nothing is
     return all(file.path in written for file in last.reads)
 
 

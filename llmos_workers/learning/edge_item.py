@@ -183,7 +183,11 @@ def _step(
         {"check": "file", "path": written.path, "value": written.digest, "given": given}
         for written in step.writes
     ]
-    seen = any(later.turn > step.turn for later in trace.steps[at + 1 :]) or not trace.outputs
+    seen = (
+        any(later.turn > step.turn for later in trace.steps[at + 1 :])
+        or not trace.outputs
+        or step.said
+    )
     if step.informative and seen:
         after.append({"check": "output", "value": step.output_digest, "given": given})
     arguments = with_holes(step.call.arguments, slots)

@@ -65,6 +65,7 @@ steps = st.builds(
     output=text,
     output_digest=st.just("cd" * 32),
     informative=st.booleans(),
+    said=st.sampled_from(["", "ef" * 32]),
     references=st.lists(
         st.builds(
             Reference,
