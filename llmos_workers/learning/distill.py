@@ -118,6 +118,8 @@ def with_last_words(trace: ExecutionTrace, again: Sequence[str]) -> ExecutionTra
     be done, the model saw from that. ``again``: what they told another time; where that is another
     text, times aside, it decides nothing.
     """
+    if not trace.outputs:
+        return trace  # its answer rests on all that was said, to the letter
     last = max((step.turn for step in trace.steps), default=0)
     steps = [
         step.model_copy(update={"said": steady_digest(told)})
