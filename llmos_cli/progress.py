@@ -67,7 +67,6 @@ class _Line:
         total = len(items) if total is None and isinstance(items, Sized) else total
         self._shown.update(outer, visible=False)
         own = self._shown.add_task(what, total=total)
-        self._shown.refresh()
         try:
             for item in items:
                 yield item
