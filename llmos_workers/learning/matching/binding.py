@@ -128,8 +128,8 @@ def count_changes(sides: Sides) -> int:
         and one in ends
         and two in ends
         and bool(_stem_key(one) & _stem_key(two))
-        and len(_mentions(one, two, sides)) == 1
         and (one in many or _plural(one)) != (two in many or _plural(two))
+        and len(_mentions(one, two, sides)) == 1
         for one, two in sides.alignment.pairs
     )
 

@@ -211,7 +211,13 @@ def _weigh_open(found: dict[str, float], sides: Sides, vectors: Vectors, lex: Le
 
 
 def _destroys(sides: Sides, lex: Lexicon) -> bool:
-    tokens = (*sides.reference.tokens, *sides.query.tokens)
+    return _orders_destruction(sides.reference.tokens, lex) or _orders_destruction(
+        sides.query.tokens, lex
+    )
+
+
+@lru_cache(maxsize=MEMO)
+def _orders_destruction(tokens: tuple[Token, ...], lex: Lexicon) -> bool:
     return any(t.kind is Kind.ACTION and t.value in lex.classes["destructive"] for t in tokens)
 
 

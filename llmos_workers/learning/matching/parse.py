@@ -29,9 +29,9 @@ _APART_REACH = 6
 _CLAUSE_ENDS = frozenset({"and", "then", "or", "but", "\0"}) - {"\0"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Goal:
-    """A goal as read."""
+    """A goal as read. Compared by identity, as its tokens are."""
 
     text: str
     tokens: tuple[Token, ...]
@@ -39,7 +39,7 @@ class Goal:
     """The text with slips of the finger put right; this is what gets embedded."""
     strange: bool = False
     """Whether a plain word is no word, so that the other side may say what was meant."""
-    said: tuple[Token, ...] = field(init=False, repr=False, compare=False)
+    said: tuple[Token, ...] = field(init=False, repr=False)
     """The tokens that carry meaning."""
 
     def __post_init__(self) -> None:
