@@ -615,7 +615,8 @@ class Folder:
         where Python looks for modules, and the files of the command line.
         """
         runner = os.path.dirname(os.path.realpath(__file__))
-        if real in self.kept or (real + os.sep).startswith(runner + os.sep):
+        below = self.base.startswith(runner + os.sep)  # a folder of data beside the runner
+        if real in self.kept or (not below and (real + os.sep).startswith(runner + os.sep)):
             raise Refusal(f"{real} decides what this device does: no goal may change it")
 
     def _folder_of(self, path: str, *, make: bool = False) -> tuple[int, str]:

@@ -28,6 +28,7 @@ WORD = learned(
     slots=(Slot(name="label", value="Pump", declared=True),),
     outputs=(),
 )
+WRITE = {"path": "note.txt", "content": "x"}
 LABEL = edge_item(WORD)
 FILES = edge_item(sorting())
 
@@ -112,6 +113,15 @@ def test_no_goal_plants_what_the_runner_would_run(device: Device, path: str) -> 
         assert (code, "decides what" in report["refused"]) == (1, True)
     assert [found.name for found in tools.iterdir()] == ["run_follower.py"]
     assert (tools / "run_follower.py").read_bytes() == before
+
+
+def test_a_folder_of_data_may_lie_beside_the_runner(device: Device) -> None:
+    shutil.copy(RUNNER, device.root)
+    with_steps(device, ("Bash", {"command": "cp -- names.txt copy.txt"}), ("Write", WRITE))
+    code, report = device.follow(NOTE, runner=device.root / "run_follower.py")
+    assert code == 0, report
+    assert (device.base / "copy.txt").exists()
+    assert (device.base / "note.txt").exists()
 
 
 def test_no_goal_changes_what_its_device_allows(device: Device) -> None:
