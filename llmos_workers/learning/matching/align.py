@@ -34,6 +34,7 @@ class Alignment:
     left_query: list[Token] = field(default_factory=list)
     slips: int = 0
     """Pairs that hold only if one word is a misspelling."""
+    _partner: dict[Token, Token] = field(default_factory=dict, repr=False)
 
     def pair(self, one: Token, other: Token) -> None:
         """Take a pair out of what is left."""
@@ -42,8 +43,10 @@ class Alignment:
         self.pairs.append((one, other))
 
     def partner(self) -> dict[Token, Token]:
-        """Partner of each paired token, both ways."""
-        return dict(self.pairs) | {other: one for one, other in self.pairs}
+        """Partner of each paired token, both ways. Not to be changed: it is kept."""
+        if len(self._partner) != 2 * len(self.pairs):
+            self._partner = dict(self.pairs) | {other: one for one, other in self.pairs}
+        return self._partner
 
 
 def align(reference: Goal, query: Goal, lex: Lexicon) -> Alignment:

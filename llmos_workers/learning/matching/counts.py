@@ -178,16 +178,24 @@ def _is_noun(tokens: Sequence[Token], at: int) -> bool:
 
 def _made_of(goal: Goal, other: Goal, partner: Mapping[Token, Token]) -> bool:
     """Tell "groups of four" from "four groups"."""
-    tokens = goal.tokens
-    for noun, of, number in zip(tokens, tokens[1:], tokens[2:], strict=False):
-        if number.kind is not Kind.NUMBER or of.value != "of" or noun not in partner:
-            continue
-        if _RE_YEAR.fullmatch(number.value) or _counts(goal, number):
-            continue
+    for noun, number in _of_so_many(goal):
         there = partner.get(number)
-        if there is not None and partner[noun] in _counted(other, there):
+        if there is not None and noun in partner and partner[noun] in _counted(other, there):
             return True
     return False
+
+
+@lru_cache(maxsize=MEMO)
+def _of_so_many(goal: Goal) -> list[tuple[Token, Token]]:
+    """Nouns with the number that "of" puts behind them and that counts nothing else; no years."""
+    tokens = goal.tokens
+    return [
+        (noun, number)
+        for noun, of, number in zip(tokens, tokens[1:], tokens[2:], strict=False)
+        if number.kind is Kind.NUMBER
+        and of.value == "of"
+        and not (_RE_YEAR.fullmatch(number.value) or _counts(goal, number))
+    ]
 
 
 def _counts(goal: Goal, number: Token) -> bool:
@@ -291,11 +299,8 @@ _EACH_ONE = frozenset({"all", "each", "every", "any", "one", "a", "an"})
 
 def _any_one(goal: Goal, other: Goal, partner: Mapping[Token, Token]) -> bool:
     """Tell "lock any door", whichever it is, from "lock the door"."""
-    for word in goal.tokens:
-        nouns = _counted(goal, word) if word.value == "any" else []
-        if not nouns or plural(nouns[-1]):
-            continue
-        there = partner.get(nouns[-1])
+    for noun in _whichever(goal):
+        there = partner.get(noun)
         if there is not None and not plural(there):
             before = [t.value for t in other.tokens if t.end <= there.start][-3:]
             if _EACH_ONE.isdisjoint(before):
@@ -303,6 +308,14 @@ def _any_one(goal: Goal, other: Goal, partner: Mapping[Token, Token]) -> bool:
     return False
 
 
+@lru_cache(maxsize=MEMO)
+def _whichever(goal: Goal) -> list[Token]:
+    """What a goal says "any" of, one by one."""
+    counted = [_counted(goal, word) for word in goal.tokens if word.value == "any"]
+    return [nouns[-1] for nouns in counted if nouns and not plural(nouns[-1])]
+
+
+@lru_cache(maxsize=MEMO)
 def _shares_out(goal: Goal) -> bool:
     """Whether each has one of its own: "send each team its own report"."""
     each = any(t.kind is Kind.QUANTIFIER for t in goal.tokens)
