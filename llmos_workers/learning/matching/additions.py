@@ -56,11 +56,28 @@ def _joined(goal: Goal) -> Sequence[Sequence[Token]]:
 
 
 def _of_its_own(clause: Sequence[Token], paired: set[Token]) -> bool:
+    if _another(clause, paired):
+        return True
     said = [t for t in clause if t.kind is not Kind.STOP or t.word in _PUTTING]
     telling = all(t.word in _TELLING for t in said)
     return not telling and paired.isdisjoint(clause)
 
 
+_STILL_NOUNS = frozenset({"name", "title", "names", "titles"})
+
+
+def _another(clause: Sequence[Token], paired: set[Token]) -> bool:
+    """Whether one more thing follows: "line numbers and author", "the email and name columns"."""
+    first = next((t for t in clause if t.word not in _ARTICLES), None)
+    if first is None or first in paired:
+        return False
+    if first.kind is Kind.ACTION and first.word not in _TELLING:
+        after = clause[clause.index(first) + 1 :][:1]
+        return not after or (after[0].kind is Kind.STOP and after[0].word not in _ARTICLES)
+    return first.kind is Kind.WORD or first.word in _STILL_NOUNS
+
+
+_ARTICLES = frozenset({"the", "a", "an", "my", "our", "its", "their", "also", "then"})
 _PROGRAMS = frozenset({"script", "program", "tool", "command", "function", "macro", "job", "bot"})
 _WRITING = frozenset({"create"})
 _PURPOSE = frozenset({"that", "which", "to", "for"})

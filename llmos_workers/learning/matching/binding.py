@@ -17,6 +17,7 @@ from llmos_workers.learning.matching.parties import sent_otherwise
 from llmos_workers.learning.matching.tokens import ANCHORS, MEMO, Kind, Role, Token
 from llmos_workers.learning.matching.trades import (
     Row,
+    comes_otherwise,
     row_of,
     traded,
     traded_around,
@@ -55,6 +56,7 @@ def binding_evidence(sides: Sides, lex: Lexicon) -> dict[str, float]:
             or _turned(sides, things)
             or _named_otherwise(sides, things)
             or traded_around(sides)
+            or comes_otherwise(sides)
             or owned_otherwise(sides)
             or sent_otherwise(sides)
         ),

@@ -58,11 +58,12 @@ _GREETING = re.compile(
     r"also|now|and|then|(?:can|could|will|would) (?:you|we|i|someone)(?: please| kindly)?)\b"
     r"[\s,:]*)*"
 )
-_REQUEST = re.compile(r"\b(?:can|could|would|will you|mind|please)\b")
+_REQUEST = re.compile(r"\b(?:can (?:you|we|i|some)|could|would|will you|mind|please)\b")
 _WHETHER = re.compile(
     r"(?:is|are|am|was|were|does|did|has|had|isn't|aren't|wasn't|weren't|doesn't|didn't|hasn't)\b"
     r"(?! (?:it possible|there (?:a|any) (?:way|chance)))"
     r"|will (?!you\b|we\b|i\b)"
+    r"|can (?!you\b|we\b|i\b|some)[^.?!]* be "
 )
 _WHETHER_MARKED = re.compile(
     r"(?:do (?:the|my|our|we|i|they|all|any|these|those|both)|have (?!you to))\b"
@@ -140,6 +141,8 @@ def _is_asked(text: str, begin: int, end: int, *, asks: bool) -> re.Match[str] |
 
 
 def _kept(word: str, after: str | None) -> set[str]:
+    if word == "whose":
+        return {word}
     if word == "how" and after in _HOW:
         return {f"how {after}"}
     return {word} & _TELLING_WORDS
@@ -269,6 +272,7 @@ def _told_and_ordered(
 ) -> bool:
     """Whether a deed is spoken of on one side and asked for on the other."""
     verb = order.kind is Kind.ACTION or (order in first and told.word.endswith("ed"))
-    deed = verb and order.value not in _LOOKING | _MAKING
+    past = there.yes_or_no and told.word.endswith("ed")
+    deed = verb and (past or order.value not in _LOOKING | _MAKING)
     base = not order.word.endswith(("ed", "ing"))
     return deed and base and there.holds(told) and not here.holds(order)

@@ -11,7 +11,7 @@ from llmos_workers.contracts.trace import ExecutionTrace, Slot
 from llmos_workers.learning.matching.align import Alignment, align
 from llmos_workers.learning.matching.lexicon import Lexicon
 from llmos_workers.learning.matching.parse import Goal
-from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Token
+from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Role, Token
 from llmos_workers.learning.matching.values import may_name
 from llmos_workers.learning.matching.written import glued
 
@@ -92,7 +92,7 @@ class Phrases:
         if len(runs) > 1:
             scores = [self._fit(tokens, run) for run in runs]
             runs = [r for r, score in zip(runs, scores, strict=True) if score == max(scores) > 0]
-        if len(runs) != 1:
+        if len(runs) != 1 or _leads_away(tokens[0], runs[0][0]):
             return None
         run, trimmed = self._trim(runs[0])
         if self._names_nothing(tokens, run):
@@ -252,3 +252,11 @@ def _said_of(tokens: Sequence[Token]) -> bool:
 
 def _at(tokens: Sequence[Token], at: int) -> Token | None:
     return tokens[at] if 0 <= at < len(tokens) else None
+
+
+def _leads_away(old: Token, new: Token) -> bool:
+    """Whether a value that something goes to would be one that nothing goes to: "euro to yen",
+    "euro interest".
+    """
+    named = new.text[0].isupper()  # "give Bob" for "send it to Ann"
+    return old.role is Role.DESTINATION and new.role is None and not named

@@ -15,6 +15,7 @@ _ENDING_WORDS = frozenset(
     ("for", "with", "on", "in", "of", "by", "about", "and", "called", "named",
      "at", "between", "against", "before", "after")
 )  # fmt: skip
+_PUTTING = frozenset({"put", "post", "place", "hang", "stick"})
 _BEFORE_NOUN_ACTION = frozenset({"into", "onto", "from", "off", "->"})
 _WRITTEN = frozenset({"is", "are", "written", "currently", "was"})
 _RECIPIENTS = frozenset({"me", "us"})
@@ -64,6 +65,8 @@ def _role(tokens: Sequence[Token], at: int, lex: Lexicon) -> Role | None:
         if before.value in lex.words["source"]:
             return Role.SOURCE
         if before.value in lex.words["destination"]:
+            return Role.DESTINATION
+        if before.value == "on" and any(t.word in _PUTTING for t in tokens[:at]):
             return Role.DESTINATION
         ends = before.kind in _ENDS_REACH or before.value in _ENDING_WORDS
         if ends or before.value in lex.words["weak"]:

@@ -75,7 +75,7 @@ CLOSED = frozenset(
 TYPED = ANCHORS | CLOSED
 
 
-MEMO = 256
+MEMO = 1_024
 """Of how many goals is kept what was read out of them: a goal is held against many others."""
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from llmos_workers.learning.matching.align import Pair
 from llmos_workers.learning.matching.owners import is_possessive
-from llmos_workers.learning.matching.tokens import MEMO, Kind, Role, Token
+from llmos_workers.learning.matching.tokens import ANCHORS, MEMO, Kind, Role, Token
 
 if TYPE_CHECKING:
     from llmos_workers.learning.matching.parse import Goal
@@ -47,7 +47,9 @@ class Row:
 
 row_of = lru_cache(maxsize=MEMO)(Row)
 
-_CALLED = frozenset({Kind.WORD, Kind.ACTION, Kind.IDENTIFIER, Kind.PATH, Kind.FILE})
+_CALLED = frozenset(
+    {Kind.WORD, Kind.ACTION, Kind.IDENTIFIER, Kind.PATH, Kind.FILE, Kind.UNIT, Kind.SPEECH}
+)
 """What may be a name, whatever it looks like."""
 
 
@@ -125,3 +127,36 @@ def _neighbours(goal: Goal) -> dict[Token, Pair]:
 
 _UNPLACED = frozenset({Kind.STOP, Kind.NUMBER, Kind.UNIT})
 """What may stand on either side of its thing: "32 characters", "length 32"."""
+
+
+def comes_otherwise(sides: Sides) -> bool:
+    """Tell "a.pdf first" from "b.pdf first", and "remind him on 30 June that it is due" from
+    "remind him that it is due on 30 June".
+    """
+    partner = sides.alignment.partner()
+    mine, theirs = _ranked_last(sides.reference), _ranked_last(sides.query)
+    if mine and theirs and partner.get(mine) is not theirs:
+        return True
+    return _told_then(sides.reference, partner) or _told_then(sides.query, partner)
+
+
+@lru_cache(maxsize=MEMO)
+def _ranked_last(goal: Goal) -> Token | None:
+    """The value that a closing "first" or "last" stands right behind."""
+    if len(goal.tokens) < 2 or goal.tokens[-1].kind is not Kind.ORDER:
+        return None
+    before = goal.tokens[-2]
+    return before if before.kind in ANCHORS or before.kind is Kind.WORD else None
+
+
+_DATED = frozenset({Kind.DATE, Kind.DAY, Kind.TIME})
+
+
+def _told_then(one: Goal, partner: dict[Token, Token]) -> bool:
+    """Whether a date stands before "that" on one side, and on the other behind what is told."""
+    that = next((t.start for t in one.tokens if t.word == "that" and t.kind is Kind.STOP), None)
+    if that is None:
+        return False
+    dates = [partner[t] for t in one.tokens if t.kind in _DATED and t.start < that and t in partner]
+    told = [partner[t] for t in one.tokens if t.start > that and t in partner]
+    return any(what.start < date.start for date in dates for what in told if what not in dates)

@@ -112,7 +112,8 @@ def same_kind(
         return False
     if old.kind is Kind.DATE:
         kinds = lex.date_kind.get(old.value), lex.date_kind.get(new.value)
-        return None not in kinds and kinds[0] == kinds[1]
+        past = "yesterday" in (old.value, new.value) and old.value != new.value
+        return None not in kinds and kinds[0] == kinds[1] and not past
     if _look(old) != _look(new):
         return False
     quoted_file = old.kind is Kind.QUOTE and _FILE_LIKE.search(old.value)

@@ -74,6 +74,9 @@ def _open(word: str, text: str, before: Sequence[Token], lex: Lexicon) -> Readin
     verbal = first or not (
         word.endswith("ing") or word == "new" or _is_noun_place(word, before, lex)
     )
+    made = not first and word.endswith("ed") and action in lex.classes["light"]
+    if made:  # "permits issued in May": no order, but not nothing either
+        return Kind.WORD, synonym or stem(word), frozenset(keys)
     if action and verbal and (synonym is None or first):
         return Kind.ACTION, action, frozenset(keys)
     if word == "new" and _chooses(before, lex):
