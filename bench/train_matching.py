@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.strangers import is_family, pairs_of
 from llmos_workers.learning.matching.compare import compare
 from llmos_workers.learning.matching.embedder import Embedder, bundled_embedder
 from llmos_workers.learning.matching.features import FEATURES, as_vector
@@ -41,10 +42,15 @@ class Rows:
         return Rows(chosen, self.evidence[mask], self.labels[mask])
 
 
-def read_pairs(paths: Iterable[str | Path]) -> list[dict[str, Any]]:
-    """The lines of JSONL files of pairs {a, b, label, kind, family}."""
-    lines = [line for path in paths for line in Path(path).read_text("utf-8").splitlines()]
-    return [json.loads(line) for line in lines if line.strip()]
+def read_pairs(paths: Iterable[str | Path], *, to_fit: bool = False) -> list[dict[str, Any]]:
+    """The lines of JSONL files of pairs {a, b, label, kind, family}, or the pairs of families."""
+    found: list[dict[str, Any]] = []
+    for path in paths:
+        lines = Path(path).read_text("utf-8").splitlines()
+        read = [json.loads(line) for line in lines if line.strip()]
+        found += [line for line in read if not is_family(line)]
+        found += pairs_of([line for line in read if is_family(line)], to_fit=to_fit)
+    return found
 
 
 def gather(pairs: list[dict[str, Any]], embedder: Embedder) -> Rows:
@@ -109,7 +115,7 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="write nothing")
     options = parser.parse_args()
     embedder = bundled_embedder()
-    rows = gather(read_pairs(options.files), embedder)
+    rows = gather(read_pairs(options.files, to_fit=True), embedder)
     report("by family", rows, cross_validate(rows))
     model = fit_rows(rows)
     for path in options.judge:

@@ -58,11 +58,14 @@ def _joined(goal: Goal) -> Sequence[Sequence[Token]]:
 def _of_its_own(clause: Sequence[Token], paired: set[Token]) -> bool:
     if _another(clause, paired):
         return True
+    if any(t.word in _ASKING for t in clause[-1:]) and len(clause) == 1:
+        return True
     said = [t for t in clause if t.kind is not Kind.STOP or t.word in _PUTTING]
     telling = all(t.word in _TELLING for t in said)
     return not telling and paired.isdisjoint(clause)
 
 
+_ASKING = frozenset({"why", "how", "when", "where"})
 _STILL_NOUNS = frozenset({"name", "title", "names", "titles"})
 
 

@@ -26,6 +26,17 @@ _BOTH = frozenset({"and", "&", ",", "or", "plus"})
 _OF_NOUN = frozenset({"for", "of", "on", "in", "with", "from", "at", "about", "the", "a", "an"})
 
 
+_ALL_THINGS = frozenset({"everything", "everyone"})
+
+
+def _names_all(sides: Sides) -> bool:
+    """Tell "everything on the stick" from "every photo on the stick"."""
+    return any(
+        one.kind is Kind.QUANTIFIER and (one.word in _ALL_THINGS) != (two.word in _ALL_THINGS)
+        for one, two in sides.alignment.pairs
+    )
+
+
 def counted_otherwise(sides: Sides) -> bool:
     """Whether a number or a name goes with another noun, or two numbers with each other in
     another way.
@@ -33,6 +44,7 @@ def counted_otherwise(sides: Sides) -> bool:
     partner = sides.alignment.partner()
     return (
         _spanned_otherwise(sides, partner)
+        or _names_all(sides)
         or _beside_another(sides, partner)
         or _made_of(sides.reference, sides.query, partner)
         or _made_of(sides.query, sides.reference, partner)

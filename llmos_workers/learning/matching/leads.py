@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from llmos_workers.learning.matching.align import Pair
 from llmos_workers.learning.matching.lexicon import Lexicon
+from llmos_workers.learning.matching.owners import is_possessive
 from llmos_workers.learning.matching.tokens import MEMO, Kind, Role, Token
 
 if TYPE_CHECKING:
@@ -49,12 +50,14 @@ _MOMENTS = frozenset({Kind.DATE, Kind.DAY, Kind.TIME})
 _AT_MOMENTS = frozenset({"at", "for", "on", "in"})
 _NOT_OF_NAMES = frozenset(frozenset(pair.split()) for pair in ("for of", "with via", "from of"))
 """Alike for things, not for people and places: a picture of Ann is none for her."""
+_OWNING = frozenset({"'s", "", "of", "from", "by", "in", "on", "at"})
 _NEVER_UNSAID = frozenset({"against", "outside", "near", "before", "after", "behind"})
 
 
 _INFORMING_OF = frozenset({"for", "in", "of", "on", "at", "from"})
 _DOCUMENTS = frozenset({Kind.FILE, Kind.PATH, Kind.URL})
 _PUBLISHING = frozenset({"commit", "post"})
+_SPANS = frozenset({"second", "minute", "hour", "day", "week", "month", "year"})
 _OF_PLACES = frozenset({"weather", "forecast", "temperature", "humidity"})
 _BESIDE = frozenset({"over", "under", "above", "below"})
 """Read as a place before a name, as a comparison before a number."""
@@ -70,6 +73,7 @@ class _Leads:
         self._deeds = {t.action for t in tokens if t.action}
         self._asks = self._deeds <= lex.classes["informing"]
         self._ranks = any(t.kind is Kind.ORDER for t in tokens)
+        self._spans = any(t.kind is Kind.UNIT and t.value in _SPANS for t in tokens)
         self._weather = any(t.word in _OF_PLACES for t in tokens)
         self._brought = any(t.role is Role.DESTINATION for t in tokens)
 
@@ -87,9 +91,12 @@ class _Leads:
         both = frozenset({here, there})
         if here == there or (thing.kind is Kind.NUMBER and both & _BESIDE):
             return True
+        if "'s" in both:
+            return both <= _OWNING
         if "" in both:
             deadline = "by" in both and thing.kind in _MOMENTS
-            return not deadline and both.isdisjoint(_NEVER_UNSAID)
+            later = "in" in both and thing.kind is Kind.NUMBER and self._spans
+            return not (deadline or later) and both.isdisjoint(_NEVER_UNSAID)
         named = thing.kind is Kind.WORD and thing.text[0].isupper()
         return (
             (thing.kind in _MOMENTS and both <= _AT_MOMENTS)
@@ -137,6 +144,9 @@ def _leads(goal: Goal, lex: Lexicon) -> dict[Token, str | None]:
         thing = token.kind not in (Kind.STOP, Kind.QUANTIFIER)
         found[token] = lead
         age = 0 if token.value == "and" else age + 1
+    for token in goal.tokens:
+        if not found[token] and token.text[0].isupper() and is_possessive(goal.text, token):
+            found[token] = "'s"
     for one, two in pairwise(goal.tokens):
         if _tells_more(one, two, goal) and found[one] == found[two]:
             found[one] = None

@@ -12,6 +12,7 @@ from llmos_workers.learning.matching.align import Alignment, align
 from llmos_workers.learning.matching.lexicon import Lexicon
 from llmos_workers.learning.matching.parse import Goal
 from llmos_workers.learning.matching.tokens import ANCHORS, Kind, Role, Token
+from llmos_workers.learning.matching.unsaid import plural
 from llmos_workers.learning.matching.values import may_name
 from llmos_workers.learning.matching.written import glued
 
@@ -92,7 +93,7 @@ class Phrases:
         if len(runs) > 1:
             scores = [self._fit(tokens, run) for run in runs]
             runs = [r for r, score in zip(runs, scores, strict=True) if score == max(scores) > 0]
-        if len(runs) != 1 or _leads_away(tokens[0], runs[0][0]):
+        if len(runs) != 1 or _leads_away(tokens[0], runs[0][0]) or _any_of_many(tokens, runs[0]):
             return None
         run, trimmed = self._trim(runs[0])
         if self._names_nothing(tokens, run):
@@ -260,3 +261,9 @@ def _leads_away(old: Token, new: Token) -> bool:
     """
     named = new.text[0].isupper()  # "give Bob" for "send it to Ann"
     return old.role is Role.DESTINATION and new.role is None and not named
+
+
+def _any_of_many(old: Sequence[Token], new: Sequence[Token]) -> bool:
+    """Whether a name would become several things of no name: "museums" for "the Stadtmuseum"."""
+    named = old[0].text[0].isupper() and not any(t.text[0].isupper() for t in new)
+    return named and plural(new[-1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from llmos_workers.learning.matching.align import Pair
@@ -137,6 +138,9 @@ def comes_otherwise(sides: Sides) -> bool:
     mine, theirs = _ranked_last(sides.reference), _ranked_last(sides.query)
     if mine and theirs and partner.get(mine) is not theirs:
         return True
+    speakers = {_who_will(sides.reference), _who_will(sides.query)} - {""}
+    if len(speakers) > 1:
+        return True
     return _told_then(sides.reference, partner) or _told_then(sides.query, partner)
 
 
@@ -149,7 +153,7 @@ def _ranked_last(goal: Goal) -> Token | None:
     return before if before.kind in ANCHORS or before.kind is Kind.WORD else None
 
 
-_DATED = frozenset({Kind.DATE, Kind.DAY, Kind.TIME})
+_DATED = frozenset({Kind.DATE, Kind.DAY, Kind.TIME, Kind.NUMBER})
 
 
 def _told_then(one: Goal, partner: dict[Token, Token]) -> bool:
@@ -160,3 +164,14 @@ def _told_then(one: Goal, partner: dict[Token, Token]) -> bool:
     dates = [partner[t] for t in one.tokens if t.kind in _DATED and t.start < that and t in partner]
     told = [partner[t] for t in one.tokens if t.start > that and t in partner]
     return any(what.start < date.start for date in dates for what in told if what not in dates)
+
+
+_SUBJECTS = frozenset({"i", "we", "he", "she", "they", "you"})
+
+
+@lru_cache(maxsize=MEMO)
+def _who_will(goal: Goal) -> str:
+    """Whether what is told is of the speaker or of another: "that I", "that he"; "" if neither."""
+    told = (b.word for a, b in pairwise(goal.tokens) if a.word == "that" and b.word in _SUBJECTS)
+    after = next(told, "")
+    return "i" if after in ("i", "we") else after and "he"

@@ -174,6 +174,9 @@ def _says_all(token: Token, mine: Goal, other: Goal, alignment: Alignment) -> bo
     """
     if token.value not in _ALL or token.kind is not Kind.QUANTIFIER or token.word in _ALONE:
         return False
+    after = next((t for t in mine.tokens if t.start > token.start), None)
+    if after is not None and after.kind is Kind.DATE:  # "every Wednesday" is not Wednesday
+        return False
     left = (*alignment.left_reference, *alignment.left_query)
     if any(t.kind is Kind.QUANTIFIER and t.value not in _ALL for t in left):
         return False

@@ -114,7 +114,8 @@ def same_kind(
         kinds = lex.date_kind.get(old.value), lex.date_kind.get(new.value)
         past = "yesterday" in (old.value, new.value) and old.value != new.value
         return None not in kinds and kinds[0] == kinds[1] and not past
-    if _look(old) != _look(new):
+    percent = [t.kind is Kind.UNIT and t.value == "percent" for t in (old, new)]
+    if percent[0] != percent[1] or _look(old) != _look(new):
         return False
     quoted_file = old.kind is Kind.QUOTE and _FILE_LIKE.search(old.value)
     if old.kind in (Kind.FILE, Kind.PATH, Kind.GLOB) or quoted_file:
