@@ -108,9 +108,10 @@ class _Actions:
 
     def _orders_by_itself(self, *openings: Token) -> bool:
         soft = self._lex.classes["light"] | _SOFT_HEADS | _SHOWING
+        special = self._lex.words["informing_plain"]
         return all(
             t.kind is Kind.ACTION
-            and t.value not in soft
+            and (t.value not in soft or (t.value in _SHOWING and t.word not in special))
             and t not in self._carriers
             and t.word not in self._lex.words["weak"]
             for t in openings

@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from llmos_workers.learning.matching.sides import Sides
 
 _JOINTS = frozenset({"and", "then", "plus", "also"})
-_PUTTING = frozenset({"put", "take"})
+_PUTTING = frozenset({"put", "take", "thank"})
 _TELLING = frozenset(
     {"show", "list", "display", "give", "tell", "report", "get", "return", "output", "print out",
-     "let me know", "see", "thank"}
+     "let me know", "see"}
 )  # fmt: skip
 """Who finds something tells it, asked or not."""
 _BREAKS = frozenset(".;:,!?\n")

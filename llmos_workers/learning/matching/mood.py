@@ -219,7 +219,7 @@ def _sends_on(goal: Goal, known: set[str], asked: Questions) -> bool:
     if any(t.value == "->" for t in goal.tokens[1:]):
         return not asked.yes_or_no
     placed = any(t.role is Role.DESTINATION and t.kind in _PLACES for t in goal.tokens)
-    return placed and "get" in known
+    return placed and (not known or "get" in known) and not asked.spans
 
 
 def _causes(goal: Goal, asked: Questions) -> bool:
@@ -234,9 +234,10 @@ def _causes(goal: Goal, asked: Questions) -> bool:
 
 
 def _person(goal: Goal, token: Token) -> bool:
-    """Whether a name stands alone: not "Apple's price"."""
+    """Whether a noun or name stands alone: "give Ann", "give user maria", not "Apple's price"."""
     owner = goal.text[token.end : token.end + 2] in ("'s", "\u2019s")
-    return token.text[0].isupper() and token.word != "i" and not owner
+    named = token.text[0].isupper() or token.value == "user"
+    return named and token.word != "i" and not owner
 
 
 _APART = tuple(
@@ -272,7 +273,7 @@ def _told_and_ordered(
 ) -> bool:
     """Whether a deed is spoken of on one side and asked for on the other."""
     verb = order.kind is Kind.ACTION or (order in first and told.word.endswith("ed"))
-    past = there.yes_or_no and told.word.endswith("ed")
+    past = told.word.endswith("ed")
     deed = verb and (past or order.value not in _LOOKING | _MAKING)
     base = not order.word.endswith(("ed", "ing"))
     return deed and base and there.holds(told) and not here.holds(order)

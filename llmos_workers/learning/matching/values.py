@@ -114,8 +114,7 @@ def same_kind(
         kinds = lex.date_kind.get(old.value), lex.date_kind.get(new.value)
         past = "yesterday" in (old.value, new.value) and old.value != new.value
         return None not in kinds and kinds[0] == kinds[1] and not past
-    percent = [t.kind is Kind.UNIT and t.value == "percent" for t in (old, new)]
-    if percent[0] != percent[1] or _look(old) != _look(new):
+    if _measures(old) != _measures(new) or _look(old) != _look(new):
         return False
     quoted_file = old.kind is Kind.QUOTE and _FILE_LIKE.search(old.value)
     if old.kind in (Kind.FILE, Kind.PATH, Kind.GLOB) or quoted_file:
@@ -199,3 +198,21 @@ def _may_splice(old: str, new: str) -> bool:
     if new.count(" ") and not old.count(" "):
         return False
     return len(shlex.split(new)) == len(new.split())
+
+
+_DIMENSIONS = (
+    frozenset({"percent"}),
+    frozenset({"second", "millisecond", "minute", "hour", "day"}),
+    frozenset({"usd", "eur", "gbp"}),
+    frozenset({"byte", "kb", "mb", "gb", "tb"}),
+    frozenset({"celsius", "fahrenheit"}),
+    frozenset({"kg", "gram", "pound"}),
+    frozenset({"km", "mile", "meter", "cm", "mm"}),
+)
+
+
+def _measures(token: Token) -> int | None:
+    """What a unit measures: only units of one dimension may take each other's place."""
+    if token.kind is not Kind.UNIT:
+        return None
+    return next((at for at, units in enumerate(_DIMENSIONS) if token.value in units), -1)
