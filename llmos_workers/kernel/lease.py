@@ -66,8 +66,11 @@ class LeaseKeeper:
 
     @property
     def lost(self) -> bool:
-        """Whether this run may write nothing more."""
-        return self._lost or self._clock.steady() >= self._deadline
+        """Whether this run may write nothing more. Once it was said, it stays: a renewal that
+        comes late must not wake a run that was told to stop.
+        """
+        self._lost = self._lost or self._clock.steady() >= self._deadline
+        return self._lost
 
     def check(self) -> None:
         """Raise LeaseLost when the lease is lost."""
@@ -100,4 +103,4 @@ class LeaseKeeper:
             logger.warning("cannot renew the lease of goal %s: %s", self._lease.goal_id, error)
             return not self.lost
         self._deadline = asked + self._ttl
-        return True
+        return not self._lost

@@ -109,3 +109,25 @@ def test_what_its_thread_logs_belongs_to_the_goal():
     finally:
         logger.removeHandler(keep)
     assert told[0] == {"goal_id": "g7"}
+
+
+def test_a_run_that_was_told_to_stop_stays_told_though_a_renewal_comes_late():
+    clock, asked, answer = StepClock(), threading.Event(), threading.Event()
+    lease = Lease("g", "w", 1, 0.0)
+
+    class Slow:
+        def renew(self, lease, *, ttl_s):
+            asked.set()
+            assert answer.wait(60)
+            return lease
+
+    with LeaseKeeper(Slow(), lease, ttl_s=0.3, clock=clock) as keeper:
+        assert asked.wait(60)
+        clock.ahead = 1  # the link was cut for longer than the lease
+        assert keeper.lost
+        clock.ahead = 0  # and what was on its way renews from the time it was asked at
+        answer.set()
+        keeper._thread.join(60)
+        assert not keeper._thread.is_alive()
+        with pytest.raises(LeaseLost):
+            keeper.check()
