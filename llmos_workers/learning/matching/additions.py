@@ -20,6 +20,9 @@ _TELLING = frozenset(
      "let me know", "see"}
 )  # fmt: skip
 """Who finds something tells it, asked or not."""
+_ASKING = frozenset({"why", "how", "when", "where"})
+_STILL_NOUNS = frozenset({"name", "title", "names", "titles"})
+_ARTICLES = frozenset({"the", "a", "an", "my", "our", "its", "their", "also", "then"})
 _BREAKS = frozenset(".;:,!?\n")
 
 
@@ -56,17 +59,14 @@ def _joined(goal: Goal) -> Sequence[Sequence[Token]]:
 
 
 def _of_its_own(clause: Sequence[Token], paired: set[Token]) -> bool:
+    """Whether a clause names one more thing, asks a question, or is all the goal's own."""
     if _another(clause, paired):
         return True
-    if any(t.word in _ASKING for t in clause[-1:]) and len(clause) == 1:
+    if len(clause) == 1 and clause[0].word in _ASKING:
         return True
     said = [t for t in clause if t.kind is not Kind.STOP or t.word in _PUTTING]
     telling = all(t.word in _TELLING for t in said)
     return not telling and paired.isdisjoint(clause)
-
-
-_ASKING = frozenset({"why", "how", "when", "where"})
-_STILL_NOUNS = frozenset({"name", "title", "names", "titles"})
 
 
 def _another(clause: Sequence[Token], paired: set[Token]) -> bool:
@@ -80,7 +80,6 @@ def _another(clause: Sequence[Token], paired: set[Token]) -> bool:
     return first.kind is Kind.WORD or first.word in _STILL_NOUNS
 
 
-_ARTICLES = frozenset({"the", "a", "an", "my", "our", "its", "their", "also", "then"})
 _PROGRAMS = frozenset({"script", "program", "tool", "command", "function", "macro", "job", "bot"})
 _WRITING = frozenset({"create"})
 _PURPOSE = frozenset({"that", "which", "to", "for"})

@@ -24,17 +24,7 @@ _MEASURES = frozenset({Kind.UNIT, Kind.DATE})
 _THROUGH = frozenset({"-", "\u2013", "\u2014", "to", "until", "till", "through", "thru"})
 _BOTH = frozenset({"and", "&", ",", "or", "plus"})
 _OF_NOUN = frozenset({"for", "of", "on", "in", "with", "from", "at", "about", "the", "a", "an"})
-
-
 _ALL_THINGS = frozenset({"everything", "everyone"})
-
-
-def _names_all(sides: Sides) -> bool:
-    """Tell "everything on the stick" from "every photo on the stick"."""
-    return any(
-        one.kind is Kind.QUANTIFIER and (one.word in _ALL_THINGS) != (two.word in _ALL_THINGS)
-        for one, two in sides.alignment.pairs
-    )
 
 
 def counted_otherwise(sides: Sides) -> bool:
@@ -54,6 +44,14 @@ def counted_otherwise(sides: Sides) -> bool:
         or _shares_out(sides.reference) != _shares_out(sides.query)
         or _any_one(sides.reference, sides.query, partner)
         or _any_one(sides.query, sides.reference, partner)
+    )
+
+
+def _names_all(sides: Sides) -> bool:
+    """Tell "everything on the stick" from "every photo on the stick"."""
+    return any(
+        one.kind is Kind.QUANTIFIER and (one.word in _ALL_THINGS) != (two.word in _ALL_THINGS)
+        for one, two in sides.alignment.pairs
     )
 
 
