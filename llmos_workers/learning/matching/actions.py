@@ -267,7 +267,7 @@ _ARTICLES = frozenset({"the", "a", "my", "this", "that"})
 
 def _orders(token: Token) -> bool:
     """Whether a word is a verb that may be an order."""
-    return token.kind is Kind.ACTION and not token.word.endswith(("ed", "ing"))
+    return token.kind is Kind.ACTION and not token.describes
 
 
 _KNOWN_THINGS = _ARTICLES - {"a"} | {"all", "every", "each"}

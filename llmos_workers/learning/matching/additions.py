@@ -31,9 +31,8 @@ def adds(sides: Sides) -> bool:
     program that does what the other does.
     """
     paired = {token for pair in sides.alignment.pairs for token in pair}
-    if any(_of_its_own(clause, paired) for clause in _joined(sides.reference)):
-        return True
-    if any(_of_its_own(clause, paired) for clause in _joined(sides.query)):
+    clauses = (*_joined(sides.reference), *_joined(sides.query))
+    if any(_of_its_own(clause, paired) for clause in clauses):
         return True
     return _programs(sides.reference) != _programs(sides.query)
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import pairwise, zip_longest
 from typing import TYPE_CHECKING
 
@@ -157,7 +157,7 @@ def _clause_end(text: str, begin: int, end: int) -> int:
     return end
 
 
-@lru_cache(maxsize=1)
+@cache
 def _orders() -> frozenset[str]:
     lex = lexicon()
     return frozenset(w for w in lex.tables["action"] if " " not in w) | lex.words["weak"]
@@ -209,7 +209,7 @@ def _orders_of(goal: Goal, asked: Questions) -> Iterator[Token]:
         if token.kind is Kind.ACTION and not asked.holds(token):
             ends = after is None or after.kind is Kind.STOP
             wish = wished and ends and last not in _BEING and token.word.endswith("ed")
-            if wish or not token.word.endswith(("ed", "ing")):
+            if wish or not token.describes:
                 yield token
         last = token.word
 
@@ -275,5 +275,4 @@ def _told_and_ordered(
     verb = order.kind is Kind.ACTION or (order in first and told.word.endswith("ed"))
     past = told.word.endswith("ed")
     deed = verb and (past or order.value not in _LOOKING | _MAKING)
-    base = not order.word.endswith(("ed", "ing"))
-    return deed and base and there.holds(told) and not here.holds(order)
+    return deed and not order.describes and there.holds(told) and not here.holds(order)

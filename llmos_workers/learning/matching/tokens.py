@@ -113,16 +113,10 @@ class Token:
         object.__setattr__(self, "word", self.text.lower())
         object.__setattr__(self, "action", action)
 
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What the scanner found, before words are understood."""
-
-    kind: Kind | None
-    """None: an arrow."""
-    text: str
-    start: int
-    end: int
+    @property
+    def describes(self) -> bool:
+        """Whether its form is a verb's that tells of a deed and orders none: "stopped"."""
+        return self.word.endswith(("ed", "ing"))
 
 
 _SCANNER = re.compile(

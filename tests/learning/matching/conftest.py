@@ -10,7 +10,13 @@ import pytest
 from llmos_workers.contracts.tools import ToolCall
 from llmos_workers.contracts.trace import ExecutionTrace, Slot, TraceStep
 from llmos_workers.learning.index_contract import IndexEntry, IndexHit
-from llmos_workers.learning.matching.embedder import MiniLMEmbedder, Vector, bundled_embedder
+from llmos_workers.learning.matching.compare import compare
+from llmos_workers.learning.matching.embedder import (
+    Embedding,
+    MiniLMEmbedder,
+    Vector,
+    bundled_embedder,
+)
 from llmos_workers.learning.signature import goal_signature
 
 
@@ -18,6 +24,18 @@ from llmos_workers.learning.signature import goal_signature
 def embedder() -> MiniLMEmbedder:
     """The shipped model."""
     return bundled_embedder()
+
+
+FOLLOW = 0.92
+
+
+def confidence(one: str, other: str) -> float:
+    """What structure alone says of two goals that are near each other."""
+    return compare(one, other, _no_embedding, cosine=0.95).confidence
+
+
+def _no_embedding(_text: str) -> Embedding:
+    raise AssertionError("a known cosine needs no embedding")
 
 
 def step(tool: str = "Bash", **arguments: Any) -> TraceStep:

@@ -4,17 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from llmos_workers.learning.matching.compare import compare
-
-FOLLOW = 0.92
-
-
-def confidence(one: str, other: str) -> float:
-    return compare(one, other, _no_embedding, cosine=0.95).confidence
-
-
-def _no_embedding(_text: str) -> None:  # type: ignore[misc]
-    raise AssertionError("a known cosine needs no embedding")
+from tests.learning.matching.conftest import FOLLOW, confidence
 
 
 @pytest.mark.parametrize(
